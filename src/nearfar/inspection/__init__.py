@@ -1,0 +1,1 @@
+"""Looking at what was learned: search, explain, audit, map, report."""

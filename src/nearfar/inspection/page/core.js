@@ -1,0 +1,100 @@
+// The data, the few ways to make elements, and how numbers are written. User text only ever becomes a text node or an
+// attribute value that the browser does not run; no string is ever parsed as markup.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+  for (const child of children.flat()) {
+    if (child === null || child === undefined || child === false) continue;
+    node.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return node;
+}
+const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+const ICONS = {
+  good: "M5 12.5l4.5 4.5L19 7.5",
+  unclear: "M9 9.2a3 3 0 1 1 4.4 2.7c-.9.5-1.4 1-1.4 2.1M12 17.6v.1",
+  bad: "M7 7l10 10M17 7L7 17",
+  alarm: "M12 4L2.8 20h18.4L12 4zM12 10.5v4M12 17.3v.1",
+  ahead: "M12 19V5M6 11l6-6 6 6",
+  behind: "M12 5v14M6 13l6 6 6-6",
+  same: "M5 9.5h14M5 14.5h14",
+  open: "M9 6l6 6-6 6",
+  copy: "M9 9h10v11H9zM5 15V4h10",
+  pin: "M12 21v-6M8 3h8l-1 6 3 4v2H6v-2l3-4-1-6z",
+};
+const icon = (name) => svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
+
+// Names come from outside: "constructor" must not find what every object inherits.
+const own = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefined);
+const count = (n) => n.toLocaleString("en-US");
+const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
+const minus = (text) => text.replace(/-/g, "\u2212");
+const percent = (x, digits = 1) => (100 * x).toFixed(digits);
+const cosine = (x) => (x === null ? "\u2013" : minus(x.toFixed(Math.abs(x) > 0.9995 ? 4 : 3)));
+function number(x) {
+  const size = Math.abs(x);
+  if (x === 0) return "0";
+  if (size >= 1e6) return minus(`${Number((x / 1e6).toPrecision(3))}M`);
+  if (size >= 1e3) return minus(count(Math.round(x)));
+  if (size < 1e-3) return minus(x.toExponential(1));
+  return minus(String(Number(x.toPrecision(3))));
+}
+
+// A sample is [key, label, number of its picture, text].
+function sample(i) {
+  const [key, label, image, text] = data.samples[i];
+  return { key, label, text, image: image === null ? null : data.images[image] };
+}
+const lastPart = (key) => key.split("/").filter(Boolean).pop() || key;
+
+function thumb(one) {
+  if (one.image !== null) {
+    const picture = el("img", { alt: one.key, decoding: "async", src: one.image });
+    picture.addEventListener("load", () => picture.classList.toggle("small", picture.naturalWidth <= 32));
+    return el("div", { class: "thumb" }, picture);
+  }
+  if (one.text !== null) return el("div", { class: "thumb is-text" }, one.text);
+  return el("div", { class: "thumb is-key", title: one.key }, lastPart(one.key));
+}
+const hasText = (one) => one.image === null && one.text !== null;
+const nameLine = (one) => el("span", { class: "name-line", title: one.key }, lastPart(one.key));
+const tag = (one) => (one.label === null ? null : el("span", { class: "tag", title: one.label }, one.label));
+
+// A part of the page: its heading, one sentence, and what `draw` returns. A part that fails says so, and the rest stands.
+const main = document.getElementById("main");
+const contents = document.getElementById("contents");
+function part(id, heading, short, lead, draw) {
+  const body = el("div", { class: "body" });
+  const section = el("section", { class: "part", id, "aria-labelledby": `${id}-heading` },
+    el("h2", { id: `${id}-heading` }, heading), lead && el("p", { class: "lead" }, lead), body);
+  main.append(section);
+  contents.append(el("a", { href: `#${id}` }, short));
+  attempt(body, draw);
+}
+function attempt(body, draw) {
+  try {
+    draw(body);
+  } catch (error) {
+    console.error(error);
+    body.append(el("p", { class: "soft" }, "This part could not be drawn."));
+  }
+}
+
+function onResize(node, draw) {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (node.clientWidth !== width) {
+      width = node.clientWidth;
+      draw();
+    }
+  }).observe(node);
+}

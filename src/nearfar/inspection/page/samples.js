@@ -1,0 +1,43 @@
+// Views that the model saw, the closest pairs, and the strangest samples.
+
+function drawViews(body) {
+  const widest = Math.max(...data.views.map((row) => row.views.length));
+  const rows = el("div", { class: "rows" }, data.views.map((row) => {
+    const original = sample(row.item);
+    const figure = (one, name, first) => el("figure", { class: first && "first" }, thumb(one), el("figcaption", {}, name));
+    return el("div", { class: hasText(original) ? "card row has-text" : "card row" },
+      el("div", { class: "strip" },
+        figure(original, "original", true),
+        row.views.map((view, v) => figure(sample(view), row.views.length === 1 ? "view" : `view ${v + 1}`))),
+      nameLine(original));
+  }));
+  if (widest > 2) rows.style.setProperty("--row-width", `${Math.min(1070, 70 + (widest + 1) * 96)}px`);
+  body.append(rows);
+}
+
+function drawExtremes(body) {
+  if (data.closest.length > 0) {
+    body.append(
+      el("h3", { class: "sub" }, "Closest pairs"),
+      el("p", { class: "soft" }, "Possible duplicates. Near 1.000 the encoder sees the two as the same sample."),
+      el("div", { class: "pairs" }, data.closest.map(([a, b, similarity]) => {
+        const two = [sample(a), sample(b)];
+        return el("div", { class: two.some(hasText) ? "card pair has-text" : "card pair" },
+          el("p", { class: "cosine num" }, el("span", {}, el("b", {}, cosine(similarity))), el("span", {}, labelNote(...two))),
+          el("div", { class: "two" }, two.map((one) => el("figure", {}, thumb(one), nameLine(one)))));
+      })));
+  }
+  if (data.strangest.length > 0) {
+    const odd = data.strangest.map(([i, similarity]) => [sample(i), similarity]);
+    body.append(
+      el("h3", { class: "sub" }, "Strangest samples"),
+      el("p", { class: "soft" }, "Lowest mean similarity to their nearest neighbours: rare cases, broken inputs, or what the model has not learned."),
+      el("div", { class: odd.some(([one]) => hasText(one)) ? "oddities has-text" : "oddities" }, odd.map(([one, similarity]) =>
+        el("div", { class: "odd" }, el("figure", {}, thumb(one), el("p", { class: "cosine num" }, cosine(similarity)), nameLine(one))))));
+  }
+}
+
+function labelNote(a, b) {
+  if (a.label === null || b.label === null) return "";
+  return a.label === b.label ? "same label" : "labels differ";
+}

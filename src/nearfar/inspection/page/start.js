@@ -1,0 +1,33 @@
+// The page, top to bottom; a part without data is left out.
+
+const first = el("section", { class: "verdict", id: "verdict", "aria-label": "Verdict" });
+main.append(first);
+attempt(first, drawVerdict);
+
+if (data.evaluation !== null) {
+  part("evaluation", "How good is it?", "Evaluation", "The trained encoder next to the same encoder untrained and the raw input, under one protocol.", drawEvaluation);
+}
+if (data.curves.length > 0) {
+  part("training", "How did training go?", "Training", `Each figure over the steps of the run. Point at a chart to read all of them at one step.${data.alarms.length > 0 ? " Dotted lines mark alarms." : ""}`, drawCurves);
+}
+if (data.map !== null) {
+  part("map", "What does it see as alike?", "Map", `${plural(data.map.items.length, "sample", "samples")}, laid out so that similar ones lie together. Between far groups, distances say little; the neighbours listed come from the embedding itself.`, drawMap);
+}
+if (data.views.length > 0) {
+  part("views", "What was it shown?", "Views", "The model learned that the views in a row belong together. If you could not tell that yourself, the views are too harsh.", drawViews);
+}
+if (data.closest.length > 0 || data.strangest.length > 0) {
+  part("extremes", "What deserves a look?", "Samples", null, drawExtremes);
+}
+if (data.config !== "" || data.environment.length > 0) {
+  part("settings", "How was it made?", "Settings", "All that it takes to run this again.", drawSettings);
+}
+
+const links = new Map([...contents.children].map((link) => [link.getAttribute("href").slice(1), link]));
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    const link = links.get(entry.target.id);
+    if (link) link.setAttribute("aria-current", String(entry.isIntersecting));
+  }
+}, { rootMargin: "-30% 0px -69% 0px" });
+for (const section of main.querySelectorAll("section")) seen.observe(section);

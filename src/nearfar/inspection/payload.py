@@ -1,0 +1,262 @@
+"""A report as strict JSON: the pictures and samples once each, the curves thinned, the evaluation in one shape."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nearfar.inspection.report import Item, Report
+
+MAX_POINTS = 500
+"""Points that a curve keeps."""
+MAX_SKIPPED = 200
+"""Skipped inputs that are listed."""
+MAX_TEXT = 500
+"""Characters of a sample's text that are shown."""
+IMAGE_BUDGET = 4_500_000
+"""Characters that all pictures together may take, so that the page stays under about 6 MB."""
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_NOT_CURVES = {"step", "seconds", "epoch", "samples", "time"}
+
+
+def build(report: "Report") -> dict[str, Any]:
+    """Return all that the page's script reads, as plain values that JSON can hold."""
+    shelf = _Shelf()
+    # The few samples of the galleries come first: they keep their pictures when the map's are too many.
+    views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
+    closest = [[shelf.put(pair.a), shelf.put(pair.b), _number(pair.similarity)] for pair in report.closest]
+    strangest = [[shelf.put(strange.item), _number(strange.similarity)] for strange in report.strangest]
+    points = None
+    if report.map is not None and len(report.map.items):
+        points = {
+            "items": shelf.put_all(report.map.items),
+            "xy": [[round(float(value), 4) for value in row] for row in report.map.xy],
+            "neighbours": [[int(value) for value in row] for row in report.map.neighbours],
+            "similarities": [[_number(value) for value in row] for row in report.map.similarities],
+        }
+    return {
+        "title": report.title,
+        "level": report.verdict_level,
+        "verdict": report.verdict,
+        "facts": [[str(name), str(value)] for name, value in report.facts.items()],
+        "alarms": [_plain(alarm) for alarm in report.alarms],
+        "evaluation": None if report.evaluation is None else evaluation(report.evaluation),
+        "curves": curves(report.metrics),
+        "map": points,
+        "views": views,
+        "closest": closest,
+        "strangest": strangest,
+        "config": report.config,
+        "environment": list(_flat(report.environment)),
+        "skipped": [[str(s.get("key", "")), str(s.get("reason", ""))] for s in report.skipped[:MAX_SKIPPED]],
+        "skipped_total": max(int(report.skipped_total), len(report.skipped)),
+        "images": shelf.images,
+        "images_left_out": shelf.left_out,
+        "samples": shelf.samples,
+    }
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """Write strict JSON (no NaN) that is safe inside a script element: ASCII, no angle bracket, no ampersand."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def image_type(image: bytes) -> str | None:
+    """Return the media type that the first bytes tell (JPEG, PNG, WebP), or None."""
+    if image[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if image[:8] == b"\x89PNG\r\n\x1a\n":
+        return "image/png"
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def curves(metrics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one series a numeric field: its name, steps, values, and how many values were not finite."""
+    found: dict[str, dict[str, Any]] = {}
+    for at, record in enumerate(metrics):
+        step = record.get("step", at)
+        for name, value in record.items():
+            if name in _NOT_CURVES or isinstance(value, bool | str | list | dict) or value is None:
+                continue
+            series = found.setdefault(str(name), {"name": str(name), "steps": [], "values": [], "not_finite": 0})
+            number = _number(value, digits=None)
+            if number is None:
+                series["not_finite"] += 1
+            else:
+                series["steps"].append(int(step))
+                series["values"].append(float(f"{number:.5g}"))
+    for series in found.values():
+        keep = thin(series["values"], MAX_POINTS)
+        series["steps"] = [series["steps"][i] for i in keep]
+        series["values"] = [series["values"][i] for i in keep]
+    return [series for series in found.values() if series["values"]]
+
+
+def thin(values: Sequence[float], limit: int) -> list[int]:
+    """Choose at most `limit` indices: the ends, and each stretch's lowest and highest value, so that spikes stay."""
+    n = len(values)
+    if n <= limit:
+        return list(range(n))
+    stretches = (limit - 2) // 2
+    keep = {0, n - 1}
+    for s in range(stretches):
+        inside = range(n * s // stretches, n * (s + 1) // stretches)
+        keep |= {min(inside, key=values.__getitem__), max(inside, key=values.__getitem__)}
+    return sorted(keep)
+
+
+def evaluation(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring an evaluation into the page's one shape; what is missing or not understood is left out.
+
+    `rows` hold a cell or None for each system; figures that are not given for a system stand in `figures`.
+    """
+    rows = [row for row in raw.get("rows") or [] if isinstance(row, Mapping)]
+    systems = [str(name) for name in raw.get("systems") or []]
+    for row in rows:
+        for cell in row.get("cells") or []:
+            if isinstance(cell, Mapping) and str(cell.get("system")) not in systems:
+                systems.append(str(cell.get("system")))
+    table: list[dict[str, Any]] = []
+    for row in rows:
+        cells: dict[str, Any] = {}
+        for cell in row.get("cells") or []:
+            if isinstance(cell, Mapping):
+                cells[str(cell.get("system"))] = _estimate(cell)
+        table.append(
+            {
+                "probe": str(row.get("probe", "")),
+                "k": _plain(row.get("k")),
+                "labels": _plain(row.get("labels_per_class")),
+                "cells": [cells.get(system) for system in systems],
+                "ahead": [[str(a), str(b)] for a, b in (row.get("ahead") or {}).items()],
+            }
+        )
+    figures: list[dict[str, Any]] = []
+    for part in ("retrieval", "geometry"):
+        _figures(part, raw.get(part), systems, figures)
+    notes = raw.get("notes") or []
+    return {
+        "protocol": str(raw.get("protocol") or ""),
+        "systems": systems,
+        "rows": table,
+        "figures": figures,
+        "counts": list(_flat(raw.get("counts") or {})),
+        "notes": [notes] if isinstance(notes, str) else [str(note) for note in notes],
+    }
+
+
+def _figures(part: str, block: Any, systems: Sequence[str], out: list[dict[str, Any]]) -> None:
+    """Collect a block's figures as {part, name, cells} (one a system) or {part, name, value}; nested either way."""
+    if not isinstance(block, Mapping):
+        return
+    if set(map(str, block)) & set(systems):
+        block = {str(name): value for name, value in block.items()}
+        if any(isinstance(v, Mapping) and _estimate(v) is None for v in block.values()):
+            names = list(dict.fromkeys(str(n) for v in block.values() if isinstance(v, Mapping) for n in v))
+            lookup = {n: [(block.get(s) or {}).get(n) for s in systems] for n in names}
+        else:
+            lookup = {"": [block.get(s) for s in systems]}
+        out.extend({"part": part, "name": n, "cells": [_estimate(c) for c in cells]} for n, cells in lookup.items())
+        return
+    for name, value in block.items():
+        one = _estimate(value)
+        if one is not None:
+            out.append({"part": part, "name": str(name), "value": one})
+        elif isinstance(value, Mapping) and set(map(str, value)) & set(systems):
+            out.append({"part": part, "name": str(name), "cells": [_estimate(value.get(s)) for s in systems]})
+
+
+def _estimate(value: Any) -> dict[str, float | None] | None:
+    """Read {"mean", "low", "high"} or a bare number; None where there is no finite mean."""
+    if not isinstance(value, Mapping):
+        mean = _number(value)
+        return None if mean is None else {"mean": mean, "low": None, "high": None}
+    mean = _number(value.get("mean", value.get("value")))
+    if mean is None:
+        return None
+    low, high = _number(value.get("low")), _number(value.get("high"))
+    known = low is not None and high is not None
+    return {"mean": mean, "low": low if known else None, "high": high if known else None}
+
+
+class _Shelf:
+    """Holds each distinct sample and picture once; the sections refer to them by number."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.samples: list[list[Any]] = []
+        self.left_out = 0
+        self._image_at: dict[bytes, int] = {}
+        self._sample_at: dict[Item, int] = {}
+        self._room = IMAGE_BUDGET
+
+    def put(self, item: "Item") -> int:
+        """Return the number of `item` on the shelf."""
+        if item not in self._sample_at:
+            self._sample_at[item] = len(self.samples)
+            self.samples.append([item.key, item.label, self._image(item.image), _clip(item.text)])
+        return self._sample_at[item]
+
+    def put_all(self, items: Sequence["Item"]) -> list[int]:
+        """Put `items` in an order that spreads the pictures left out evenly, should there be no room for all."""
+        stride = next(s for s in range(int(len(items) * 0.618) | 1, 2 * len(items) + 3) if math.gcd(s, len(items)) == 1)
+        order = [i * stride % len(items) for i in range(len(items))]
+        number = {i: self.put(items[i]) for i in order}
+        return [number[i] for i in range(len(items))]
+
+    def _image(self, image: bytes | None) -> int | None:
+        if image is None:
+            return None
+        if image not in self._image_at:
+            text = f"data:{image_type(image)};base64,{base64.b64encode(image).decode()}"
+            if len(text) > self._room:
+                self.left_out += 1
+                return None
+            self._room -= len(text)
+            self._image_at[image] = len(self.images)
+            self.images.append(text)
+        return self._image_at[image]
+
+
+def _clip(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\u2026"
+
+
+def _number(value: Any, digits: int | None = 4) -> float | None:
+    """Return a finite float (rounded), or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(number):
+        return None
+    return number if digits is None else round(number, digits)
+
+
+def _plain(value: Any) -> Any:
+    """Turn any value into one that strict JSON holds."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "item"):
+        return _plain(value.item())
+    return _number(value, digits=None) if isinstance(value, float) else str(value)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:
+    """Yield [name, text] of each leaf, the names of nested tables joined by dots."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            inner = _plain(value)
+            yield [f"{prefix}{name}", inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)]

@@ -1,0 +1,103 @@
+"""The map: finite points in the unit square, exact neighbours, even samples."""
+
+import numpy as np
+import pytest
+
+from nearfar.errors import ConfigError, DataError
+from nearfar.inspection import map as plane
+
+
+def blobs(n, classes=3, d=16, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    return (4 * rng.normal(size=(classes, d))[labels] + 0.3 * rng.normal(size=(n, d))).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("d", [1, 2, 7])
+def test_few_points_lie_in_the_unit_square(n, d):
+    xy = plane.project(np.random.default_rng(n).normal(size=(n, d)), seed=0)
+    assert xy.shape == (n, 2)
+    assert xy.dtype == np.float32
+    assert np.isfinite(xy).all()
+    assert ((xy >= 0) & (xy <= 1)).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.5])
+def test_equal_vectors_share_the_centre(value):
+    assert (plane.project(np.full((12, 5), value), seed=0) == 0.5).all()
+
+
+def test_many_equal_rows_among_others_stay_finite():
+    vectors, _ = blobs(60)
+    vectors[:40] = vectors[0]
+    assert np.isfinite(plane.project(vectors, seed=0)).all()
+
+
+def test_the_longer_side_fills_the_square():
+    xy = plane.project(blobs(60)[0], seed=0)
+    assert np.ptp(xy, axis=0).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_map():
+    vectors, _ = blobs(50)
+    assert np.array_equal(plane.project(vectors, seed=3), plane.project(vectors, seed=3))
+
+
+def test_length_of_vectors_does_not_matter():
+    vectors, _ = blobs(40)
+    long = vectors * np.random.default_rng(1).uniform(1, 50, size=(40, 1)).astype(np.float32)
+    assert np.allclose(plane.unit_rows(vectors), plane.unit_rows(long), atol=1e-6)
+
+
+def test_groups_far_apart_stay_apart_on_the_map():
+    vectors, labels = blobs(150)
+    xy = plane.project(vectors, seed=0)
+    distance = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + np.eye(len(xy))
+    assert (labels[distance.argmin(1)] == labels).all()
+
+
+def test_a_row_that_is_not_finite_is_named():
+    vectors, _ = blobs(8)
+    vectors[5, 1] = np.nan
+    with pytest.raises(DataError, match="Row 5 of the vectors is not finite"):
+        plane.project(vectors, seed=0)
+
+
+def test_huge_and_tiny_rows_have_length_one():
+    rows = plane.unit_rows(np.array([[3e38, 3e38], [1e-38, 0], [0, 0]], dtype=np.float32))
+    assert np.allclose(np.linalg.norm(rows, axis=1), [1, 1, 0])
+
+
+def test_neighbours_equal_a_float64_loop():
+    vectors, _ = blobs(30, seed=4)
+    index, cosine = plane.neighbours(vectors, 4)
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    for i in range(30):
+        near = sorted((j for j in range(30) if j != i), key=lambda j: -(unit[i] @ unit[j]))[:4]
+        assert index[i].tolist() == near
+        assert cosine[i] == pytest.approx([unit[i] @ unit[j] for j in near], abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "k", "width"), [(0, 3, 0), (1, 3, 0), (2, 3, 1), (5, 3, 3)])
+def test_no_more_neighbours_than_others(n, k, width):
+    index, cosine = plane.neighbours(np.eye(5, dtype=np.float32)[:n], k)
+    assert index.shape == cosine.shape == (n, width)
+
+
+@pytest.mark.parametrize(("n", "limit"), [(10, 10), (10, 11), (11, 10), (1000, 7), (5, 1), (0, 3)])
+def test_samples_are_distinct_sorted_and_within_the_limit(n, limit):
+    chosen = plane.sample_evenly(n, limit, seed=0)
+    assert len(chosen) == min(n, limit)
+    assert (np.diff(chosen) > 0).all()
+    assert all(0 <= i < n for i in chosen)
+
+
+def test_each_stretch_gives_one_sample():
+    chosen = plane.sample_evenly(1000, 10, seed=5)
+    assert (chosen // 100).tolist() == list(range(10))
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(ConfigError, match=r"limit must be >= 1, got 0\."):
+        plane.sample_evenly(10, 0, seed=0)
