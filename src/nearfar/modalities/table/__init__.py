@@ -1,0 +1,115 @@
+"""Tables: rows of numbers and categories.
+
+A source is a `.csv`, `.tsv`, `.parquet`, `.npy` or `.npz` file; a view is a row with some cells drawn from other rows
+(SCARF).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from nearfar.errors import ConfigError, UnknownName
+from nearfar.modalities.table.options import ENCODERS, TableOptions
+
+if TYPE_CHECKING:
+    from nearfar.contract import Choice, Facts, Rows, Views, Wants
+    from nearfar.modalities.table.encoder import TableEncoder
+    from nearfar.modalities.table.source import Cells, TableSource
+
+__all__ = ["MODALITY", "Table", "claims"]
+
+
+class Table:
+    """The modality `table`."""
+
+    name = "table"
+    Options = TableOptions
+    encoders: Mapping[str, str] = ENCODERS
+
+    def open(self, data: str, *, label_column: str | None = None, least: int = 1, **options: Any) -> TableSource:
+        """The rows of `FILE` or `FILE:split`. Raises DataError where fewer than `least` can be used."""
+        from nearfar.modalities.table.source import TableSource
+
+        return TableSource(data, label_column=label_column, least=least)
+
+    def settle(
+        self, options: TableOptions, source: TableSource, encoder: str | None, facts: Facts
+    ) -> tuple[TableOptions, str, list[Choice]]:
+        """Options without None (but for the label column), the encoder's name, and what was chosen."""
+        from nearfar.contract import Choice
+        from nearfar.modalities.table.views import CORRUPTION
+
+        few = facts.samples < 2000
+        automatic = {
+            "corruption": (CORRUPTION, "SCARF's share of replaced cells"),
+            "hidden": (128 if few else 256, "few rows" if few else "SCARF's width"),
+            "layers": (2 if few else 4, "few rows" if few else "SCARF's depth"),
+        }
+        choices = [
+            Choice(name, value, why) for name, (value, why) in automatic.items() if getattr(options, name) is None
+        ]
+        if not encoder:
+            choices.append(Choice("encoder", "mlp", "the encoder of tables"))
+        self._check(encoder or "mlp")
+        settled = replace(options, **{choice.name: choice.value for choice in choices if choice.name in automatic})
+        return settled, encoder or "mlp", choices
+
+    def encoder(
+        self,
+        name: str,
+        source: TableSource,
+        options: TableOptions,
+        *,
+        width: int | None = None,
+        pretrained: str | None = None,
+        **more: Any,
+    ) -> TableEncoder:
+        """A new encoder for these columns; `width` stands for `hidden`. Raises UnknownName and ConfigError."""
+        from nearfar.modalities.table.columns import to_config
+        from nearfar.modalities.table.encoder import TableEncoder
+
+        self._check(name)
+        if pretrained is not None:
+            raise ConfigError("pretrained has no meaning for tables: no published weights know their columns.")
+        return TableEncoder(
+            {
+                "modality": self.name,
+                "encoder": name,
+                "hidden": width or options.hidden or 256,
+                "layers": options.layers or 4,
+                "labels_in": source.label_column,
+                "columns": to_config(source.columns),
+            }
+        )
+
+    def restore(self, config: Mapping[str, Any]) -> TableEncoder:
+        """The encoder that `config` describes, its weights not yet loaded."""
+        from nearfar.modalities.table.encoder import TableEncoder
+
+        self._check(config["encoder"])
+        return TableEncoder(config)
+
+    def views(
+        self, raw: Cells, draws: Rows, *, wants: Wants, seed: int, options: TableOptions, encoder: TableEncoder
+    ) -> Views:
+        """The views of a raw batch, row i keyed by (seed, draws[i], view), on the encoder's device."""
+        from nearfar.modalities.table.views import CORRUPTION, make_views
+
+        corruption = CORRUPTION if options.corruption is None else options.corruption
+        return make_views(raw, draws, wants=wants, seed=seed, corruption=corruption, encoder=encoder)
+
+    def _check(self, encoder: str) -> None:
+        if encoder not in self.encoders:
+            raise UnknownName("encoder", encoder, self.encoders)
+
+
+def claims(data: str) -> bool:
+    """Whether `data` is a table: a file of one of its kinds, without a column of images, paths, texts or audio."""
+    from nearfar.modalities.table.reading import locate, looks_like_table
+
+    return looks_like_table(locate(data)[0])
+
+
+MODALITY = Table()

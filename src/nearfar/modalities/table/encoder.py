@@ -1,0 +1,102 @@
+"""Encoders of rows: a network, and how cells become its input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nearfar.contract import Encoder
+from nearfar.errors import DataError
+from nearfar.modalities.table.columns import Inputs, from_config, same_layout
+from nearfar.modalities.table.reading import MISSING
+from nearfar.modalities.table.source import Cells
+
+
+class TableEncoder(Encoder):
+    """A network over standardised rows `[n, D]`; `config["columns"]` says what the columns are.
+
+    Linear layers of one width with ReLU between them, none after the last, and no normalisation: a vector never
+    depends on the other rows of its batch, and any micro-batch gives the same gradients.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config = dict(config)
+        self.columns = from_config(config["columns"])
+        self.inputs = Inputs(self.columns)
+        self.dim = int(config["hidden"])
+        widths = [self.inputs.width] + [self.dim] * int(config["layers"])
+        layers: list[nn.Module] = []
+        for wide, next_wide in pairwise(widths):
+            layers += [nn.Linear(wide, next_wide), nn.ReLU()]
+        self.network = nn.Sequential(*layers[:-1])
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Standardised rows `[n, D]` to vectors `[n, dim]`."""
+        found: Tensor = self.network(inputs)
+        return found
+
+    def prepare(self, raw: Cells) -> Tensor:
+        """Cells to standardised rows `[n, D]` on the encoder's device."""
+        if not same_layout(raw.columns, self.columns):
+            raise DataError(
+                "The table's columns are not those of the encoder: call source.load(encoder.config) before fetching."
+            )
+        found: Tensor = self.inputs(raw.rows.to(self.inputs.mean.device))
+        return found
+
+    def preprocess(self, inputs: Sequence[Any]) -> Tensor:
+        """Rows as dicts by column name, or as lists or arrays in the order of training, to `[n, D]`.
+
+        None, NaN and empty texts are missing cells. Raises DataError naming the row and column that cannot be read.
+        """
+        cells = np.empty((len(inputs), len(self.columns)), dtype=np.float32)
+        for i, row in enumerate(inputs):
+            if isinstance(row, Mapping):
+                lacking = [c.name for c in self.columns if c.name not in row]
+                if lacking:
+                    raise DataError(f"Input {i} has no column {lacking[0]!r}; the encoder needs all it was trained on.")
+                row = [row[c.name] for c in self.columns]
+            elif isinstance(row, Tensor):
+                row = row.detach().cpu().numpy()
+            if np.ndim(row) != 1 or len(row) != len(self.columns):
+                raise DataError(
+                    f"Input {i} must be a row of {len(self.columns)} cells ({', '.join(self._names())}), "
+                    f"got shape {list(np.shape(row))}."
+                )
+            cells[i] = [self._cell(i, j, cell) for j, cell in enumerate(row)]
+        found: Tensor = self.inputs(torch.from_numpy(cells).to(self.inputs.mean.device))
+        return found
+
+    def is_sample(self, inputs: Any) -> bool:
+        """Whether `inputs` is one row: a dict, an array of one axis, or a list of cells."""
+        if isinstance(inputs, Mapping):
+            return True
+        if hasattr(inputs, "ndim"):
+            return bool(inputs.ndim == 1)
+        return len(inputs) > 0 and (inputs[0] is None or isinstance(inputs[0], str | Real))
+
+    def _names(self) -> list[str]:
+        names = [c.name for c in self.columns]
+        return names if len(names) <= 8 else [*names[:8], "..."]
+
+    def _cell(self, i: int, j: int, cell: Any) -> float:
+        column = self.columns[j]
+        if cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING):
+            return float("nan")
+        if column.values is not None:
+            text = str(cell).strip()
+            return float(column.values.index(text)) if text in column.values else float("nan")
+        try:
+            number = float(cell)
+        except (TypeError, ValueError):
+            number = float("inf")
+        if abs(number) > float(np.finfo(np.float32).max):
+            raise DataError(f"Input {i}: the cell {cell!r} of column {column.name!r} is no finite number.")
+        return number

@@ -1,0 +1,253 @@
+"""Tables read from files: `.csv` and `.tsv` as text columns, `.parquet` as either, `.npy` and `.npz` as numbers.
+
+What cannot be a row is left out and listed; what a cell means is decided in `columns.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.contract import Skipped
+from nearfar.errors import DataError
+from nearfar.modalities.listing import parse_data
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+OTHER_INPUTS = {"image", "path", "text", "audio"}
+"""Column names that make a file a manifest of another modality."""
+
+MISSING = ("", "?", "na", "n/a", "nan", "null")
+"""Cells that hold nothing, whatever their case."""
+
+NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity|Inf|Infinity|INF)$"
+
+log = logging.getLogger("nearfar")
+
+_HEAD = 1 << 20
+_BLOCK = 1 << 24
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The rows of one file. A column is arrow text (null where missing) or an array of numbers, both `[N]`.
+
+    `ordinals` [N] are the rows' numbers in the file, counted from 0 with the skipped ones and without the header.
+    """
+
+    file: str
+    columns: Mapping[str, pa.Array | NDArray[Any]]
+    ordinals: NDArray[np.int64]
+    skipped: tuple[Skipped, ...] = ()
+    decimal: str = "."
+
+    def named(self, *names: str) -> str | None:
+        """The column of one of these names, whatever its case; the first name that is there wins."""
+        by_lower = {name.lower(): name for name in reversed(list(self.columns))}
+        return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def locate(data: str) -> tuple[Path, str | None]:
+    """The file and the split that `FILE` or `FILE:split` means; a path that exists wins."""
+    path, split = parse_data(data)
+    return Path(path), split
+
+
+def read(path: Path) -> RawTable:
+    """All rows of a file; raises DataError where it is no table."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file.")
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _read_text(path)
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    if suffix in (".npy", ".npz"):
+        return _read_arrays(path)
+    raise DataError(f"{path}: a table is one of {', '.join(SUFFIXES)}.")
+
+
+def looks_like_table(path: Path) -> bool:
+    """Whether a file's header or shape says that its rows are inputs; reads no more than that."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES or not path.is_file():
+        return False
+    try:
+        if suffix == ".npy":
+            with path.open("rb") as file:
+                return len(_shape(file)) == 2
+        if suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                named = {Path(name).stem: name for name in archive.namelist()}
+                inputs = [named[x] for x in named if x.lower() == "x"] or list(named.values())
+                if len(inputs) != 1:
+                    return False
+                with archive.open(inputs[0]) as file:
+                    return len(_shape(file)) == 2
+        if suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            names = {name.strip().lower() for name in pq.read_schema(path).names}
+        else:
+            names = {name.strip().lower() for name in _head(path)[1]}
+    except (DataError, OSError, ValueError, zipfile.BadZipFile):
+        return False
+    return len(names) > 1 and not names & OTHER_INPUTS
+
+
+def _shape(file: Any) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape: tuple[int, ...] = header(file)[0]
+    return shape
+
+
+def _head(path: Path) -> tuple[str, list[str], str]:
+    """The separator, the fields of the first line that is not empty, and the encoding."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for encoding in ("utf-8-sig", "latin-1"):
+        try:
+            # A character may be cut at the end of the head.
+            lines = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore").splitlines()
+            break
+        except UnicodeDecodeError:
+            continue
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        raise DataError(f"{path}: the file is empty.")
+    if "\0" in first:
+        raise DataError(f"{path}: the file is not text.")
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
+    return separator, next(csv.reader([first], delimiter=separator)), encoding
+
+
+def _read_text(path: Path) -> RawTable:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    separator, fields, encoding = _head(path)
+    names = [field.strip() for field in fields]
+    headless = all(re.match(NUMBER, name) for name in names)
+    if headless:
+        names = [str(i) for i in range(len(names))]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]!r} stands twice in the header. Rename one of them.")
+    bad: list[tuple[int, str]] = []
+    first_row = 1 if headless else 2  # arrow counts rows from 1, the header among them
+
+    def skip(row: Any) -> str:
+        bad.append((row.number - first_row, f"{row.actual_columns} fields instead of {row.expected_columns}"))
+        return "skip"
+
+    def attempt(encoding: str) -> pa.Table:
+        bad.clear()
+        given = [f"f{i}" for i in range(len(fields))] if headless else fields
+        return arrow_csv.read_csv(
+            path,
+            arrow_csv.ReadOptions(  # only one thread knows the rows' numbers
+                use_threads=False, block_size=_BLOCK, encoding=encoding, autogenerate_column_names=headless
+            ),
+            arrow_csv.ParseOptions(delimiter=separator, invalid_row_handler=skip, newlines_in_values=True),
+            arrow_csv.ConvertOptions(column_types=dict.fromkeys(given, pa.string()), strings_can_be_null=False),
+        )
+
+    try:
+        try:
+            table = attempt("utf8" if encoding == "utf-8-sig" else encoding)
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            table = attempt("latin-1")
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: not readable as a table: {error}") from error
+    total = len(table) + len(bad)
+    kept = np.ones(total, dtype=bool)
+    kept[[number for number, _ in bad]] = False
+    columns = {name: _filled(column.combine_chunks()) for name, column in zip(names, table.columns, strict=True)}
+    return RawTable(
+        path.name,
+        columns,
+        np.flatnonzero(kept),
+        tuple(Skipped(f"{path.name}#{number}", reason) for number, reason in bad),
+        decimal="," if separator == ";" else ".",
+    )
+
+
+def _filled(column: Any) -> Any:
+    """Text without spaces around it, null where a cell holds nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    text = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.is_in(pc.utf8_lower(text), value_set=pa.array(MISSING)), None, text)
+
+
+def _read_parquet(path: Path) -> RawTable:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not readable as parquet: {error}") from error
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column, kind = pc.cast(column, kind.value_type), kind.value_type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            columns[name] = pc.cast(column, pa.float64(), safe=False).to_numpy()
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+            columns[name] = _filled(pc.cast(column, pa.string()).combine_chunks())
+        else:
+            log.warning("%s: column %r holds %s, neither numbers nor texts, and is left out.", path.name, name, kind)
+    return RawTable(path.name, columns, np.arange(len(table)))
+
+
+def _read_arrays(path: Path) -> RawTable:
+    labels = None
+    try:
+        found = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
+        if isinstance(found, np.ndarray):
+            inputs = found
+        else:
+            with found:
+                by_lower = {name.lower(): name for name in found.files}
+                if "x" in by_lower:
+                    inputs = found[by_lower["x"]]
+                    labels = found[by_lower["y"]] if "y" in by_lower else None
+                elif len(found.files) == 1:
+                    inputs = found[found.files[0]]
+                else:
+                    raise DataError(
+                        f"{path}: holds the arrays {', '.join(map(repr, found.files)) or 'none'}. "
+                        "A table has one array, or x (the rows) and y (their classes)."
+                    )
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not readable as arrays without pickle: {error}") from error
+    if inputs.ndim != 2 or inputs.dtype.kind not in "fiub":
+        raise DataError(
+            f"{path}: a table is an array [rows, columns] of numbers, got shape {list(inputs.shape)} of {inputs.dtype}."
+        )
+    columns: dict[str, Any] = {str(i): inputs[:, i] for i in range(inputs.shape[1])}
+    if labels is not None:
+        if labels.shape != (len(inputs),):
+            raise DataError(f"{path}: y must be one class a row, [{len(inputs)}], got shape {list(labels.shape)}.")
+        columns["label"] = labels
+    return RawTable(path.name, columns, np.arange(len(inputs)))
