@@ -126,6 +126,13 @@ def test_a_split_is_picked_by_its_column(tmp_path: Path) -> None:
         MODALITY.open(path + ":val")
 
 
+def test_splits_are_listed(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b,split\n1,2,train\n3,4,test\n5,6,train\n")
+    assert MODALITY.splits(path) == ["train", "test"]
+    assert MODALITY.splits(path + ":test") == []
+    assert MODALITY.splits(written(tmp_path, "a,b\n1,2\n", "plain.csv")) == []
+
+
 def test_columns_are_matched_by_name(tmp_path: Path) -> None:
     one = MODALITY.open(written(tmp_path, "a,c,b\n1,x,20\n2,y,30\n3,x,10\n4,y,5\n"))
     encoder = MODALITY.encoder("mlp", one, TableOptions(hidden=4, layers=2))

@@ -71,6 +71,15 @@ def test_small_views_keep_half_as_many_cells(cells: Cells, tmp_path: Path) -> No
     assert [int((view != plain).sum(1).max()) for view in views] == [6, 6, 8, 8]
 
 
+def test_views_are_shown_as_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,colour,c,b\n1,red,7,2\n3,blue,7,5.5\n?,odd,7,1\n4,blue,7,7\n6,red,7,1\n")
+    source = MODALITY.open(str(tmp_path / "t.csv"))
+    encoder = MODALITY.encoder("mlp", source, TableOptions())
+    cards = MODALITY.show(encoder.prepare(source.fetch(np.arange(5))[0]), encoder)
+    assert cards[1].text == "a: 3\ncolour: blue\nc: 7\nb: 5.5"
+    assert cards[2].text == "a: 3.5\ncolour: missing\nc: 7\nb: 1"
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
 def test_corruption_is_a_share(share: float) -> None:
     with pytest.raises(ConfigError, match=r"corruption must be in \(0, 1\)"):

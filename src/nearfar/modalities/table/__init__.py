@@ -14,7 +14,9 @@ from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.table.options import ENCODERS, TableOptions
 
 if TYPE_CHECKING:
-    from nearfar.contract import Choice, Facts, Rows, Views, Wants
+    from torch import Tensor
+
+    from nearfar.contract import Card, Choice, Facts, Rows, Views, Wants
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
 
@@ -33,6 +35,13 @@ class Table:
         from nearfar.modalities.table.source import TableSource
 
         return TableSource(data, label_column=label_column, least=least)
+
+    def splits(self, data: str) -> list[str]:
+        """The values of the column `split`; none where there is no such column, or one of them is asked for."""
+        from nearfar.modalities.table.reading import locate, splits_in
+
+        path, asked = locate(data)
+        return [] if asked is not None else splits_in(path)
 
     def settle(
         self, options: TableOptions, source: TableSource, encoder: str | None, facts: Facts
@@ -99,6 +108,14 @@ class Table:
 
         corruption = CORRUPTION if options.corruption is None else options.corruption
         return make_views(raw, draws, wants=wants, seed=seed, corruption=corruption, encoder=encoder)
+
+    def show(self, inputs: Tensor, encoder: TableEncoder) -> list[Card]:
+        """The rows of one view, as the encoder sees them: a line for each of the first twelve columns."""
+        from nearfar.contract import Card
+        from nearfar.modalities.table.source import as_text
+
+        rows = encoder.inputs.cells(inputs).cpu().numpy()
+        return [Card(key="", text=as_text(encoder.columns, row)) for row in rows]
 
     def _check(self, encoder: str) -> None:
         if encoder not in self.encoders:

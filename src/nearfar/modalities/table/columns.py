@@ -169,6 +169,17 @@ class Inputs(nn.Module):
         filled = torch.where(cells.isnan(), self.median, cells)[:, self.column]  # [b D]
         return torch.where(self.code >= 0, (filled == self.code).float(), (filled - self.mean) * self.scale)
 
+    def cells(self, inputs: Tensor) -> Tensor:
+        """The way back, `[b, D]` to cells `[b, C]`: a number where it was missing is its median, a value is NaN."""
+        numbers = torch.where(self.scale > 0, inputs / self.scale, 0) + self.mean
+        found = torch.full((len(inputs), len(self.median)), float("nan"), device=inputs.device)
+        for place, (column, code) in enumerate(zip(self.column.tolist(), self.code.tolist(), strict=True)):
+            if code < 0:
+                found[:, column] = numbers[:, place]
+            else:
+                found[:, column] = torch.where(inputs[:, place] > 0.5, code, found[:, column])
+        return found
+
 
 def _as_text(cells: Any) -> Any:
     if not isinstance(cells, np.ndarray):

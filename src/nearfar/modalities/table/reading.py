@@ -78,6 +78,15 @@ def read(path: Path) -> RawTable:
     raise DataError(f"{path}: a table is one of {', '.join(SUFFIXES)}.")
 
 
+def splits_in(path: Path) -> list[str]:
+    """The values of the column `split`, as they come."""
+    raw = read(path)
+    column = raw.named("split")
+    if column is None:
+        return []
+    return list(dict.fromkeys(str(value) for value in raw.columns[column].tolist() if value is not None))
+
+
 def looks_like_table(path: Path) -> bool:
     """Whether a file's header or shape says that its rows are inputs; reads no more than that."""
     suffix = path.suffix.lower()

@@ -192,8 +192,7 @@ class TableSource:
         """The first twelve cells of each row, a line each, as `column: value`."""
         found = []
         for row in np.asarray(rows, dtype=np.int64):
-            cells = zip(self._layout[:_ON_A_CARD], self._table[row], strict=False)
-            text = "\n".join(f"{column.name}: {_shown(column, float(cell))}" for column, cell in cells)
+            text = as_text(self._layout, self._table[row])
             label = -1 if self._labels is None else int(self._labels[row])
             found.append(Card(key=self.keys[row], label=self.label_names[label] if label >= 0 else None, text=text))
         return found
@@ -239,6 +238,12 @@ class TableSource:
             log.warning("%s: column %r holds measurements, not classes: no labels.", raw.file, self._label_name)
             return None, ()
         return coding.encode(cells)
+
+
+def as_text(columns: Sequence[Column], row: NDArray[np.float32]) -> str:
+    """The first twelve cells of a row `[C]`, a line each, as `column: value`."""
+    cells = zip(columns[:_ON_A_CARD], row, strict=False)
+    return "\n".join(f"{column.name}: {_shown(column, float(cell))}" for column, cell in cells)
 
 
 def _plain(cells: Any) -> list[Any]:
