@@ -1,0 +1,134 @@
+"""Figures of embeddings that need no labels: are they spread out, or have they collapsed?
+
+Pure functions of tensors that stay on the device and do not wait for it. A value that is not finite makes a figure NaN.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import DataError
+
+
+def sample_rows(x: Tensor, limit: int, *, seed: int = 0) -> Tensor:
+    """Take at most `limit` rows of `[N, D]`, drawn by the seed without repetition."""
+    if len(x) <= limit:
+        return x
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:limit].to(x.device)]
+
+
+def _exact(x: Tensor) -> Tensor:
+    x = x.detach()
+    if x.ndim != 2 or not len(x):
+        raise DataError(f"Embeddings must be a matrix [N, D] with N >= 1, got the shape {list(x.shape)}.")
+    x = x.cpu() if x.device.type == "mps" else x  # mps has no float64
+    return x.double()
+
+
+def _unit(x: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(_exact(x), dim=1, eps=1e-300)
+
+
+@torch.no_grad()
+def effective_rank(x: Tensor, *, limit: int = 2048) -> Tensor:
+    """exp of the entropy of the singular values over their sum: `[N, D]` -> `[]` in [1, min(N, D)], 0 for zeros.
+
+    RankMe (Garrido et al. 2023, 2210.02885, equation 2); not centred, as there. At most `limit` rows are used.
+    """
+    x = _exact(sample_rows(x, limit))
+    finite = x.isfinite().all()
+    x = torch.where(finite, x, 0.0)
+    x = x / x.abs().max().clamp_min(1e-300)
+    gram = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    values = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
+    share = values / values.sum().clamp_min(1e-300)
+    rank = torch.where(values.sum() > 0, torch.special.entr(share).sum().exp(), 0.0)
+    return torch.where(finite, rank, torch.nan)
+
+
+@torch.no_grad()
+def alignment(first: Tensor, second: Tensor, *, alpha: float = 2.0) -> Tensor:
+    """Mean distance to the power alpha of positive pairs on the unit sphere: `[N, D]` twice -> `[]`, 0 is best.
+
+    Wang and Isola 2020 (2005.10242), section 4.1.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"Views must have the same shape, got {list(first.shape)} and {list(second.shape)}.")
+    distances: Tensor = torch.linalg.vector_norm(_unit(first) - _unit(second), dim=1)
+    return distances.pow(alpha).mean()
+
+
+@torch.no_grad()
+def uniformity(x: Tensor, *, t: float = 2.0, limit: int = 2048) -> Tensor:
+    """Log of the mean of exp(-t |x - y|^2) over distinct pairs on the unit sphere: `[N, D]` -> `[]` in [-4t, 0].
+
+    Lower is more uniform, 0 is collapsed, NaN with one row. Wang and Isola 2020 (2005.10242), section 4.1.
+    """
+    z = _unit(sample_rows(x, limit))
+    if len(z) < 2:
+        return torch.full((), torch.nan, dtype=z.dtype, device=z.device)
+    square = z.square().sum(dim=1)
+    distance = (square[:, None] + square[None] - 2 * z @ z.T).clamp_min(0)
+    distance.fill_diagonal_(torch.inf)
+    pairs = torch.tensor(len(z) * (len(z) - 1), dtype=z.dtype, device=z.device)
+    return torch.logsumexp(-t * distance.flatten(), dim=0) - pairs.log()
+
+
+@torch.no_grad()
+def dead_dimensions(x: Tensor, *, threshold: float = 1e-3) -> Tensor:
+    """Share of dimensions that (nearly) never change: `[N, D]` -> `[]` in [0, 1].
+
+    Dead is a standard deviation of at most `threshold` times the root mean square of all entries, so that the figure
+    does not depend on scale, and a constant embedding is all dead.
+    """
+    x = _exact(x)
+    size = x.square().mean().sqrt()
+    dead = (x.std(dim=0, correction=0) <= threshold * size).double().mean()
+    return torch.where(size.isfinite(), dead, torch.nan)
+
+
+@torch.no_grad()
+def mean_cosine(x: Tensor) -> Tensor:
+    """Mean cosine between distinct rows: `[N, D]` -> `[]`, near 1 is collapsed, NaN with one row."""
+    z = _unit(x)
+    count = len(z)
+    return (z.sum(dim=0).square().sum() - z.square().sum()) / (count * (count - 1) or torch.nan)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The label-free figures of one set of embeddings; None where a figure does not exist."""
+
+    samples: int
+    dims: int
+    effective_rank: float | None
+    uniformity: float | None
+    mean_cosine: float | None
+    dead_dimensions: float | None
+    view_retrieval: float | None = None
+    """Share of samples whose other view is their nearest, where views were compared."""
+
+    @property
+    def collapsed(self) -> str | None:
+        """Say what shows that the embedding has collapsed, or None.
+
+        Signs: a dead share of 0.9 or more, a mean cosine of 0.999 or more, an effective rank under 1.5.
+        """
+        if self.effective_rank is None:
+            return "it holds values that are not finite"
+        if self.dead_dimensions is not None and self.dead_dimensions >= 0.9:
+            return f"{100 * self.dead_dimensions:.0f} % of its dimensions never change"
+        if self.mean_cosine is not None and self.mean_cosine >= 0.999:
+            return f"all samples point the same way (mean cosine {self.mean_cosine:.4f})"
+        if self.effective_rank < 1.5 and min(self.samples, self.dims) > 1:
+            return f"its effective rank is {self.effective_rank:.1f} of {self.dims} dimensions"
+        return None
+
+
+def geometry(x: Tensor, *, view_retrieval: float | None = None, limit: int = 2048) -> Geometry:
+    """Measure embeddings `[N, D]`, on at most `limit` rows."""
+    rows = sample_rows(x, limit)
+    figures = [f(rows) for f in (effective_rank, uniformity, mean_cosine, dead_dimensions)]
+    rank, even, cosine, dead = (float(f) if f.isfinite() else None for f in figures)
+    return Geometry(len(rows), rows.shape[1], rank, even, cosine, dead, view_retrieval)

@@ -1,0 +1,187 @@
+"""The linear probe: multinomial logistic regression on frozen, standardised features.
+
+The objective is scikit-learn's `LogisticRegression`, minimised by the same L-BFGS-B; the products run in torch, which
+is several times faster on tall thin problems and runs where the features are.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import DataError, must
+from nearfar.evaluation.knn import check_labels, full_precision
+from nearfar.evaluation.split import stratified_split
+from nearfar.evaluation.threads import one_thread
+
+GRID = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7)
+"""L2 strengths, strong to weak: mean cross-entropy + strength / 2 * |w|^2, on features of mean square norm one."""
+_PATIENCE = 2
+_MAX_ITERATIONS = 300
+_ONE_THREAD = 2**24
+"""Entries of x up to which an iteration is too short to share among threads."""
+
+
+def fixed_strength(samples: int) -> float:
+    """L2 strength where there are too few labels to choose one: 0.1 / samples (`C = 10` in scikit-learn's terms)."""
+    return 0.1 / samples
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Standardisation by the statistics of the training set: mean `[D]` and factor `[D]`, 0 for constant dimensions."""
+
+    mean: Tensor
+    factor: Tensor
+
+    @classmethod
+    def of(cls, train: Tensor) -> "Scaler":
+        """Measure `train` `[N, D]`; raises DataError where a value is not finite."""
+        x = train.detach().float()
+        variance, mean = torch.var_mean(x, dim=0, correction=0)
+        bad = ~(variance.isfinite() & mean.isfinite())
+        if bool(bad.any()):
+            raise DataError(
+                f"Dimension {int(bad.nonzero()[0, 0])} of the train vectors is not finite, or overflows fp32."
+            )
+        deviation = variance.sqrt()
+        constant = deviation <= 1e-6 * mean.abs()  # rounding noise about a large mean is not a signal
+        return cls(mean, torch.where(constant | (deviation == 0), 0.0, 1 / deviation))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Standardise `[N, D]` in fp32."""
+        return (x.detach().float() - self.mean) * self.factor
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted probe: weight `[K, D]` and bias `[K]` over standardised features for the classes `labels` `[K]`."""
+
+    scaler: Scaler
+    weight: Tensor
+    bias: Tensor
+    labels: Tensor
+    strength: float
+    chosen: bool
+    """Whether the strength was chosen on a validation split (else it is `fixed_strength`, or was given)."""
+    converged: bool
+    iterations: int
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Give the class of each row: `[M, D]` -> `[M]`."""
+        return self.predict_standardised(self.scaler.apply(x))
+
+    def predict_standardised(self, x: Tensor) -> Tensor:
+        """Give the class of each row of features that `scaler` was applied to already."""
+        with full_precision(x.device):
+            return self.labels[(x @ self.weight.T + self.bias).argmax(dim=1)]
+
+
+@torch.no_grad()
+def fit_linear(
+    train: Tensor,
+    labels: Tensor,
+    *,
+    classes: int,
+    seed: int = 0,
+    strength: float | None = None,
+    scaler: Scaler | None = None,
+) -> LinearProbe:
+    """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
+
+    The L2 strength is the one of `GRID` with the highest accuracy on a stratified 20 % of the training set (equal:
+    the stronger), tried from strong to weak until two in a row are no better; then all of the training set is fitted.
+    Where the median class has fewer than 5 samples it is `fixed_strength`. With a `scaler` the features are taken as
+    standardised by it already. Classes without a sample are never predicted.
+    """
+    labels = check_labels(labels, len(train), classes).to(train.device)
+    if not len(train):
+        raise DataError("A linear probe needs at least one labelled training sample, got none.")
+    must(strength is None or strength > 0, "strength must be > 0", got=strength)
+    if scaler is None:
+        scaler = Scaler.of(train)
+        x = scaler.apply(train)
+    else:
+        x = train.detach().float()
+    names, targets, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    basis = None
+    if len(x) < x.shape[1]:  # the solution lies in the span of the rows, so that fewer dimensions hold all of it
+        basis = torch.linalg.qr(x.T).Q
+    with full_precision(x.device), one_thread(x.device.type == "cpu" and x.numel() <= _ONE_THREAD):
+        problem = _Problem(x if basis is None else x @ basis, targets, len(names), x.shape[1])
+        start, chosen = None, False
+        if strength is None and int(sizes.median()) >= 5 and len(names) > 1:
+            strength, start = _choose(problem, seed)
+            chosen = True
+        elif strength is None:
+            strength = fixed_strength(len(x))
+        weight, converged, iterations = problem.solve(strength, start, tolerance=3e-4)
+        bias, weight = weight[:, -1], weight[:, :-1]
+        if basis is not None:
+            weight = weight @ basis.T
+    return LinearProbe(scaler, weight, bias, names, strength, chosen, converged, iterations)
+
+
+def _choose(problem: "_Problem", seed: int) -> tuple[float, Tensor]:
+    """Pick the strength of `GRID`, and return its weights as the start of the last fit."""
+    fitted, held = (i.to(problem.x.device) for i in stratified_split(problem.targets, seed=seed))
+    part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
+    x, targets = problem.x[held], problem.targets[held]
+    best, chosen, waited = -1, GRID[0], 0
+    weight = kept = problem.zeros()
+    for strength in GRID:
+        weight, _, _ = part.solve(strength, weight, tolerance=1e-3)
+        right = int(((x @ weight[:, :-1].T + weight[:, -1]).argmax(dim=1) == targets).sum())
+        if right > best:
+            best, chosen, kept, waited = right, strength, weight, 0
+        else:
+            waited += 1
+            if waited == _PATIENCE:
+                break
+    return chosen, kept
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Mean cross-entropy of `x @ w + b` plus strength * width / 2 * |w|^2; `width`: dimensions before `basis`.
+
+    The features have unit variance, not unit norm: that is the better conditioned of two equal problems.
+    """
+
+    x: Tensor
+    targets: Tensor
+    classes: int
+    width: int
+
+    def zeros(self) -> Tensor:
+        return self.x.new_zeros(self.classes, self.x.shape[1] + 1)
+
+    def solve(self, strength: float, start: Tensor | None, *, tolerance: float) -> tuple[Tensor, bool, int]:
+        """Minimise from `start`: `[K, d + 1]` weights and bias, whether it converged, iterations."""
+        from scipy.optimize import minimize
+
+        if self.classes == 1:
+            return self.zeros(), True, 0
+        x, count = self.x, len(self.x)
+        shape = (self.classes, x.shape[1] + 1)
+        rows = torch.arange(count, device=x.device)
+        penalty = strength * self.width
+
+        def loss(flat: Any) -> tuple[float, Any]:
+            w = torch.from_numpy(flat).view(shape).to(x.device, torch.float32)
+            scores = torch.addmm(w[:, -1], x, w[:, :-1].T)
+            log_p = scores.log_softmax(dim=1)
+            value = -log_p[rows, self.targets].double().mean() + penalty / 2 * w[:, :-1].double().square().sum()
+            slope = log_p.exp_()
+            slope[rows, self.targets] -= 1
+            slope /= count
+            gradient = torch.cat([slope.T @ x + penalty * w[:, :-1], slope.sum(dim=0)[:, None]], dim=1)
+            return float(value), gradient.double().cpu().numpy().ravel()
+
+        first = (self.zeros() if start is None else start).double().cpu().numpy().ravel()
+        # steps below fp32's own noise in the loss would only confuse the line search
+        options = {"maxiter": _MAX_ITERATIONS, "gtol": tolerance, "ftol": 1e-7, "maxls": 40}
+        found = minimize(loss, first, jac=True, method="L-BFGS-B", options=options)
+        weight = torch.from_numpy(found.x).view(shape).to(x.device, torch.float32)
+        return weight, bool(found.success), int(found.nit)
