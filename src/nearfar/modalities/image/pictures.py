@@ -1,0 +1,31 @@
+"""A raw batch of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Whole pictures as squares: `pixels` uint8 `[b, channels, size, size]`, `aspect` `[b]` float32, width over height.
+
+    Indexing takes samples: by slice, by index tensor or by mask.
+    """
+
+    pixels: Tensor
+    aspect: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, samples: slice | Tensor) -> Pictures:
+        return Pictures(self.pixels[samples], self.aspect[samples])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Pictures:
+        """The same pictures on a device."""
+        return Pictures(
+            self.pixels.to(device, non_blocking=non_blocking), self.aspect.to(device, non_blocking=non_blocking)
+        )

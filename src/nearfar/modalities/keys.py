@@ -1,0 +1,26 @@
+"""Names of samples: printable whatever bytes a file system holds, and never twice the same."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+
+def printable(text: str) -> str:
+    """The text with control characters and undecodable bytes written as escapes such as `\\xff`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def unique(keys: Iterable[str]) -> list[str]:
+    """The keys as they are, and `#row` added to those that occur more than once."""
+    found = list(keys)
+    if len(set(found)) == len(found):
+        return found
+    times = Counter(found)
+    return [f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found)]
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # surrogateescape: a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
