@@ -8,6 +8,7 @@ import pytest
 from nearfar.inspection.report import Item, Report, write
 
 SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "settings"]
+DESKTOP = {"width": 1280, "height": 900}
 
 
 class Opened:
@@ -15,31 +16,56 @@ class Opened:
 
     def __init__(self, page):
         self.page, self.requests, self.messages, self.dialogs = page, [], [], []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("console", lambda message: self.messages.append(message.text))
-        page.on("pageerror", lambda error: self.messages.append(str(error)))
-        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        self.listeners = {
+            "request": lambda request: self.requests.append(request.url),
+            "console": lambda message: self.messages.append(message.text),
+            "pageerror": lambda error: self.messages.append(str(error)),
+            "dialog": self.refuse,
+        }
+        for event, listener in self.listeners.items():
+            page.on(event, listener)
+
+    def refuse(self, dialog):
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def leave(self):
+        for event, listener in self.listeners.items():
+            self.page.remove_listener(event, listener)
 
     def outside(self):
         return [url for url in self.requests[1:] if not url.startswith("data:")]
 
 
+def new_page(browser, **options):
+    page = browser.new_context(viewport=DESKTOP, reduced_motion="reduce", **options).new_page()
+    page.set_default_timeout(10_000)
+    page.add_init_script("window.alerts = 0; window.alert = () => { window.alerts += 1; }")
+    return page
+
+
+@pytest.fixture(scope="session")
+def desktop(browser):
+    """One tab for all reports that ask for nothing special: opening a tab costs more than opening a report."""
+    return new_page(browser)
+
+
 @pytest.fixture
-def show(browser, tmp_path):
+def show(browser, desktop, tmp_path):
     """Write a report and open it."""
     with contextlib.ExitStack() as closing:
 
         def show(report, *, width=1280, height=900, **options):
             path = tmp_path / "report.html"
             write(report, path)
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, reduced_motion="reduce", **options
-            )
-            closing.callback(context.close)
-            page = context.new_page()
-            page.set_default_timeout(5_000)
-            page.add_init_script("window.alerts = 0; window.alert = () => { window.alerts += 1; }")
+            page = desktop
+            if options:
+                page = new_page(browser, **options)
+                closing.callback(page.context.close)
+            page.set_viewport_size({"width": width, "height": height})
+            page.mouse.move(0, 0)
             opened = Opened(page)
+            closing.callback(opened.leave)
             page.goto(path.as_uri())
             return opened
 
@@ -90,6 +116,21 @@ def test_figures_stand_with_their_spread_and_the_best_is_marked(show, make_repor
     assert rows.nth(1).locator("td.is-best").inner_text().split() == ["20.0", "±", "1.2", "best"]
     assert rows.nth(0).locator("[data-mark=ahead]").inner_text() == "ahead of raw input"
     assert rows.nth(1).locator("th").inner_text().split("\n")[-1] == "1 label a class"
+
+
+def test_an_evaluation_with_many_figures_folds_most_of_them(show, make_report):
+    names = ["precision@1", "map@r", "mrr", "hit@1", "hit@5", "recall@5", "ndcg@5"]
+    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in names}
+    opened = show(
+        make_report(evaluation={"systems": ["raw", "trained"], "retrievals": {"raw": scores, "trained": scores}})
+    )
+    tables = opened.page.locator("#evaluation .eval")
+    assert tables.nth(0).locator("tbody tr").count() == 2
+    assert tables.nth(0).locator("tbody th").all_inner_texts()[1] == "Mean average precision at R, %"
+    assert tables.nth(1).locator("tbody").is_hidden()
+    tables.nth(1).locator("summary").click()
+    assert tables.nth(1).locator("tbody tr").count() == 5
+    assert opened.messages == []
 
 
 def test_pointing_at_a_chart_reads_all_charts_at_that_step(show, make_report):

@@ -183,22 +183,6 @@ def test_two_hundred_skipped_inputs_are_listed_and_all_are_counted():
     assert data["skipped_total"] == 1_234
 
 
-def test_evaluation_figures_are_read_by_system_or_alone():
-    found = payload.evaluation(
-        {
-            "systems": ["raw", "trained"],
-            "retrieval": {"raw": {"mean": 0.1, "low": 0.0, "high": 0.2}, "trained": {"mean": 0.3}},
-            "geometry": {"raw": {"rank": 3.0}, "trained": {"rank": 9.0, "spread": 1.0}},
-        }
-    )
-    assert [(f["part"], f["name"], [c and c["mean"] for c in f["cells"]]) for f in found["figures"]] == [
-        ("retrieval", "", [0.1, 0.3]),
-        ("geometry", "rank", [3.0, 9.0]),
-        ("geometry", "spread", [None, 1.0]),
-    ]
-    assert payload.evaluation({"geometry": {"rank": 3.0}})["figures"][0]["value"]["mean"] == 3.0
-
-
 @pytest.mark.parametrize(
     "raw", [{}, {"rows": None, "notes": None}, {"rows": [{}]}, {"rows": [{"cells": [{}]}]}, {"retrieval": 3}]
 )

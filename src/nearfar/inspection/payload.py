@@ -1,10 +1,13 @@
-"""A report as strict JSON: the pictures and samples once each, the curves thinned, the evaluation in one shape."""
+"""A report as strict JSON: the pictures and samples once each, the curves thinned."""
 
 import base64
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from nearfar.inspection.comparison import compare
+from nearfar.inspection.plain import finite, flat, plain
 
 if TYPE_CHECKING:
     from nearfar.inspection.report import Item, Report
@@ -27,30 +30,30 @@ def build(report: "Report") -> dict[str, Any]:
     shelf = _Shelf()
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
-    closest = [[shelf.put(pair.a), shelf.put(pair.b), _number(pair.similarity)] for pair in report.closest]
-    strangest = [[shelf.put(strange.item), _number(strange.similarity)] for strange in report.strangest]
+    closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
+    strangest = [[shelf.put(strange.item), finite(strange.similarity)] for strange in report.strangest]
     points = None
     if report.map is not None and len(report.map.items):
         points = {
             "items": shelf.put_all(report.map.items),
             "xy": [[round(float(value), 4) for value in row] for row in report.map.xy],
             "neighbours": [[int(value) for value in row] for row in report.map.neighbours],
-            "similarities": [[_number(value) for value in row] for row in report.map.similarities],
+            "similarities": [[finite(value) for value in row] for row in report.map.similarities],
         }
     return {
         "title": report.title,
         "level": report.verdict_level,
         "verdict": report.verdict,
         "facts": [[str(name), str(value)] for name, value in report.facts.items()],
-        "alarms": [_plain(alarm) for alarm in report.alarms],
-        "evaluation": None if report.evaluation is None else evaluation(report.evaluation),
+        "alarms": [plain(alarm) for alarm in report.alarms],
+        "evaluation": None if report.evaluation is None else compare(report.evaluation),
         "curves": curves(report.metrics),
         "map": points,
         "views": views,
         "closest": closest,
         "strangest": strangest,
         "config": report.config,
-        "environment": list(_flat(report.environment)),
+        "environment": list(flat(report.environment)),
         "skipped": [[str(s.get("key", "")), str(s.get("reason", ""))] for s in report.skipped[:MAX_SKIPPED]],
         "skipped_total": max(int(report.skipped_total), len(report.skipped)),
         "images": shelf.images,
@@ -80,12 +83,14 @@ def curves(metrics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one series a numeric field: its name, steps, values, and how many values were not finite."""
     found: dict[str, dict[str, Any]] = {}
     for at, record in enumerate(metrics):
-        step = record.get("step", at)
+        step = finite(record.get("step", at), digits=0)
+        if step is None:
+            continue
         for name, value in record.items():
             if name in _NOT_CURVES or isinstance(value, bool | str | list | dict) or value is None:
                 continue
             series = found.setdefault(str(name), {"name": str(name), "steps": [], "values": [], "not_finite": 0})
-            number = _number(value, digits=None)
+            number = finite(value, digits=None)
             if number is None:
                 series["not_finite"] += 1
             else:
@@ -109,80 +114,6 @@ def thin(values: Sequence[float], limit: int) -> list[int]:
         inside = range(n * s // stretches, n * (s + 1) // stretches)
         keep |= {min(inside, key=values.__getitem__), max(inside, key=values.__getitem__)}
     return sorted(keep)
-
-
-def evaluation(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring an evaluation into the page's one shape; what is missing or not understood is left out.
-
-    `rows` hold a cell or None for each system; figures that are not given for a system stand in `figures`.
-    """
-    rows = [row for row in raw.get("rows") or [] if isinstance(row, Mapping)]
-    systems = [str(name) for name in raw.get("systems") or []]
-    for row in rows:
-        for cell in row.get("cells") or []:
-            if isinstance(cell, Mapping) and str(cell.get("system")) not in systems:
-                systems.append(str(cell.get("system")))
-    table: list[dict[str, Any]] = []
-    for row in rows:
-        cells: dict[str, Any] = {}
-        for cell in row.get("cells") or []:
-            if isinstance(cell, Mapping):
-                cells[str(cell.get("system"))] = _estimate(cell)
-        table.append(
-            {
-                "probe": str(row.get("probe", "")),
-                "k": _plain(row.get("k")),
-                "labels": _plain(row.get("labels_per_class")),
-                "cells": [cells.get(system) for system in systems],
-                "ahead": [[str(a), str(b)] for a, b in (row.get("ahead") or {}).items()],
-            }
-        )
-    figures: list[dict[str, Any]] = []
-    for part in ("retrieval", "geometry"):
-        _figures(part, raw.get(part), systems, figures)
-    notes = raw.get("notes") or []
-    return {
-        "protocol": str(raw.get("protocol") or ""),
-        "systems": systems,
-        "rows": table,
-        "figures": figures,
-        "counts": list(_flat(raw.get("counts") or {})),
-        "notes": [notes] if isinstance(notes, str) else [str(note) for note in notes],
-    }
-
-
-def _figures(part: str, block: Any, systems: Sequence[str], out: list[dict[str, Any]]) -> None:
-    """Collect a block's figures as {part, name, cells} (one a system) or {part, name, value}; nested either way."""
-    if not isinstance(block, Mapping):
-        return
-    if set(map(str, block)) & set(systems):
-        block = {str(name): value for name, value in block.items()}
-        if any(isinstance(v, Mapping) and _estimate(v) is None for v in block.values()):
-            names = list(dict.fromkeys(str(n) for v in block.values() if isinstance(v, Mapping) for n in v))
-            lookup = {n: [(block.get(s) or {}).get(n) for s in systems] for n in names}
-        else:
-            lookup = {"": [block.get(s) for s in systems]}
-        out.extend({"part": part, "name": n, "cells": [_estimate(c) for c in cells]} for n, cells in lookup.items())
-        return
-    for name, value in block.items():
-        one = _estimate(value)
-        if one is not None:
-            out.append({"part": part, "name": str(name), "value": one})
-        elif isinstance(value, Mapping) and set(map(str, value)) & set(systems):
-            out.append({"part": part, "name": str(name), "cells": [_estimate(value.get(s)) for s in systems]})
-
-
-def _estimate(value: Any) -> dict[str, float | None] | None:
-    """Read {"mean", "low", "high"} or a bare number; None where there is no finite mean."""
-    if not isinstance(value, Mapping):
-        mean = _number(value)
-        return None if mean is None else {"mean": mean, "low": None, "high": None}
-    mean = _number(value.get("mean", value.get("value")))
-    if mean is None:
-        return None
-    low, high = _number(value.get("low")), _number(value.get("high"))
-    known = low is not None and high is not None
-    return {"mean": mean, "low": low if known else None, "high": high if known else None}
 
 
 class _Shelf:
@@ -226,37 +157,3 @@ class _Shelf:
 
 def _clip(text: str | None) -> str | None:
     return text if text is None or len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\u2026"
-
-
-def _number(value: Any, digits: int | None = 4) -> float | None:
-    """Return a finite float (rounded), or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(number):
-        return None
-    return number if digits is None else round(number, digits)
-
-
-def _plain(value: Any) -> Any:
-    """Turn any value into one that strict JSON holds."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if hasattr(value, "item"):
-        return _plain(value.item())
-    return _number(value, digits=None) if isinstance(value, float) else str(value)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:
-    """Yield [name, text] of each leaf, the names of nested tables joined by dots."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            inner = _plain(value)
-            yield [f"{prefix}{name}", inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)]

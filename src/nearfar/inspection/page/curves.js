@@ -8,7 +8,7 @@ const CURVES = {
   alignment: ["Alignment", "Distance between views of one sample; lower is nearer. Healthy: settles low, while uniformity stays low too.", { zero: true }],
   uniformity: ["Uniformity", "How evenly samples spread; lower is better. Healthy: well below zero. Near zero, all samples look alike.", {}],
   effective_rank: ["Effective rank", "Directions that the embedding really uses. Healthy: stays high. A fall towards 1 is collapse.", { zero: true }],
-  dead_dimensions: ["Dead dimensions", "Dimensions that never vary. Healthy: zero or close to it.", { zero: true, wholeOrShare: true }],
+  dead_dimensions: ["Dead dimensions", "Dimensions that never vary. Healthy: zero or close to it.", { share: true }],
   data_wait: ["Waiting for data", "Share of the time spent waiting for data. Healthy: a few percent; else use a cache or more workers.", { share: true }],
   images_per_second: ["Speed", "Samples a second. Healthy: flat. A slow decline points at the machine, not the model.", { zero: true }],
 };
@@ -41,7 +41,7 @@ function drawCurves(body) {
 function chart(curve, firstStep, lastStep) {
   const [title, healthy, options] = own(CURVES, curve.name) || [words(curve.name), "", {}];
   const { steps, values } = curve;
-  const share = options.share || (options.wholeOrShare && values.some((v) => v > 0 && v < 1));
+  const share = options.share;
   const show = share ? (v) => `${percent(v)} %` : number;
   const reading = el("p", { class: "reading num", "aria-live": "off" });
   const plot = el("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title}: from ${show(values[0])} to ${show(values[values.length - 1])}` });

@@ -1,18 +1,30 @@
 // The evaluation: systems in columns, probes in rows, each figure with its interval.
 
+const MAIN_FIGURES = ["precision@1", "map@r", "view_retrieval", "effective_rank", "uniformity", "dead_dimensions"];
+const FIGURES = {
+  "precision@1": "Nearest sample has the same label", "map@r": "Mean average precision at R", mrr: "Mean reciprocal rank", r_precision: "R-precision",
+  "ndcg@1": "nDCG@1", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10",
+};
+const isShare = (figure) => figure.part === "retrieval" || ["view_retrieval", "dead_dimensions"].includes(figure.name);
 const PROBES = { knn: "Nearest neighbours", linear: "Linear probe" };
 
 function drawEvaluation(body) {
   const found = data.evaluation;
   if (found.rows.length > 0) body.append(probeTable(found));
   const tables = found.figures.filter((figure) => figure.cells);
-  if (tables.length > 0) body.append(figureTable(found, tables));
+  const main = tables.filter((figure) => tables.length <= 6 || MAIN_FIGURES.includes(figure.name));
+  const rest = tables.filter((figure) => !main.includes(figure));
+  if (main.length > 0) body.append(el("div", { class: "card eval" }, figureTable(found, main)));
+  if (rest.length > 0) {
+    body.append(el("details", { class: "card eval fold" }, el("summary", {}, icon("open"), "More figures"),
+      el("div", { class: "inside" }, figureTable(found, rest))));
+  }
   const single = found.figures.filter((figure) => figure.value);
   if (single.length > 0) {
     body.append(el("div", { class: "figures" }, single.map((figure) =>
       el("div", { class: "card figure" },
         el("p", { class: "name" }, figureName(figure)),
-        el("p", { class: "value num" }, estimate(figure.value, figure.part === "retrieval"))))));
+        el("p", { class: "value num" }, estimate(figure.value, isShare(figure)))))));
   }
   const lines = [found.protocol, countsLine(found.counts), ...found.notes].filter(Boolean);
   body.append(el("div", { class: "protocol" }, lines.map((line) => el("p", {}, line))));
@@ -87,17 +99,17 @@ function aheadMark(name, mark) {
 }
 
 function figureTable(found, figures) {
-  return el("div", { class: "card eval" }, el("table", {},
-    heads(found, "Other figures"),
-    el("tbody", {}, figures.map((figure) => el("tr", {},
-      el("th", { scope: "row" }, figureName(figure)),
-      figure.cells.map((cell, s) => el("td", { "data-name": capital(found.systems[s]), class: isTrained(found, s) && "trained" },
-        el("div", { class: "cell num" }, estimate(cell, figure.part === "retrieval")))))))));
+  const cell = (figure, one, s) =>
+    el("td", { "data-name": capital(found.systems[s]), class: isTrained(found, s) && "trained" },
+      el("div", { class: "cell num" }, estimate(one, isShare(figure))));
+  return el("table", {}, heads(found, "Figure"),
+    el("tbody", {}, figures.map((figure) =>
+      el("tr", {}, el("th", { scope: "row" }, figureName(figure)), figure.cells.map((one, s) => cell(figure, one, s))))));
 }
 
 function figureName(figure) {
   const name = figure.name === "" ? figure.part : figure.name;
-  return figure.part === "retrieval" ? `${/^m?AP$/i.test(name) ? name : words(name)}, %` : words(name);
+  return `${own(FIGURES, name) || words(name)}${isShare(figure) ? ", %" : ""}`;
 }
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const countsLine = (counts) => counts.map(([name, n]) => `${words(name)}: ${/^\d+$/.test(n) ? count(Number(n)) : n}`).join(" \u00b7 ");
