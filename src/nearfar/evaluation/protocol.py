@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import DataError, must
-from nearfar.evaluation.geometry import geometry
 from nearfar.evaluation.intervals import Interval, bootstrap_columns, over_draws
 from nearfar.evaluation.knn import full_precision, nearest, unit_rows, vote
 from nearfar.evaluation.linear import Scaler, fit_linear, fixed_strength
@@ -16,6 +15,7 @@ from nearfar.evaluation.result import Evaluation, Row
 from nearfar.evaluation.retrieval import retrieve
 from nearfar.evaluation.split import Split
 from nearfar.evaluation.threads import one_thread
+from nearfar.geometry import geometry
 
 NEIGHBOURS = (20, 200)
 TEMPERATURE = 0.1

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nearfar.errors import DataError
-from nearfar.evaluation.geometry import Geometry
 from nearfar.evaluation.intervals import Interval
+from nearfar.geometry import Geometry
 
 FORMAT = 1
 

@@ -116,16 +116,3 @@ def retrieve(
         raise DataError("No query has a sample of its own label to find; retrieval needs two of some label.")
     scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return Retrieval(scores, len(chosen) - skipped, len(unit), skipped)
-
-
-@torch.no_grad()
-def view_retrieval(first: Tensor, second: Tensor) -> Tensor:
-    """Share of samples whose second view is the nearest of all second views to their first, by cosine.
-
-    `[N, D]`, `[N, D]` -> `[]` in [0, 1]; chance is 1 / N. A tie counts as a miss, so that a collapsed encoder scores
-    0. Nothing is checked and nothing leaves the device: for watching a run.
-    """
-    a, b = (torch.nn.functional.normalize(z.detach().float(), dim=1) for z in (first, second))
-    similarity = a @ b.T
-    own = similarity.diagonal()[:, None]
-    return ((similarity >= own).sum(dim=1) == 1).float().mean()

@@ -139,6 +139,11 @@ class TableSource:
         """[N]: equal for rows with the same value in the column `group`; None where there is none."""
         return self._groups
 
+    @property
+    def usable(self) -> Rows:
+        """All rows: what cannot be read is left out when the file is opened."""
+        return np.arange(len(self), dtype=np.int64)
+
     def load(self, config: Mapping[str, Any]) -> None:
         """Lay the columns out as the encoder of this `config` knows them, whatever their order in the file.
 

@@ -89,6 +89,19 @@ def dead_dimensions(x: Tensor, *, threshold: float = 1e-3) -> Tensor:
 
 
 @torch.no_grad()
+def view_retrieval(first: Tensor, second: Tensor) -> Tensor:
+    """Share of samples whose second view is the nearest of all second views to their first, by cosine.
+
+    `[N, D]`, `[N, D]` -> `[]` in [0, 1]; chance is 1 / N. A tie counts as a miss, so that a collapsed encoder scores
+    0. Nothing is checked and nothing leaves the device: for watching a run.
+    """
+    a, b = (torch.nn.functional.normalize(z.detach().float(), dim=1) for z in (first, second))
+    similarity = a @ b.T
+    own = similarity.diagonal()[:, None]
+    return ((similarity >= own).sum(dim=1) == 1).float().mean()
+
+
+@torch.no_grad()
 def mean_cosine(x: Tensor) -> Tensor:
     """Mean cosine between distinct rows: `[N, D]` -> `[]`, near 1 is collapsed, NaN with one row."""
     z = _unit(x)

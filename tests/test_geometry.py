@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nearfar.errors import DataError
-from nearfar.evaluation.geometry import (
+from nearfar.geometry import (
     alignment,
     dead_dimensions,
     effective_rank,
@@ -12,6 +12,7 @@ from nearfar.evaluation.geometry import (
     mean_cosine,
     sample_rows,
     uniformity,
+    view_retrieval,
 )
 
 
@@ -127,3 +128,16 @@ def test_wrong_shapes_are_explained():
         effective_rank(random(4))
     with pytest.raises(DataError, match="same shape"):
         alignment(random(4, 2), random(4, 3))
+
+
+def test_views_of_one_sample_find_each_other():
+    x = random(50, 16)
+    assert view_retrieval(x, x + 0.01 * random(50, 16, seed=1)) == 1
+
+
+def test_a_collapsed_encoder_finds_no_view():
+    assert view_retrieval(torch.ones(50, 4), torch.ones(50, 4)) == 0
+
+
+def test_unrelated_views_find_each_other_by_chance():
+    assert view_retrieval(random(500, 8), random(500, 8, seed=1)) < 0.02

@@ -1,0 +1,67 @@
+"""Every error that a user can meet.
+
+NearfarError            carries the exit code of the command line
+├── UserError           2: something asked for cannot be; says what, where, and what to do
+│   ├── ConfigError     an option is out of range, or two options contradict
+│   │   └── UnknownName no method, encoder, modality ... has that name
+│   ├── DataError       an input file, folder, row or batch cannot be used
+│   └── RunError        a run folder is taken, empty, damaged or of another version
+├── MissingExtra        2: a package of an extra is not installed
+└── TrainingError       1: a run cannot go on (a loss that is not finite)
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class NearfarError(Exception):
+    """The base of all errors raised on purpose; its text is meant for the user."""
+
+    exit_code = 1
+
+
+class UserError(NearfarError, ValueError):
+    """A mistake in what was asked for: nothing was done."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """An option is out of range, or contradicts another."""
+
+
+class UnknownName(ConfigError):
+    """No `kind` has the name `name`; suggests the nearest of `known`."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Choose from: {', '.join(names)}."
+        super().__init__(f"No {kind} is named {name!r}. {hint}")
+
+
+class DataError(UserError):
+    """An input cannot be used: the text names the file, row or column."""
+
+
+class RunError(UserError):
+    """A run folder cannot be used as asked."""
+
+
+class MissingExtra(NearfarError, ImportError):
+    """`what` needs `package`, which comes with the extra `extra`."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, package: str, extra: str):
+        super().__init__(f"{what} needs the package {package!r}: pip install 'nearfar[{extra}]'")
+
+
+class TrainingError(NearfarError, RuntimeError):
+    """A run cannot go on; what was trained so far is kept."""
+
+
+def must(ok: bool, what: str, *, got: object) -> None:
+    """Check one setting: `must(x > 0, "temperature must be > 0", got=x)` raises ConfigError."""
+    if not ok:
+        raise ConfigError(f"{what}, got {got!r}.")

@@ -1,0 +1,1 @@
+"""One file for each command: what `nearfar.<command>` and `nearfar <command>` do."""

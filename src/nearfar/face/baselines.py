@@ -1,0 +1,64 @@
+"""What a trained encoder must beat: the same encoder untrained, and the raw input."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from nearfar import randomness
+
+if TYPE_CHECKING:
+    from nearfar.contract import Encoder, Source
+
+RAW, UNTRAINED, TRAINED = "raw input", "untrained encoder", "trained encoder"
+START = "start.safetensors"
+_BATCHES, _BATCH = 8, 256
+
+
+def seed_weights(seed: int) -> None:
+    """Seed torch for new weights, so that the untrained encoder can be made again."""
+    torch.manual_seed(randomness.seed_of(seed, "weights"))
+
+
+def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> "Encoder":
+    """The encoder as it was before training: from the run's saved start, or made again from its seed.
+
+    Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first, so that the baseline
+    is as good as it can be without learning.
+    """
+    from nearfar.modalities import registry
+
+    config = encoder.config
+    seed_weights(int(config.get("seed", 0)))
+    fresh = registry.load(config["modality"]).restore(config)
+    start = None if run is None else run / "encoder" / START
+    if start is not None and start.is_file():
+        from safetensors.torch import load
+
+        fresh.load_state_dict(load(start.read_bytes()))
+    else:
+        settle_norms(fresh, source)
+    return fresh.to(next(encoder.parameters()).device).eval()
+
+
+@torch.no_grad()
+def settle_norms(encoder: "Encoder", source: "Source") -> None:
+    """Set the running statistics of batch norms to those of up to 2,048 samples, evenly taken."""
+    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    encoder.train()
+    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _BATCHES * _BATCH)).astype(np.int64))
+    for part in np.array_split(rows, max(1, len(rows) // _BATCH)):
+        raw, kept = source.fetch(part)
+        if len(kept) > 1:
+            encoder.features(encoder.prepare(raw))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    encoder.eval()

@@ -1,0 +1,128 @@
+"""Say how good an encoder is, next to the raw input and to the same encoder untrained."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nearfar.contract import Encoder, Source
+    from nearfar.evaluation.result import Evaluation
+
+
+def evaluate(
+    encoder: "Encoder | str | os.PathLike[str]",
+    train: str | os.PathLike[str],
+    test: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    baselines: bool = True,
+    device: str | None = None,
+) -> "Evaluation":
+    """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
+
+    `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
+    of `train` keyed by the seed. Data without labels gets the figures that need none. Raises UserError.
+    """
+    from nearfar.face.load import load
+    from nearfar.face.prepare import own_test
+    from nearfar.face.sources import open_for
+    from nearfar.modalities import registry
+    from nearfar.training.automatic import device_of
+
+    run = None
+    if isinstance(encoder, str | os.PathLike):
+        run = Path(encoder)
+        encoder = load(run)
+    place, _ = device_of(device)
+    encoder = encoder.to(place)
+    first, second = os.fspath(train), None if test is None else os.fspath(test)
+    if second is None:
+        first, second = own_test(first, registry.load(encoder.config["modality"]).splits(first))
+    measured = measure(
+        encoder,
+        open_for(encoder, first),
+        None if second is None else open_for(encoder, second),
+        baselines=baselines,
+        run=run,
+    )
+    return compare_systems(measured, seed=seed)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources."""
+
+    systems: "dict[str, tuple[Tensor, Tensor | None]]"
+    train: "Source"
+    test: "Source | None"
+
+
+def measure(
+    encoder: "Encoder",
+    train: "Source",
+    test: "Source | None" = None,
+    *,
+    baselines: bool = True,
+    run: Path | None = None,
+) -> Measured:
+    """Embed loaded sources by the encoder and by what it must beat."""
+    from nearfar.evaluation.embeddings import embed_source
+    from nearfar.face.baselines import RAW, TRAINED, UNTRAINED, untrained
+
+    first, rows = embed_source(encoder, train)
+    train = train.take(rows)
+    second = None
+    if test is not None:
+        second, rows = embed_source(encoder, test)
+        test = test.take(rows)
+    systems: dict[str, tuple[Tensor, Tensor | None]] = {}
+    if baselines:
+        before = untrained(encoder, train, run)
+        systems[RAW] = (train.vectors(), None if test is None else test.vectors())
+        systems[UNTRAINED] = (
+            embed_source(before, train)[0],
+            None if test is None else embed_source(before, test)[0],
+        )
+    systems[TRAINED] = (first, second)
+    return Measured(systems, train, test)
+
+
+def compare_systems(
+    measured: Measured, *, seed: int, view_retrieval: Mapping[str, float] | None = None
+) -> "Evaluation":
+    """The evaluation of measured systems: by labels where both parts have them, else by the figures without."""
+    import torch
+
+    from nearfar.evaluation.protocol import compare, label_free
+    from nearfar.evaluation.split import Split
+
+    train, test = measured.train, measured.test
+    labels = train.labels
+    if labels is None or len(set(labels[labels >= 0].tolist())) < 2 or (test is not None and test.labels is None):
+        return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
+    numbers = torch.from_numpy(labels)
+    if test is None:
+        splits = {name: Split.of(first, numbers, seed=seed) for name, (first, _) in measured.systems.items()}
+        return compare(splits, classes=list(train.label_names), seed=seed)
+    classes, there = common_classes(train, test)
+    others = torch.tensor(there)
+    splits = {
+        name: Split(first, numbers, second, others)
+        for name, (first, second) in measured.systems.items()
+        if second is not None
+    }
+    return compare(splits, classes=classes, seed=seed)
+
+
+def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:
+    """The classes of both sources, the training ones first, and the test labels as numbers of these."""
+    classes = list(train.label_names)
+    classes += [name for name in test.label_names if name not in set(classes)]
+    number = {name: i for i, name in enumerate(classes)}
+    assert test.labels is not None
+    there = [number[test.label_names[label]] if label >= 0 else -1 for label in test.labels.tolist()]
+    return classes, there

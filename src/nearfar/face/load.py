@@ -1,0 +1,29 @@
+"""Load a trained encoder."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nearfar.errors import RunError
+
+if TYPE_CHECKING:
+    from nearfar.contract import Encoder
+
+
+def load(path: str | os.PathLike[str]) -> "Encoder":
+    """The encoder of a run folder, or of an `encoder/` folder copied out of one, in evaluation mode on the CPU.
+
+    Gives the same vectors, to the last bit, as the encoder that was saved. Raises RunError where there is none.
+    """
+    from nearfar.modalities import registry
+    from nearfar.training import checkpoint
+
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"There is no run folder at {str(path)!r}.")
+    if (folder / "encoder").is_dir():
+        folder = folder / "encoder"
+    config = checkpoint.load_encoder_config(folder)
+    encoder = registry.load(config["modality"]).restore(config)
+    checkpoint.load_encoder_weights(folder, encoder)
+    return encoder.eval()

@@ -1,0 +1,66 @@
+"""From keywords and config files to one `TrainConfig`, and back to the sections of `config.toml`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nearfar.config import SECTIONS, Length, TrainConfig
+from nearfar.errors import ConfigError, UnknownName
+from nearfar.training.folder import read_config
+
+_LENGTHS = tuple(field.name for field in fields(Length))
+
+
+def assemble(given: Mapping[str, Any], method_options: type, modality_options: type) -> TrainConfig:
+    """Put each option into its section; raises UnknownName for one that no section has, ConfigError for a bad value."""
+    sections = {**SECTIONS, "method_options": method_options, "modality_options": modality_options}
+    home = {field.name: section for section, kind in sections.items() for field in fields(kind)}
+    values: dict[str, dict[str, Any]] = {section: {} for section in sections}
+    for name, value in given.items():
+        if name not in home:
+            raise UnknownName("option", name, home)
+        if value is not None:
+            values[home[name]][name] = value
+    built = {}
+    for section, kind in sections.items():
+        try:
+            built[section] = kind(**values[section])
+        except TypeError:
+            odd = {name: value for name, value in values[section].items()}
+            raise ConfigError(f"One of these options has a value of the wrong kind: {odd}.") from None
+    return TrainConfig(**built)
+
+
+def from_file(path: str | Path) -> dict[str, Any]:
+    """The options of a config.toml by name; sections serve the reader only."""
+    found: dict[str, Any] = {}
+    for name, section in read_config(Path(path)).items():
+        if name == "chosen":
+            continue
+        if not isinstance(section, dict):
+            raise ConfigError(f"{str(path)!r}: {name} stands outside of any section.")
+        found.update(section)
+    return found
+
+
+def overlay(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options `given` over those of `base`; a length that is given replaces any other."""
+    given = {name: value for name, value in given.items() if value is not None}
+    kept = dict(base)
+    if any(name in given for name in _LENGTHS):
+        for name in _LENGTHS:
+            kept.pop(name, None)
+    return {**kept, **given}
+
+
+def with_default_length(config: TrainConfig) -> TrainConfig:
+    """Ten minutes where no length was given."""
+    if all(getattr(config.length, name) is None for name in _LENGTHS):
+        return replace(config, length=Length(budget="10m"))
+    return config
+
+
+def sections(config: TrainConfig) -> dict[str, dict[str, Any]]:
+    """The config as the sections of config.toml."""
+    return asdict(config)

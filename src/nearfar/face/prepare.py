@@ -1,0 +1,219 @@
+"""From options to a run that can start: the data opened, automatic settings settled, everything built."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearfar.config import TrainConfig, seconds
+from nearfar.contract import Choice, Facts, Rows
+from nearfar.errors import RunError
+from nearfar.face import options as opts
+from nearfar.face.baselines import seed_weights
+from nearfar.face.load import load
+from nearfar.training.loop import Plan, Probe
+from nearfar.training.order import Order
+
+if TYPE_CHECKING:
+    from nearfar.contract import Encoder, Method, Modality, Source
+
+
+@dataclass
+class Parts:
+    """Options in their sections, and the objects that they name."""
+
+    config: TrainConfig
+    modality: "Modality"
+    method: "type[Method]"
+
+
+@dataclass
+class Ready:
+    """Everything settled and built: the loop can start."""
+
+    config: TrainConfig
+    modality: "Modality"
+    source: "Source"
+    test: str | None
+    """The data's own test part, where it has one."""
+    encoder: "Encoder"
+    plan: "Plan"
+    choices: "list[Choice]"
+
+
+def assemble(options: Mapping[str, Any]) -> Parts:
+    """Options by name to their sections, and the modality and the method that they name; raises UserError."""
+    from nearfar.methods import table as methods
+    from nearfar.modalities import registry
+
+    data = os.fspath(options["data"])
+    name = options.get("modality") or registry.find(data)
+    modality: Modality = registry.load(name)
+    method: type[Method] = methods.load(options.get("method") or "simclr")
+    config = opts.with_default_length(opts.assemble(options, method.Options, modality.Options))
+    return Parts(replace(config, data=replace(config.data, data=_lasting(data), modality=name)), modality, method)
+
+
+def prepare(parts: Parts, *, fresh: bool) -> Ready:
+    """Open the data, settle what is automatic, build the encoder, the method and the optimiser.
+
+    A run that goes on (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again.
+    """
+    import torch
+
+    from nearfar.training import automatic, optimisers, precision
+
+    modality, choices = parts.modality, []
+    machine, chosen = automatic.machine(parts.config.machine)
+    choices += chosen
+    config = replace(parts.config, machine=machine)
+    device = torch.device(str(machine.device))
+    torch.set_num_threads(machine.threads or 1)
+
+    source, test = _open(config, modality)
+    facts = _facts(config, len(source))
+    options, name, chosen = modality.settle(config.modality_options, source, config.model.encoder, facts)
+    choices += chosen
+    encoder = _encoder(config, modality, name, source, options, fresh)
+    source = source.take(source.usable) if len(source.usable) < len(source) else source
+    facts = _facts(config, len(source))
+    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder)
+    choices += chosen
+    method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
+    choices += chosen
+    method = parts.method(encoder, method_options).to(device)
+    if machine.precision is None:
+        raw, _ = source.fetch(_first(len(source), optimisation.batch_size))
+        kind, why = precision.choose(encoder, encoder.prepare(raw.to(device)))
+        machine = replace(machine, precision=kind)
+        choices.append(Choice("precision", kind, why))
+    if machine.compile:
+        encoder.compile()
+    config = replace(
+        config,
+        model=replace(config.model, encoder=name, width=encoder.config.get("width", config.model.width)),
+        optimisation=optimisation,
+        machine=machine,
+        method_options=method_options,
+        modality_options=options,
+    )
+    optimizer = optimisers.build(
+        method, name=optimisation.optimizer, lr=optimisation.lr, weight_decay=optimisation.weight_decay
+    )
+    plan = Plan(
+        method=method,
+        source=source,
+        views=lambda raw, draws: modality.views(
+            raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder
+        ),
+        order=Order(len(source), optimisation.batch_size, machine.seed),
+        optimizer=optimizer,
+        lr=optimisation.lr,
+        warmup=optimisation.warmup,
+        clip=optimisation.clip,
+        seed=machine.seed,
+        device=device,
+        autocast=precision.dtype_of(machine.precision),
+        record_every=config.watch.health_every,
+        checkpoint_every=config.watch.checkpoint_every,
+        probe=_probe(encoder, source),
+        probe_every=config.watch.knn_every,
+    )
+    return Ready(config, modality, source, test, encoder, plan, choices)
+
+
+def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":
+    """The training part of the data, and the name of its own test part."""
+    train, test = own_test(config.data.data, modality.splits(config.data.data))
+    label_column = getattr(config.modality_options, "label_column", None)
+    known = {} if label_column is None else {"label_column": label_column}
+    threads, limit = config.machine.threads, config.data.max_pixels
+    return modality.open(train, least=2, max_pixels=limit, threads=threads, **known), test
+
+
+def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
+    """The data's own train and test part, where it has both and none was asked for; else all of it and None."""
+    test = next((name for name in ("test", "valid", "val", "validation", "dev") if name in splits), None)
+    return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
+
+
+def _facts(config: TrainConfig, samples: int) -> Facts:
+    length = config.length
+    return Facts(
+        samples=samples,
+        device=str(config.machine.device),
+        threads=config.machine.threads or 1,
+        seconds=None if length.budget is None else seconds(length.budget),
+        steps=length.steps,
+        epochs=length.epochs,
+    )
+
+
+def _encoder(
+    config: TrainConfig, modality: "Modality", name: str, source: "Source", options: Any, fresh: bool
+) -> "Encoder":
+    """The encoder with the weights to start from."""
+    pretrained = config.model.pretrained if fresh else None
+    run = pretrained if pretrained is not None and Path(pretrained).is_dir() else None
+    seed_weights(config.machine.seed)
+    encoder = modality.encoder(
+        name,
+        source,
+        options,
+        width=config.model.width,
+        pretrained=None if run else pretrained,
+        max_pixels=config.data.max_pixels,
+    )
+    encoder.config["seed"] = config.machine.seed
+    if run is not None:
+        try:
+            encoder.load_state_dict(load(run).state_dict())
+        except RuntimeError:
+            raise RunError(
+                f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
+            ) from None
+    return encoder
+
+
+def _probe(encoder: "Encoder", source: "Source") -> "Probe | None":
+    """A quick kNN accuracy on samples of the training data that vote for each other; None without labels."""
+    import torch
+
+    from nearfar.evaluation.embeddings import embed_source
+    from nearfar.evaluation.knn import knn_predict
+    from nearfar.evaluation.split import stratified_split
+
+    labels = source.labels
+    if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
+        return None
+    labelled = np.flatnonzero(labels >= 0)
+    rows = labelled[:: max(1, len(labelled) // 1500)]
+    if len(rows) < 10:
+        return None
+    some = source.take(rows)
+    numbers = torch.from_numpy(labels[rows])
+    bank, queries = stratified_split(numbers, share=0.33)
+
+    def probe() -> dict[str, float]:
+        vectors, kept = embed_source(encoder, some, show=False)
+        if len(kept) < len(rows):
+            return {}
+        found = knn_predict(vectors[bank], numbers[bank], vectors[queries], classes=len(source.label_names))
+        return {"knn": (found == numbers[queries]).float().mean().item()}
+
+    return probe
+
+
+def _first(samples: int, count: int) -> Rows:
+    return np.arange(min(samples, count), dtype=np.int64)
+
+
+def _lasting(data: str) -> str:
+    """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
+    path, colon, split = data, "", ""
+    if not Path(data).exists() and ":" in data:
+        path, colon, split = data.rpartition(":")
+    return f"{Path(path).resolve()}{colon}{split}" if Path(path).exists() else data

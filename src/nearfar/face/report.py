@@ -1,0 +1,36 @@
+"""Make a run's page anew."""
+
+import os
+from pathlib import Path
+
+from nearfar.errors import ConfigError, RunError
+
+
+def report(*runs: str | os.PathLike[str]) -> list[Path]:
+    """Write `report.html` of each run folder again, from its encoder and its data; returns the pages.
+
+    A run that was stopped before its evaluation gets one now. Raises UserError.
+    """
+    if not runs:
+        raise ConfigError("Name at least one run folder to report on.")
+    return [_one(Path(run)) for run in runs]
+
+
+def _one(path: Path) -> Path:
+    from nearfar.face import options
+    from nearfar.face.finish import finish
+    from nearfar.face.prepare import assemble, prepare
+    from nearfar.training import loop
+    from nearfar.training.checkpoint import load_encoder_weights
+    from nearfar.training.folder import CONFIG, RunFolder
+
+    folder = RunFolder(path)
+    if not (path / CONFIG).is_file():
+        raise RunError(f"There is no run in {str(path)!r}.")
+    with folder.locked():
+        ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
+        state = loop.restore(ready.plan, path / "checkpoint")
+        if state is None:
+            raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
+        load_encoder_weights(path / "encoder", ready.encoder)
+        return finish(ready, folder, state).report

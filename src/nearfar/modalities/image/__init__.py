@@ -1,0 +1,5 @@
+"""Images: folders, manifests and parquet of pictures; crops and colour changes as views; convolutional encoders."""
+
+from nearfar.modalities.image.modality import MODALITY
+
+__all__ = ["MODALITY"]

@@ -1,0 +1,136 @@
+"""Images as a modality: what the training frame asks for, put together from this folder's parts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from nearfar.contract import Card, Choice, Facts, Rows, Views, Wants
+from nearfar.modalities.image import encoder as encoders
+from nearfar.modalities.image.decode import EXTENSIONS
+from nearfar.modalities.image.digits import SPLITS
+from nearfar.modalities.image.encoder import ImageEncoder
+from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
+from nearfar.modalities.image.views import ViewMaker
+from nearfar.modalities.listing import parse_data, splits_of
+
+_STATISTICS_FROM = 2000  # pictures that the channels' mean and spread are taken from
+
+
+class Images:
+    """The image modality."""
+
+    name = "image"
+    Options = ImageOptions
+    encoders: Mapping[str, str] = ENCODERS
+
+    def open(self, data: str, **options: Any) -> ImageSource:
+        """Find the pictures of `data` and scan their headers; see `open_images`."""
+        return open_images(data, **options)
+
+    def splits(self, data: str) -> list[str]:
+        """The names of the parts that the data itself says it has; none where one of them is asked for."""
+        path, asked = parse_data(data, builtins=BUILTINS)
+        if asked is not None:
+            return []
+        return list(SPLITS) if path in BUILTINS else splits_of(data, extensions=EXTENSIONS)
+
+    def settle(
+        self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts
+    ) -> tuple[ImageOptions, str, list[Choice]]:
+        """Sizes and strengths by the pictures' size, the number of channels and the device."""
+        choices: list[Choice] = []
+        native = source.short_side
+
+        def choose(name: str, value: Any, why: str) -> None:
+            nonlocal options
+            if getattr(options, name) is None:
+                options = replace(options, **{name: value})
+                choices.append(Choice(name, value, why))
+
+        largest = 224 if facts.device.startswith("cuda") else 64
+        size = min(largest, max(16, 8 * round(native / 8)))
+        choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
+        choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
+        choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
+        choose("flip", 0.5, "pictures seldom care for left and right")
+        choose("rotate", 0.0, "most pictures have an upright")
+        grey = source.channels == 1
+        choose("greyscale", 0.0 if grey else 0.2, "no colours to lose" if grey else "as in SimCLR")
+        choose("jitter", 0.8, "as in SimCLR")
+        small = (options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
+        choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
+        if encoder is None:
+            encoder = "resnet18" if facts.device.startswith("cuda") else "resnet10"
+            choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
+        return options, encoder, choices
+
+    def encoder(self, name: str, source: ImageSource, options: ImageOptions, **more: Any) -> ImageEncoder:
+        """A new encoder; `more` are width, pretrained and max_pixels. Loads the pictures for their statistics."""
+        assert options.image_size is not None
+        width = more.get("width")
+        if width is None and name == "resnet10":
+            width = 32
+        config: dict[str, Any] = {
+            "modality": self.name,
+            "encoder": name,
+            "width": width,
+            "channels": source.channels,
+            "image_size": options.image_size,
+            "stored_size": stored_size(source.short_side, options.image_size),
+            "stem": encoders.stem_for(name, options.image_size, options.stem),
+            "max_pixels": more.get("max_pixels", 100_000_000),
+            "white": source.white,
+        }
+        source.load(config)
+        config["mean"], config["std"] = statistics(source)
+        made = encoders.build(config)
+        if more.get("pretrained"):
+            encoders.load_pretrained(made, more["pretrained"])
+        return made
+
+    def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
+        """The encoder of a saved config, its weights not yet loaded."""
+        return encoders.build(config)
+
+    def views(
+        self, raw: Pictures, draws: Rows, *, wants: Wants, seed: int, options: ImageOptions, encoder: ImageEncoder
+    ) -> Views:
+        """The views of a raw batch on the encoder's device, made when asked for."""
+        device = next(encoder.parameters()).device
+        pictures = raw.to(device)
+        mean, std = torch.tensor(encoder.config["mean"]), torch.tensor(encoder.config["std"])
+        maker = ViewMaker(options, size=encoder.size, mean=mean, std=std, seed=seed)
+
+        def make(number: int, start: int, stop: int) -> torch.Tensor:
+            pixels, aspect = pictures.pixels[start:stop], pictures.aspect[start:stop]
+            made = maker(pixels, aspect, draws[start:stop], number, number >= wants.wide)
+            return made.contiguous(memory_format=torch.channels_last)
+
+        return Views(make, range(wants.wide + wants.small), 0, len(draws), wants.wide)
+
+    def show(self, inputs: torch.Tensor, encoder: ImageEncoder) -> list[Card]:
+        """The pictures of one view, as the encoder sees them."""
+        mean, std = (torch.tensor(encoder.config[name])[:, None, None] for name in ("mean", "std"))
+        pixels = ((inputs.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return [Card(key="", image=thumbnail(picture.numpy(), 1.0)) for picture in pixels]
+
+
+def stored_size(native: int, size: int) -> int:
+    """The side at which pictures are kept: their own, but at most twice what the encoder sees."""
+    return max(8, min(native, 2 * size))
+
+
+def statistics(source: ImageSource) -> tuple[list[float], list[float]]:
+    """Mean and spread of each channel in [0, 1], over an even sample; the spread is never below 0.05."""
+    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _STATISTICS_FROM)).astype(np.int64))
+    pictures, _ = source.fetch(rows)
+    pixels = pictures.pixels.float() / 255
+    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(0.05)
+    return [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()]
+
+
+MODALITY = Images()

@@ -1,0 +1,109 @@
+"""ResNets of any width and any number of channels, in parts named as torchvision names them.
+
+He et al., "Deep residual learning for image recognition", 2015; the stride of a bottleneck stands on its 3x3 layer
+(as in torchvision). Weights of torchvision and of timm load into the standard ones unchanged.
+Three stems: `imagenet` (7x7, stride 2, then 3x3 max pooling, stride 2), `cifar` (3x3, no pooling: Chen et al. 2020,
+appendix B.9) and `patch` (4x4, stride 2: a quarter of the pixels from the first layer on).
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+LAYERS: dict[str, tuple[type[nn.Module], Sequence[int]]] = {}
+"""Block and number of blocks a stage, by name."""
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 layers around a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, planes, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)  # type: ignore[no-any-return]
+
+
+class Bottleneck(nn.Module):
+    """A 3x3 layer between two 1x1 layers, around a shortcut."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
+        super().__init__()
+        outputs = planes * self.expansion
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)  # type: ignore[no-any-return]
+
+
+LAYERS.update(
+    resnet8=(BasicBlock, (1, 1, 1)),
+    resnet10=(BasicBlock, (1, 1, 1, 1)),
+    resnet18=(BasicBlock, (2, 2, 2, 2)),
+    resnet34=(BasicBlock, (3, 4, 6, 3)),
+    resnet50=(Bottleneck, (3, 4, 6, 3)),
+    resnet101=(Bottleneck, (3, 4, 23, 3)),
+)
+
+
+class ResNet(nn.Module):
+    """Images `[n, channels, h, w]` to pooled features `[n, dim]`."""
+
+    def __init__(self, name: str, *, channels: int = 3, width: int = 64, stem: str = "imagenet") -> None:
+        super().__init__()
+        block, counts = LAYERS[name]
+        kernel, stride, padding = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "patch": (4, 2, 1)}[stem]
+        self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
+        self.stages: list[str] = []
+        inputs = width
+        for i, count in enumerate(counts):
+            planes = width * 2**i
+            blocks: list[nn.Module] = []
+            for j in range(count):
+                blocks.append(block(inputs, planes, 2 if i > 0 and j == 0 else 1))
+                inputs = planes * block.expansion  # type: ignore[operator, assignment]
+            self.stages.append(f"layer{i + 1}")
+            self.add_module(self.stages[-1], nn.Sequential(*blocks))
+        self.dim = inputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return x.mean((2, 3))
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

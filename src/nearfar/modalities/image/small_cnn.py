@@ -1,0 +1,25 @@
+"""The small network: three blocks of a 3x3 convolution, batch norm, ReLU and 2x2 max pooling, then the mean."""
+
+from torch import Tensor, nn
+
+
+class SmallCNN(nn.Module):
+    """Images `[n, channels, h, w]`, h and w at least 8, to features `[n, 4 * width]`."""
+
+    def __init__(self, *, channels: int = 3, width: int = 64) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        inputs = channels
+        for outputs in (width, 2 * width, 4 * width):
+            blocks += [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(inplace=True),
+                nn.MaxPool2d(2),
+            ]
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.dim = inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x).mean((2, 3))  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Training: the loop, its clock and order, optimisers, health, checkpoints. Ends at the checkpoint."""

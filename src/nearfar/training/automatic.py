@@ -1,0 +1,81 @@
+"""Settings that nobody gave: from the size of the data, the length of the run and the device, each with its reason."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from nearfar.config import Machine, Optimisation
+from nearfar.contract import Choice, Facts
+from nearfar.errors import ConfigError
+
+LARGEST_LARS = 1024
+
+
+def device_of(asked: str | None) -> tuple[str, str | None]:
+    """The device to run on, and why when it was not given; raises ConfigError when it is not there."""
+    if asked in (None, "auto"):
+        if torch.cuda.is_available():
+            return "cuda", "a GPU is here"
+        if torch.backends.mps.is_available():
+            return "mps", "Apple's GPU is here"
+        return "cpu", "no GPU is here"
+    try:
+        device = torch.device(str(asked))
+    except RuntimeError:
+        raise ConfigError(f"device must be auto, cpu, cuda, cuda:1 or mps, got {asked!r}.") from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise ConfigError(f"device {asked!r} is not on this machine; --device auto takes what is.")
+    return str(asked), None
+
+
+def machine(given: Machine) -> tuple[Machine, list[Choice]]:
+    """Device and threads where they were not given; raises ConfigError when the device is not there."""
+    device, why = device_of(given.device)
+    choices = [] if why is None else [Choice("device", device, why)]
+    return replace(given, device=device, threads=given.threads or torch.get_num_threads()), choices
+
+
+def optimisation(given: Optimisation, facts: Facts, encoder: nn.Module) -> tuple[Optimisation, list[Choice]]:
+    """Batch size, optimiser, learning rate, decay and warm-up where they were not given."""
+    choices: list[Choice] = []
+
+    def choose(name: str, value: float | str, why: str) -> None:
+        nonlocal given
+        if getattr(given, name) is None:
+            given = replace(given, **{name: value})
+            choices.append(Choice(name, value, why))
+
+    gpu = facts.device.startswith("cuda")
+    wanted = 512 if gpu else 256
+    # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
+    fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
+    size = min(facts.samples, wanted, max(32, fitting))
+    choose("batch_size", size, f"{facts.samples} samples on {facts.device}")
+    assert given.batch_size is not None
+    if given.batch_size > facts.samples:
+        raise ConfigError(
+            f"batch_size {given.batch_size} is more than the {facts.samples} samples that there are; "
+            f"give --batch-size {facts.samples} or less."
+        )
+    convolutional = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
+    if given.batch_size > LARGEST_LARS and convolutional:
+        choose("optimizer", "lars", "batches above 1,024 want layer-wise rates")
+    elif convolutional:
+        choose("optimizer", "sgd", "what convolutional networks with batch norm learn best from")
+    else:
+        choose("optimizer", "adamw", "for networks without batch norm between convolutions")
+    batches = given.batch_size / 256
+    rates = {"sgd": 0.25 * batches, "lars": 0.3 * batches, "adamw": 1e-3 * math.sqrt(batches)}
+    assert given.optimizer is not None
+    choose("lr", round(rates[given.optimizer], 6), f"{given.optimizer}'s rate for batches of {given.batch_size}")
+    decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}
+    choose("weight_decay", decays[given.optimizer], f"usual with {given.optimizer}")
+    choose("warmup", 0.05, "a twentieth of the run")
+    return given, choices

@@ -1,0 +1,159 @@
+"""The run folder: who may write into it, and how each of its files is written.
+
+config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.json  skipped.csv  report.html
+"""
+
+import json
+import os
+import platform
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nearfar.config import FORMAT
+from nearfar.errors import RunError
+
+CONFIG = "config.toml"
+METRICS = "metrics.jsonl"
+_OURS = (CONFIG, METRICS, "checkpoint", "encoder")
+
+
+class RunFolder:
+    """A folder that holds one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return any((self.path / name).exists() for name in _OURS)
+
+    def claim(self) -> None:
+        """Make the folder for a new run; raises RunError when it is taken."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"--out {str(self.path)!r} is a file; name a folder.")
+        if self.is_run():
+            raise RunError(
+                f"{str(self.path)!r} already holds a run. To go on with it: --resume --out {self.path}; "
+                "to start another: give a new folder with --out."
+            )
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} cannot be made: {error.strerror}.") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; raises RunError when another process has it."""
+        if sys.platform == "win32":  # no advisory locks there; the refusal of used folders still holds
+            yield
+            return
+        import fcntl
+
+        with (self.path / ".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunError(f"Another process is writing into {str(self.path)!r}; wait for it or stop it.") from None
+            yield
+
+    def write_config(self, sections: Mapping[str, Mapping[str, Any]], why: Mapping[str, str]) -> None:
+        """Write all settings in force; `why` explains those that were chosen automatically."""
+        import tomli_w
+
+        plain: dict[str, Any] = {"format": FORMAT}
+        for name, section in sections.items():
+            plain[name] = {key: value for key, value in section.items() if value is not None}
+        plain["chosen"] = dict(why)
+        write_atomically(self.path / CONFIG, tomli_w.dumps(plain).encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings as written; raises RunError when there are none or they are of a later format."""
+        return read_config(self.path / CONFIG)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write `content` as strict json."""
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+        write_atomically(self.path / name, text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record, allow_nan=False) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records so far; a last line cut short by a crash is left out."""
+        path = self.path / METRICS
+        records = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return records
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget the records after `step`: they will be made again."""
+        kept = [record for record in self.metrics() if record.get("step", 0) <= step]
+        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+        write_atomically(self.path / METRICS, lines.encode())
+
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write what the run depends on: versions, machine, threads."""
+        import numpy
+        import torch
+
+        import nearfar
+
+        versions = {
+            "nearfar": nearfar.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": numpy.__version__,
+        }
+        machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
+        self.write_json("environment.json", {**versions, **machine, **facts})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.toml as nested plain values; raises RunError."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"There is no run in {str(path.parent)!r}: {path.name} is missing.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{str(path)!r} cannot be read: {error}.") from None
+    version = found.pop("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise RunError(f"{str(path)!r} was written by a later nearfar (format {version}); update nearfar.")
+    return found
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,38 @@
+"""Fetches the next batch while the current one trains."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from nearfar.contract import Rows, Source
+from nearfar.training.order import Order
+
+
+class Loader:
+    """`get(step)` gives a step's raw batch, the rows in it and their draws; the step after it is fetched meanwhile."""
+
+    def __init__(self, source: Source, order: Order) -> None:
+        self._source = source
+        self._order = order
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="nearfar-loader")
+        self._ahead: dict[int, Future[tuple[Any, Rows, Rows]]] = {}
+
+    def get(self, step: int) -> tuple[Any, Rows, Rows]:
+        """The raw batch of a step, its rows `[b]` and their draws `[b]`; unreadable samples are left out."""
+        future = self._ahead.pop(step, None) or self._pool.submit(self._fetch, step)
+        self._ahead = {step + 1: self._pool.submit(self._fetch, step + 1)}
+        return future.result()
+
+    def _fetch(self, step: int) -> tuple[Any, Rows, Rows]:
+        rows, draws = self._order.rows(step), self._order.draws(step)
+        raw, kept = self._source.fetch(rows)
+        if len(kept) < len(rows):
+            left = set(kept.tolist())
+            draws = draws[[row in left for row in rows.tolist()]]
+        return raw, kept, draws
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,48 @@
+"""Which arithmetic the encoder runs in: measured once, on the machine at hand."""
+
+import time
+
+import torch
+from torch import Tensor, nn
+
+_WORTH = 1.15  # below this gain, full precision is kept
+
+
+def choose(encoder: nn.Module, inputs: Tensor) -> tuple[str, str]:
+    """`bf16` or `fp32` for this encoder, and why; leaves weights, buffers and gradients as they were.
+
+    On CUDA: bf16 where the hardware has it. On a CPU: two timed passes of each over `inputs` [n, ...].
+    """
+    device = inputs.device.type
+    if device == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return "bf16", "this GPU computes in bf16"
+        return "fp32", "this GPU does not compute in bf16"
+    if device != "cpu":
+        return "fp32", f"bf16 is not measured on {device}"
+    kept = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    seconds = {name: min(_once(encoder, inputs, kind) for _ in range(3)) for name, kind in _KINDS.items()}
+    encoder.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for name, buffer in encoder.named_buffers():
+            buffer.copy_(kept[name])
+    gain = seconds["fp32"] / seconds["bf16"]
+    if gain >= _WORTH:
+        return "bf16", f"measured {gain:.1f} times as fast as fp32 here"
+    return "fp32", f"bf16 measured only {gain:.2f} times as fast here"
+
+
+_KINDS = {"fp32": None, "bf16": torch.bfloat16}
+
+
+def dtype_of(precision: str | None) -> torch.dtype | None:
+    """The type for autocast; None is full precision."""
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def _once(encoder: nn.Module, inputs: Tensor, kind: torch.dtype | None) -> float:
+    start = time.perf_counter()
+    with torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None):
+        total = encoder(inputs).float().sum()
+    total.backward()
+    return time.perf_counter() - start
