@@ -96,6 +96,11 @@ class Evaluation:
 
         return judge(self)
 
+    def __str__(self) -> str:
+        from nearfar.evaluation.table import lines
+
+        return "\n".join(lines(self))
+
     def to_json(self) -> dict[str, Any]:
         """Give plain, strict JSON values (no NaN); `from_json` takes them back."""
         level, sentence = self.verdict()

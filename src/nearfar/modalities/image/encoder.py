@@ -90,7 +90,7 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
     if name == "small_cnn":
         network = SmallCNN(channels=channels, width=width or 64)
     elif name in LAYERS:
-        network = ResNet(name, channels=channels, width=width or 64, stem=config["stem"])
+        network = ResNet(name, channels=channels, width=width or 64, stem=config["stem"], pool=config["pool"])
     else:
         network = _timm(name, channels, config["image_size"])
         if width is not None:
@@ -106,6 +106,13 @@ def stem_for(name: str, size: int, asked: str = "auto") -> str:
     if name in ("resnet8", "resnet10"):
         return "patch" if size <= CIFAR_STEM_UP_TO else "imagenet"
     return "cifar" if size <= CIFAR_STEM_UP_TO else "imagenet"
+
+
+def pool_for(name: str, asked: str = "auto") -> str:
+    """How a resnet's features are pooled: from its last three stages for the small ones, else from the last."""
+    if asked != "auto":
+        return asked
+    return "stages" if name in ("resnet8", "resnet10") else "last"
 
 
 def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:

@@ -82,6 +82,7 @@ class Images:
             "image_size": options.image_size,
             "stored_size": stored_size(source.short_side, options.image_size),
             "stem": encoders.stem_for(name, options.image_size, options.stem),
+            "pool": encoders.pool_for(name, options.pool),
             "max_pixels": more.get("max_pixels", 100_000_000),
             "white": source.white,
         }

@@ -38,6 +38,8 @@ class ImageOptions:
     """Probability of a change of brightness, contrast, saturation and hue."""
     stem: Literal["auto", "cifar", "imagenet"] = "auto"
     """First layers of a resnet: 3x3 without pooling (cifar) or 7x7 with pooling (imagenet)."""
+    pool: Literal["auto", "last", "stages"] = "auto"
+    """Features of a resnet: means of its last stage's map (last), or of its last three side by side (stages)."""
 
     def __post_init__(self) -> None:
         must(self.image_size is None or self.image_size >= 8, "image_size must be at least 8", got=self.image_size)

@@ -8,6 +8,7 @@ appendix B.9) and `patch` (4x4, stride 2: a quarter of the pixels from the first
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 LAYERS: dict[str, tuple[type[nn.Module], Sequence[int]]] = {}
@@ -71,9 +72,15 @@ LAYERS.update(
 
 
 class ResNet(nn.Module):
-    """Images `[n, channels, h, w]` to pooled features `[n, dim]`."""
+    """Images `[n, channels, h, w]` to pooled features `[n, dim]`.
 
-    def __init__(self, name: str, *, channels: int = 3, width: int = 64, stem: str = "imagenet") -> None:
+    With `pool="last"` these are the means over the last stage's map, as in the paper; with `pool="stages"` the means
+    over the maps of the last three stages side by side: the finer ones keep what the last one has given up.
+    """
+
+    def __init__(
+        self, name: str, *, channels: int = 3, width: int = 64, stem: str = "imagenet", pool: str = "last"
+    ) -> None:
         super().__init__()
         block, counts = LAYERS[name]
         kernel, stride, padding = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "patch": (4, 2, 1)}[stem]
@@ -82,6 +89,7 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
         self.stages: list[str] = []
+        outputs: list[int] = []
         inputs = width
         for i, count in enumerate(counts):
             planes = width * 2**i
@@ -91,16 +99,20 @@ class ResNet(nn.Module):
                 inputs = planes * block.expansion  # type: ignore[operator, assignment]
             self.stages.append(f"layer{i + 1}")
             self.add_module(self.stages[-1], nn.Sequential(*blocks))
-        self.dim = inputs
+            outputs.append(inputs)
+        self.pooled = 1 if pool == "last" else 3
+        self.dim = sum(outputs[-self.pooled :])
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        maps = []
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
-        return x.mean((2, 3))
+            maps.append(x)
+        return torch.cat([one.mean((2, 3)) for one in maps[-self.pooled :]], dim=1)
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
