@@ -1,0 +1,107 @@
+"""The command line: words in, one call of the face, text or JSON out.
+
+Exit codes: 0 done, 1 failed, 2 a user's mistake, 130 interrupted. This file imports nothing heavy, so that the root
+help is there at once; a command imports what it needs when it is run.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+STARTED = time.monotonic()
+"""When the command started: from here a budget counts, so that imports are in it."""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("", "train on the built-in digits, evaluate, and write the report page; needs no network"),
+    "train": ("DATA", "learn an encoder from unlabelled data"),
+    "evaluate": ("RUN TRAIN", "how good the encoder is on labelled data, next to two baselines"),
+    "embed": ("RUN DATA -o FILE", "write a vector for each sample, as .parquet or .npy"),
+    "search": ("RUN QUERY...", "the samples most like each query"),
+    "report": ("RUN...", "write the HTML page of each run anew"),
+    "list": ("WHAT", "names of the methods, encoders, losses or modalities"),
+}
+"""Each command: its positional arguments, and a line about it."""
+
+_HELP = """\
+nearfar learns representations by contrast: it pulls what belongs together near and pushes the rest far.
+
+usage: nearfar COMMAND ...          nearfar COMMAND --help
+
+commands:
+{commands}
+
+options that all commands take:
+  --quiet                    results only, no progress
+  --json                     one JSON object on standard output, and nothing else there
+options that commands take where they have a meaning:
+  --device auto|cpu|cuda|mps, --seed N, --threads N, --config FILE
+
+exit codes: 0 done, 1 failed, 2 a mistake in what was asked for, 130 interrupted
+`nearfar --version` prints the version; NEARFAR_DEBUG=1 shows the traceback of an error.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (the process's own when `argv` is None) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as stop:
+        return _say(str(stop) or "interrupted.", 130)
+    except BrokenPipeError:
+        # Whoever read our output had enough. Python would complain about the closed pipe once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _failed(error)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        lines = (f"  {f'{name} {takes}':26} {line}" for name, (takes, line) in COMMANDS.items())
+        sys.stdout.write(_HELP.format(commands="\n".join(lines)))
+        return 0
+    if words[0] in ("--version", "-V"):
+        from nearfar import __version__
+
+        sys.stdout.write(f"nearfar {__version__}\n")
+        return 0
+    from nearfar.errors import ConfigError, UnknownName
+
+    if words[0].startswith("-"):
+        raise ConfigError(f"options stand after the command: nearfar COMMAND {words[0]} ...")
+    if words[0] not in COMMANDS:
+        raise UnknownName("command", words[0], COMMANDS)
+    from nearfar.cli.parsing import parse
+
+    command = parse(words)
+    if command is None:  # its help was asked for, and is printed
+        return 0
+    from nearfar.cli.running import run
+
+    run(command)
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    from nearfar.errors import NearfarError
+
+    if os.environ.get("NEARFAR_DEBUG", "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, NearfarError):
+        return _say(str(error), error.exit_code)
+    return _say(
+        f"sorry, this should not have happened: {type(error).__name__}: {error} "
+        "(the same command with NEARFAR_DEBUG=1 in front shows where)",
+        1,
+    )
+
+
+def _say(text: str, code: int) -> int:
+    print(f"nearfar: {' '.join(text.split())}", file=sys.stderr)
+    return code

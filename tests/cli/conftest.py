@@ -1,0 +1,63 @@
+"""A face that only notes how it was called, so that the command line is tested without torch."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import nearfar
+
+
+@dataclass(frozen=True)
+class Hit:
+    key: str
+    similarity: float
+    label: str | None
+
+
+class Evaluation:
+    def to_json(self):
+        return {"knn": 0.91}
+
+
+class Face:
+    """`calls` holds (name, positional arguments, keywords) of each call; `fails` is raised by all of them."""
+
+    def __init__(self, folder):
+        self.calls = []
+        self.fails = None
+        self.run = SimpleNamespace(path=folder / "run", verdict="It works.", evaluation=Evaluation())
+        self.results = {
+            "train": self.run,
+            "demo": self.run,
+            "load": "the encoder",
+            "evaluate": Evaluation(),
+            "embed": SimpleNamespace(vectors=SimpleNamespace(shape=(7, 3))),
+            "search": [Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)],
+            "report": [Path("a/report.html"), Path("b/report.html")],
+        }
+
+    def function(self, name):
+        def call(*args, **options):
+            print(f"noise of {name}")
+            self.calls.append((name, args, options))
+            if self.fails is not None:
+                raise self.fails
+            return self.results[name]
+
+        return call
+
+
+@pytest.fixture
+def face(monkeypatch, tmp_path):
+    made = Face(tmp_path)
+    # Set in the module's own dictionary: asking for the old value would import the real one.
+    for name in made.results:
+        monkeypatch.setitem(vars(nearfar), name, made.function(name))
+    saved = SimpleNamespace(load=lambda path: f"the vectors of {path}")
+    monkeypatch.setitem(vars(nearfar), "Embeddings", saved)
+    table = SimpleNamespace(lines=lambda found: ["knn  91.0", "good: it works."])
+    monkeypatch.setitem(sys.modules, "nearfar.evaluation.table", table)
+    return made

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+import nearfar
+from nearfar.errors import UnknownName
+from nearfar.methods import table
+
+METHODS = Path(nearfar.__file__).parent / "methods"
+
+
+def test_every_method_has_its_file():
+    assert [name for name in table.METHODS if not (METHODS / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("name", table.METHODS)
+def test_a_method_is_loaded_by_its_name(name):
+    from nearfar.contract import Method
+
+    assert issubclass(table.load(name), Method)
+
+
+def test_an_unknown_method_suggests_the_nearest():
+    with pytest.raises(UnknownName, match=r"No method is named 'simlcr'\. Did you mean 'simclr'\?"):
+        table.load("simlcr")
