@@ -46,12 +46,12 @@ def uniform(seed: int, stream: str, draws: NDArray[np.int64], count: int, view: 
 
 def seed_of(seed: int, stream: str, *numbers: int) -> int:
     """One 63-bit seed for (seed, stream, numbers): for generators that are not ours (torch, scikit-learn)."""
-    words = np.zeros((1, 4), dtype=np.uint64)
-    for i, number in enumerate(numbers):
-        words[0, i % 4] ^= np.uint64(number & 0xFFFFFFFF)
-        words = philox(words, _key(seed, stream))
-    if not numbers:
-        words = philox(words, _key(seed, stream))
+    key = _key(seed, stream)
+    words = philox(np.array([[len(numbers), 0, 0, 0]], dtype=np.uint64), key)
+    for number in numbers:
+        words[0, 0] ^= np.uint64(number & 0xFFFFFFFF)
+        words[0, 1] ^= np.uint64(number >> 32 & 0xFFFFFFFF)
+        words = philox(words, key)
     return int(words[0, 0] << np.uint64(31) ^ words[0, 1])
 
 

@@ -84,7 +84,7 @@ class Embeddings:
         table = pq.read_table(path)
         column = table["vector"].combine_chunks()
         width = column.type.list_size
-        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32, copy=False)
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32)
         labels = table["label"].to_pylist() if "label" in table.column_names else [None]
         keys = table["key"].to_pylist()
         return cls(vectors, keys, labels if any(label is not None for label in labels) else None)

@@ -1,0 +1,1 @@
+"""Modalities: what is told apart by kind of data; `registry` lists them."""

@@ -1,0 +1,24 @@
+"""Log-sum-exp of similarities from the whole matrix at once: the plain form, quickest for small problems."""
+
+import torch
+from torch import Tensor
+
+from nearfar.kernels.pairs import Pairs
+
+
+def dense_lse(
+    a: Tensor, b: Tensor | None, scale: Tensor, bias: Tensor | None, pairs: Pairs, *, columns: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Row (and column) log-sum-exp; arguments as in `tiled_lse`. Holds M x N numbers; can be differentiated twice."""
+    logits = (a * scale) @ (a if b is None else b).T  # [M N]
+    if bias is not None:
+        logits = logits + bias
+    pairs.rule_out(logits, slice(0, logits.shape[0]), slice(0, logits.shape[1]))
+    return _logsumexp(logits, 1), _logsumexp(logits, 0) if columns else None
+
+
+def _logsumexp(logits: Tensor, dim: int) -> Tensor:
+    # The derivative of torch.logsumexp is nan where every entry is -inf: such lines get a harmless entry first.
+    empty = (logits == -torch.inf).all(dim, keepdim=True)
+    lse = logits.masked_fill(empty, 0.0).logsumexp(dim)
+    return lse.masked_fill(empty.squeeze(dim), -torch.inf)

@@ -1,0 +1,113 @@
+"""Log-sum-exp of scaled similarities, the one expensive part of every softmax contrastive loss.
+
+Axes: M rows (anchors), N columns (candidates), D dimensions. Every function computes in float32 (float64 inputs stay
+float64), whatever autocast says, and returns -inf where a row or column has no pair that counts.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import UnknownName, must
+from nearfar.kernels.dense import dense_lse
+from nearfar.kernels.pairs import ALL_PAIRS, Pairs
+from nearfar.kernels.tiled import tiled_lse
+
+Kernel = Callable[..., tuple[Tensor, Tensor | None]]
+
+IMPLEMENTATIONS: dict[str, Kernel] = {"dense": dense_lse, "tiled": tiled_lse}
+
+# Measured, forward and backward: up to this many entries the whole matrix is quicker than a sweep of tiles.
+_DENSE_ENTRIES = 256 * 256
+
+
+def choose(implementation: str, m: int, n: int) -> Kernel:
+    """The kernel for an M x N problem: the one named, or with "auto" the one that measures faster."""
+    if implementation == "auto":
+        implementation = "dense" if m * n <= _DENSE_ENTRIES else "tiled"
+    if implementation not in IMPLEMENTATIONS:
+        raise UnknownName("implementation", implementation, ["auto", *IMPLEMENTATIONS])
+    return IMPLEMENTATIONS[implementation]
+
+
+def row_lse(
+    rows: Tensor,
+    columns: Tensor,
+    *,
+    scale: float | Tensor = 1.0,
+    bias: Tensor | None = None,
+    valid: Tensor | None = None,
+    pairs: Pairs = ALL_PAIRS,
+    implementation: str = "auto",
+) -> Tensor:
+    """Log-sum-exp over the columns j of `scale * rows_i . columns_j + bias_j`, for each row: [M, D], [N, D] -> [M].
+
+    bias is [N] or a scalar tensor; valid [N] is False for columns that do not count.
+    """
+    return _lse(rows, columns, scale, bias, valid, pairs, False, implementation)[0]
+
+
+def row_column_lse(
+    rows: Tensor,
+    columns: Tensor,
+    *,
+    scale: float | Tensor = 1.0,
+    bias: Tensor | None = None,
+    valid: Tensor | None = None,
+    pairs: Pairs = ALL_PAIRS,
+    implementation: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """`row_lse` and the same over the rows, for each column, from one matrix: [M, D], [N, D] -> [M], [N]."""
+    by_row, by_column = _lse(rows, columns, scale, bias, valid, pairs, True, implementation)
+    assert by_column is not None
+    return by_row, by_column
+
+
+def self_lse(
+    z: Tensor,
+    *,
+    scale: float | Tensor = 1.0,
+    groups: Tensor | None = None,
+    keep: str = "different",
+    implementation: str = "auto",
+) -> Tensor:
+    """Log-sum-exp of `scale * z_i . z_j` over all j other than i: [N, D] -> [N].
+
+    With groups [N], over those j of another group (`keep="different"`) or of the same group (`keep="same"`).
+    """
+    return _lse(z, None, scale, None, None, Pairs(0, groups, groups, keep), False, implementation)[0]
+
+
+def _lse(
+    a: Tensor,
+    b: Tensor | None,
+    scale: float | Tensor,
+    bias: Tensor | None,
+    valid: Tensor | None,
+    pairs: Pairs,
+    columns: bool,
+    implementation: str,
+) -> tuple[Tensor, Tensor | None]:
+    other = a if b is None else b
+    must(a.dim() == 2 and other.dim() == 2 and a.shape[1] == other.shape[1],
+         "rows [M, D] and columns [N, D] must be of one width", got=(tuple(a.shape), tuple(other.shape)))  # fmt: skip
+    m, n = len(a), len(other)
+    pairs.check(m, n)
+    must(bias is None or bias.shape in ((), (n,)), f"bias must be a scalar or [{n}]", got=getattr(bias, "shape", None))
+    must(valid is None or valid.shape == (n,), f"valid must be [{n}]", got=getattr(valid, "shape", None))
+    kernel = choose(implementation, m, n)
+    with torch.autocast(a.device.type, enabled=False):
+        dtype = torch.float64 if a.dtype == other.dtype == torch.float64 else torch.float32
+        a, b = a.to(dtype), None if b is None else b.to(dtype)
+        scale = torch.as_tensor(scale, dtype=dtype, device=a.device)
+        # One bias for all pairs moves out of the log-sum-exp; one for each column cannot.
+        shift = bias.to(dtype) if bias is not None and bias.dim() == 0 else None
+        per_column = bias.to(dtype) if bias is not None and bias.dim() == 1 else None
+        if valid is not None:
+            zero = a.new_zeros(n) if per_column is None else per_column
+            per_column = torch.where(valid, zero, -torch.inf)
+        by_row, by_column = kernel(a, b, scale, per_column, pairs, columns=columns)
+        if shift is not None:
+            by_row, by_column = by_row + shift, None if by_column is None else by_column + shift
+        return by_row, by_column

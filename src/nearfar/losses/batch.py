@@ -1,0 +1,46 @@
+"""What every loss asks of its inputs, and the words for what is wrong with them."""
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import ConfigError, DataError, must
+
+
+def check_same_shape(named: dict[str, Tensor]) -> None:
+    """Raise DataError unless all are [B, D] of one shape, with at least one row."""
+    first, *_ = named.values()
+    for name, z in named.items():
+        if z.dim() != 2:
+            raise DataError(f"{name} must be embeddings [B, D], got shape {list(z.shape)}.")
+        if z.shape != first.shape:
+            shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in named.items())
+            raise DataError(f"Row i of each must belong to the same sample, so shapes must agree, got {shapes}.")
+    if len(first) == 0:
+        raise DataError("The batch is empty: a loss needs at least one sample.")
+
+
+def inverse_temperature(temperature: float | Tensor) -> float | Tensor:
+    """1 / temperature; a number must be > 0 (a tensor is trusted: reading it would wait for its device)."""
+    if not isinstance(temperature, Tensor):
+        must(0 < temperature < float("inf"), "temperature must be > 0", got=temperature)
+    return 1 / temperature
+
+
+def own_rows(rows: slice | None, size: int) -> slice:
+    """The samples of `rows`, a plain range of 0..size; None is all of them."""
+    if rows is None:
+        return slice(0, size)
+    start, stop, step = rows.start or 0, size if rows.stop is None else rows.stop, rows.step or 1
+    must(step == 1 and 0 <= start <= stop <= size, f"rows must be a range within 0..{size}", got=rows)
+    return slice(start, stop)
+
+
+def group_numbers(ids: Tensor, size: int, *, name: str = "ids") -> Tensor:
+    """Equal ids as equal small int32 numbers, from 0: [size] -> [size]."""
+    if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex():
+        kind = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        raise ConfigError(f"{name} must be a tensor of integers, got {kind}: number the ids first.")
+    if ids.shape != (size,):
+        raise DataError(f"{name} must name each of the {size} samples once, got shape {list(ids.shape)}.")
+    numbers: Tensor = torch.unique(ids, return_inverse=True)[1]
+    return numbers.to(torch.int32)

@@ -1,0 +1,179 @@
+"""InfoNCE: each query must find its document among all documents; CLIP is the same in both directions.
+
+van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, eq. 4.
+https://arxiv.org/abs/1807.03748
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
+https://arxiv.org/abs/2103.00020
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import DataError, must
+from nearfar.kernels import Pairs, row_column_lse, row_lse
+from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import unit
+
+
+def info_nce(
+    queries: Tensor,
+    documents: Tensor,
+    *,
+    temperature: float | Tensor = 0.1,
+    negatives: Tensor | None = None,
+    symmetric: bool = False,
+    ids: Tensor | None = None,
+    negative_ids: Tensor | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Mean over queries i of `LSE_j(s_ij / t) - s_ii / t`, s the cosine of query i and document j.
+
+    queries, documents: [B, D], row i of the same pair, of any length. negatives: more documents [K, D], or hard
+    negatives of each query [B, K, D]; either way all of them are negatives of every query. symmetric: the mean with
+    the same loss of documents against queries, where `negatives` have no part.
+
+    ids [B], integers: pairs of equal id are the same thing twice (the same text, the same item), and are no negatives
+    of each other; negative_ids [K] or [B, K] do the same for `negatives`. rows: the pairs whose losses are summed;
+    the mean still divides by B, so that shares of disjoint rows sum to the whole. reduction "none" gives [rows].
+    Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+
+    Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
+    agree, ConfigError for options out of range.
+    """
+    return _info_nce(
+        queries, documents, inverse_temperature(temperature), negatives, symmetric, ids, negative_ids, rows, reduction,
+        implementation, names=("queries", "documents"),
+    )  # fmt: skip
+
+
+def clip(
+    images: Tensor,
+    texts: Tensor,
+    *,
+    scale: float | Tensor,
+    ids: Tensor | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Symmetric InfoNCE with similarities multiplied by `scale` (1 / temperature), which may be a learned tensor.
+
+    Shapes and options as in `info_nce`; `scale` gets its exact gradient.
+    """
+    if not isinstance(scale, Tensor):
+        must(0 < scale < math.inf, "scale must be > 0", got=scale)
+    return _info_nce(
+        images, texts, scale, None, True, ids, None, rows, reduction, implementation, names=("images", "texts")
+    )
+
+
+def _info_nce(
+    queries: Tensor,
+    documents: Tensor,
+    scale: float | Tensor,
+    negatives: Tensor | None,
+    symmetric: bool,
+    ids: Tensor | None,
+    negative_ids: Tensor | None,
+    rows: slice | None,
+    reduction: str,
+    implementation: str,
+    names: tuple[str, str],
+) -> Tensor:
+    check_reduction(reduction)
+    check_same_shape(dict(zip(names, (queries, documents), strict=True)))
+    b = len(queries)
+    own = own_rows(rows, b)
+    extra = None if negatives is None else _flat_negatives(negatives, queries.shape)
+    query_groups, document_groups = _groups(ids, negative_ids, b, 0 if extra is None else len(extra))
+
+    with torch.autocast(queries.device.type, enabled=False):
+        q, docs = unit(queries), unit(documents)
+        candidates = docs if extra is None else torch.cat([docs, unit(extra)])
+
+        def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
+            pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
+            return row_lse(anchors[own], columns, scale=scale, pairs=pairs, implementation=implementation)
+
+        if symmetric and own == slice(0, b):
+            pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
+            by_row, by_column = row_column_lse(
+                q, candidates, scale=scale, pairs=pairs, implementation=implementation
+            )  # one matrix serves both directions
+            directions = [by_row, by_column[:b]]
+        else:
+            directions = [directed(q, candidates, query_groups, document_groups)]
+            if symmetric:
+                directions.append(directed(docs, q, query_groups, query_groups))
+        positives = (q[own] * docs[own]).sum(-1) * scale
+        if query_groups is not None:
+            # Equal ids left the kernel's sums together with the pair itself: that comes back.
+            directions = [torch.logaddexp(lse, positives) for lse in directions]
+        losses = torch.stack(directions).mean(0) - positives
+        return reduce(losses, reduction, b)
+
+
+def _flat_negatives(negatives: Tensor, shape: torch.Size) -> Tensor:
+    b, d = shape
+    if negatives.dim() not in (2, 3) or negatives.shape[-1] != d or (negatives.dim() == 3 and len(negatives) != b):
+        raise DataError(f"negatives must be [K, {d}] or [{b}, K, {d}], got shape {list(negatives.shape)}.")
+    return negatives.reshape(-1, d)
+
+
+def _groups(ids: Tensor | None, negative_ids: Tensor | None, b: int, extra: int) -> tuple[Tensor | None, Tensor | None]:
+    """Group numbers of the queries [B] and of all candidates [B + K], or None where nothing is masked."""
+    if ids is None:
+        if negative_ids is not None:
+            raise DataError("negative_ids say nothing without ids: pass both, or neither.")
+        return None, None
+    if negative_ids is None:
+        groups = group_numbers(ids, b)
+        return groups, torch.cat([groups, groups.new_full((extra,), -1)])
+    groups = group_numbers(torch.cat([ids, negative_ids.reshape(-1)]), b + extra, name="ids and negative_ids")
+    return groups[:b], groups
+
+
+class InfoNCELoss(nn.Module):
+    """`info_nce` as a module: `InfoNCELoss(temperature=0.1)(queries, documents, negatives)`."""
+
+    def __init__(self, temperature: float = 0.1, *, symmetric: bool = False, reduction: str = "mean"):
+        super().__init__()
+        inverse_temperature(temperature)
+        check_reduction(reduction)
+        self.temperature = temperature
+        self.symmetric = symmetric
+        self.reduction = reduction
+
+    def forward(
+        self, queries: Tensor, documents: Tensor, negatives: Tensor | None = None, *, ids: Tensor | None = None
+    ) -> Tensor:
+        """The loss of queries and documents [B, D], row i of the same pair."""
+        return info_nce(
+            queries, documents, temperature=self.temperature, negatives=negatives, symmetric=self.symmetric, ids=ids,
+            reduction=self.reduction,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"temperature={self.temperature}, symmetric={self.symmetric}, reduction={self.reduction!r}"
+
+
+class CLIPLoss(nn.Module):
+    """`clip` with its learned scale: the parameter `log_scale` starts at log(1 / 0.07) and is held at log 100."""
+
+    def __init__(self, initial_scale: float = 1 / 0.07, *, largest_scale: float = 100.0):
+        super().__init__()
+        must(0 < initial_scale <= largest_scale, "initial_scale must lie in 0..largest_scale", got=initial_scale)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
+        self.largest_scale = largest_scale
+
+    def forward(self, images: Tensor, texts: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss of images and texts [B, D], row i of the same pair."""
+        with torch.no_grad():  # the parameter itself is held: a clamp of its exp would cut the gradient for good
+            self.log_scale.clamp_(max=math.log(self.largest_scale))
+        return clip(images, texts, scale=self.log_scale.exp(), ids=ids)

@@ -1,0 +1,54 @@
+"""Rows of length one, as all cosine losses want them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import DataError
+
+_EPS = 1e-12
+_BLOCK = 4096  # rows at a time in the backward pass: temporaries stay small beside the embeddings
+
+
+def unit(z: Tensor, *, overwrite: bool = False) -> Tensor:
+    """Divide each row by its Euclidean length: [..., D] -> [..., D], in float32 (float64 stays float64).
+
+    A row shorter than 1e-12 has no direction: it becomes 0 and gets gradient 0, where a division by a small constant
+    would give a gradient of 1e12. With `overwrite`, z is a tensor of the caller's own making that may be written on.
+    """
+    if not z.is_floating_point():
+        raise DataError(f"Embeddings must be floating point, got {z.dtype}: pass z.float().")
+    wide = z if z.dtype == torch.float64 else z.float()
+    out: Tensor = _Unit.apply(wide, overwrite or wide is not z)[0]
+    return out
+
+
+class _Unit(torch.autograd.Function):
+    # Keeps the result and the lengths, and not the input; both being outputs, second derivatives come out right.
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, overwrite: bool) -> tuple[Tensor, Tensor]:
+        length = z.norm(dim=-1, keepdim=True)
+        inverse = length.reciprocal().masked_fill_(length < _EPS, 0.0)
+        if overwrite:
+            ctx.mark_dirty(z)
+        u = z.mul_(inverse) if overwrite else z * inverse
+        ctx.save_for_backward(u, inverse)
+        return u, inverse
+
+    @staticmethod
+    def backward(ctx: Any, grad_u: Tensor, grad_inverse: Tensor) -> tuple[Tensor, None]:
+        u, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return _gradient(u, inverse, grad_u, grad_inverse), None
+        out = torch.empty_like(u)
+        blocks = (t.split(_BLOCK) for t in (out, u, inverse, grad_u, grad_inverse))
+        for part, *args in zip(*blocks, strict=True):
+            part.copy_(_gradient(*args))
+        return out, None
+
+
+def _gradient(u: Tensor, inverse: Tensor, grad_u: Tensor, grad_inverse: Tensor) -> Tensor:
+    along = (u * grad_u).sum(-1, keepdim=True) + inverse * grad_inverse
+    return (grad_u - u * along) * inverse

@@ -1,0 +1,226 @@
+"""InfoNCE and CLIP: known values, negatives, ids, both directions, shares of ranks, the learned scale."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nearfar.errors import ConfigError, DataError
+from nearfar.losses import CLIPLoss, InfoNCELoss, clip, info_nce
+
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
+BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+
+
+def inputs(case):
+    return [torch.tensor(case["inputs"][k], dtype=torch.float64, requires_grad=True) for k in ("z1", "z2")]
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def by_cross_entropy(queries, documents, temperature, ruled_out=None):
+    logits = F.normalize(queries) @ F.normalize(documents).T / temperature
+    logits = logits if ruled_out is None else logits.masked_fill(ruled_out, -torch.inf)
+    return F.cross_entropy(logits, torch.arange(len(queries)))
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["infonce_query_to_doc_t0.07", "infonce_query_to_doc_t0.5"])
+def test_published_value_and_numeric_gradient(name, implementation):
+    case = VECTORS[name]
+    q, d = inputs(case)
+    loss = info_nce(q, d, temperature=case["params"]["temperature"], implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(case["value"], abs=1e-14)
+    torch.testing.assert_close(q.grad, torch.tensor(case["grad_z1"]).double(), rtol=0, atol=3e-8)
+    torch.testing.assert_close(d.grad, torch.tensor(case["grad_z2"]).double(), rtol=0, atol=3e-8)
+
+
+@BOTH
+def test_clip_value_and_gradients_at_scale_100(implementation):
+    case = VECTORS["clip_symmetric_scale100"]
+    images, texts = inputs(case)
+    scale = torch.tensor(100.0, dtype=torch.float64, requires_grad=True)
+    loss = clip(images, texts, scale=scale, implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(case["value"], abs=1e-13)
+    assert scale.grad.item() == pytest.approx(case["grad_logit_scale"], abs=1e-10)
+    torch.testing.assert_close(images.grad, torch.tensor(case["grad_z1"]).double(), rtol=0, atol=3e-8)
+
+
+@BOTH
+def test_ragged_tiles_of_a_clip_batch_equal_the_published_value(implementation):
+    case = VECTORS["tiled_clip_37x8_scale100"]
+    images, texts = (F.normalize(z.detach()).requires_grad_() for z in inputs(case))
+    scale = torch.tensor(100.0, dtype=torch.float64, requires_grad=True)
+    loss = clip(images, texts, scale=scale, implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(case["value"], rel=1e-14)
+    assert scale.grad.item() == pytest.approx(case["grad_logit_scale"], rel=1e-9)
+    # The published gradient is that of the unit vectors; ours has lost its part along them.
+    expected = torch.tensor(case["grad_unit_z1_first_row"], dtype=torch.float64)
+    expected = expected - images[0].detach() * (expected @ images[0].detach())
+    torch.testing.assert_close(images.grad[0], expected, rtol=1e-9, atol=1e-12)
+
+
+@BOTH
+def test_a_duplicate_positive_is_masked_by_its_id(implementation):
+    case = VECTORS["infonce_duplicate_positive_t0.07"]
+    q, d = inputs(case)
+    options = {"temperature": 0.07, "implementation": implementation}
+    assert info_nce(q, d, **options).item() == pytest.approx(case["value"], abs=1e-13)
+    masked = info_nce(q, d, ids=torch.tensor([0, 1, 2, 0]), **options)
+    assert masked.item() == pytest.approx(case["value_with_duplicates_masked"], abs=1e-13)
+
+
+def test_shares_of_two_ranks_have_the_exact_gradient():
+    case = VECTORS["ddp_gather_world2_t0.5"]
+    q, d = inputs(case)
+    share = [info_nce(q, d, temperature=0.5, rows=rows) for rows in (slice(0, 2), slice(2, 4))]
+    assert sum(share).item() == pytest.approx(case["value"], abs=1e-14)
+    sum(share).backward()
+    torch.testing.assert_close(d.grad, torch.tensor(case["grad_z2_exact"]).double(), rtol=0, atol=3e-8)
+
+
+@BOTH
+@pytest.mark.parametrize("ids", [None, torch.tensor([0, 1, 2, 0, 1, 5, 6])], ids=["plain", "ids"])
+def test_shares_of_the_symmetric_loss_sum_to_the_whole(ids, implementation):
+    q, d = normal(7, 4).requires_grad_(), normal(7, 4, seed=1).requires_grad_()
+    options = {"symmetric": True, "ids": ids, "implementation": implementation}
+    whole = info_nce(q, d, **options)
+    shares = sum(info_nce(q, d, rows=rows, **options) for rows in (slice(0, 0), slice(0, 5), slice(5, 7)))
+    torch.testing.assert_close(shares, whole)
+    torch.testing.assert_close(
+        torch.autograd.grad(shares, (q, d)), torch.autograd.grad(whole, (q, d)), rtol=1e-11, atol=1e-13
+    )
+
+
+@BOTH
+def test_symmetric_is_the_mean_of_both_directions(implementation):
+    q, d = normal(9, 4), normal(9, 4, seed=1)
+    both = info_nce(q, d, symmetric=True, implementation=implementation)
+    torch.testing.assert_close(both, (info_nce(q, d) + info_nce(d, q)) / 2)
+    torch.testing.assert_close(both, clip(q, d, scale=10.0, implementation=implementation))
+
+
+@BOTH
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "of-each-query"])
+def test_negatives_are_columns_for_every_query(own, implementation):
+    q, d, more = normal(5, 4), normal(5, 4, seed=1), normal(10, 4, seed=2)
+    got = info_nce(q, d, negatives=more.view(5, 2, 4) if own else more, implementation=implementation)
+    torch.testing.assert_close(got, by_cross_entropy(q, torch.cat([d, more]), 0.1))
+
+
+@BOTH
+def test_negatives_have_no_part_in_the_other_direction(implementation):
+    q, d, more = normal(5, 4), normal(5, 4, seed=1), normal(10, 4, seed=2)
+    options = {"symmetric": True, "negatives": more, "implementation": implementation}
+    expected = (by_cross_entropy(q, torch.cat([d, more]), 0.1) + by_cross_entropy(d, q, 0.1)) / 2
+    torch.testing.assert_close(info_nce(q, d, **options), expected)
+    shares = sum(info_nce(q, d, rows=rows, **options) for rows in (slice(0, 2), slice(2, 5)))
+    torch.testing.assert_close(shares, expected)
+
+
+@BOTH
+def test_negatives_that_are_a_querys_own_document_are_masked_by_id(implementation):
+    q, d, more = normal(4, 4), normal(4, 4, seed=1), normal(3, 4, seed=2)
+    ids, negative_ids = torch.tensor([10, 11, 12, 11]), torch.tensor([12, 10, 99])
+    ruled_out = ids[:, None] == torch.cat([ids, negative_ids])
+    ruled_out[range(4), range(4)] = False
+    got = info_nce(q, d, negatives=more, ids=ids, negative_ids=negative_ids, implementation=implementation)
+    torch.testing.assert_close(got, by_cross_entropy(q, torch.cat([d, more]), 0.1, ruled_out))
+
+
+def test_negatives_without_ids_are_never_masked():
+    q, d, more = normal(4, 4), normal(4, 4, seed=1), normal(3, 4, seed=2)
+    ids = torch.tensor([0, 1, 2, 3])
+    torch.testing.assert_close(info_nce(q, d, negatives=more, ids=ids), info_nce(q, d, negatives=more))
+
+
+@BOTH
+def test_coinciding_embeddings_give_log_of_the_documents(implementation):
+    ones = torch.ones(6, 3)
+    got = info_nce(ones, ones, negatives=ones, implementation=implementation)
+    assert got.item() == pytest.approx(math.log(12))
+
+
+@BOTH
+def test_gradcheck(implementation):
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    q, d, more = (normal(n, 3, seed=n).requires_grad_() for n in (4, 4, 2))
+    ids = torch.tensor([0, 1, 0, 2])
+
+    def run(q, d, more, scale):
+        options = {"temperature": 1 / scale, "negatives": more, "ids": ids, "implementation": implementation}
+        return info_nce(q, d, **options), info_nce(q, d, symmetric=True, **options)
+
+    assert torch.autograd.gradcheck(run, (q, d + 0.1, more, scale))
+
+
+def test_reductions_agree():
+    q, d = normal(6, 4), normal(6, 4, seed=1)
+    each = info_nce(q, d, symmetric=True, reduction="none")
+    assert each.shape == (6,)
+    torch.testing.assert_close(each.mean(), info_nce(q, d, symmetric=True))
+    torch.testing.assert_close(each.sum(), info_nce(q, d, symmetric=True, reduction="sum"))
+
+
+@BOTH
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_scale_100_is_exact_for_the_given_numbers_in_any_precision(dtype, implementation):
+    q, d = normal(50, 8).to(dtype).requires_grad_(), normal(50, 8, seed=1).to(dtype)
+    loss = clip(q, d, scale=100.0, implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(clip(q.detach().double(), d.double(), scale=100.0).item(), rel=1e-5)
+    assert q.grad.isfinite().all()
+
+
+def test_the_modules_are_the_functions():
+    q, d = normal(6, 4), normal(6, 4, seed=1)
+    assert InfoNCELoss(0.2, symmetric=True)(q, d).equal(info_nce(q, d, temperature=0.2, symmetric=True))
+    assert InfoNCELoss()(q, d, d).equal(info_nce(q, d, negatives=d))
+    assert repr(InfoNCELoss()) == "InfoNCELoss(temperature=0.1, symmetric=False, reduction='mean')"
+
+
+def test_the_learned_scale_starts_at_one_over_007_and_gets_a_gradient():
+    loss = CLIPLoss()
+    q, d = normal(6, 4).float(), normal(6, 4, seed=1).float()
+    value = loss(q, d)
+    value.backward()
+    torch.testing.assert_close(value, clip(q, d, scale=1 / 0.07))
+    assert loss.log_scale.grad.abs() > 0
+
+
+def test_the_learned_scale_is_held_at_100_and_can_come_back():
+    loss = CLIPLoss()
+    with torch.no_grad():
+        loss.log_scale.fill_(9.0)
+    loss(normal(6, 4).float(), normal(6, 4, seed=1).float()).backward()
+    assert loss.log_scale.exp().item() == pytest.approx(100, rel=1e-5)
+    assert loss.log_scale.grad.abs() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"negatives": torch.zeros(2, 5)}, DataError, r"negatives must be \[K, 4\] or \[3, K, 4\]"),
+        ({"negatives": torch.zeros(2, 2, 4)}, DataError, r"got shape \[2, 2, 4\]"),
+        ({"negative_ids": torch.zeros(2, dtype=torch.long)}, DataError, "without ids"),
+        ({"temperature": -1.0}, ConfigError, "temperature must be > 0"),
+    ],
+)
+def test_mistakes_are_named(options, error, message):
+    with pytest.raises(error, match=message):
+        info_nce(torch.ones(3, 4), torch.ones(3, 4), **options)
+
+
+def test_shapes_that_differ_are_named_as_they_were_called():
+    with pytest.raises(DataError, match=r"images \[3, 4\], texts \[2, 4\]"):
+        clip(torch.ones(3, 4), torch.ones(2, 4), scale=1.0)
+    with pytest.raises(ConfigError, match="scale must be > 0, got 0"):
+        clip(torch.ones(3, 4), torch.ones(3, 4), scale=0)
