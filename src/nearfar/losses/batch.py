@@ -35,6 +35,11 @@ def own_rows(rows: slice | None, size: int) -> slice:
     return slice(start, stop)
 
 
+def part(z: Tensor, rows: slice) -> Tensor:
+    """z[rows], and z itself where that is all: a slice costs a tensor of the size of z in the backward pass."""
+    return z if rows == slice(0, len(z)) else z[rows]
+
+
 def group_numbers(ids: Tensor, size: int, *, name: str = "ids") -> Tensor:
     """Equal ids as equal small int32 numbers, from 0: [size] -> [size]."""
     if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, row_column_lse, row_lse
-from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
+from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import unit
 
@@ -98,19 +98,18 @@ def _info_nce(
 
         def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
             pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
-            return row_lse(anchors[own], columns, scale=scale, pairs=pairs, implementation=implementation)
+            return row_lse(part(anchors, own), columns, scale=scale, pairs=pairs, implementation=implementation)
 
         if symmetric and own == slice(0, b):
             pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
-            by_row, by_column = row_column_lse(
-                q, candidates, scale=scale, pairs=pairs, implementation=implementation
-            )  # one matrix serves both directions
+            # One matrix serves both directions.
+            by_row, by_column = row_column_lse(q, candidates, scale=scale, pairs=pairs, implementation=implementation)
             directions = [by_row, by_column[:b]]
         else:
             directions = [directed(q, candidates, query_groups, document_groups)]
             if symmetric:
                 directions.append(directed(docs, q, query_groups, query_groups))
-        positives = (q[own] * docs[own]).sum(-1) * scale
+        positives = (part(q, own) * part(docs, own)).sum(-1) * scale
         if query_groups is not None:
             # Equal ids left the kernel's sums together with the pair itself: that comes back.
             directions = [torch.logaddexp(lse, positives) for lse in directions]

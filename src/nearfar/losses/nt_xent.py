@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
+from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import unit
 
@@ -43,21 +43,23 @@ def nt_xent(
     views = (z1, z2, *more)
     check_same_shape({f"z{k}": z for k, z in enumerate(views, 1)})
     scale = inverse_temperature(temperature)
-    v, (b, d) = len(views), z1.shape
+    v, b = len(views), len(z1)
     own = own_rows(rows, b)
     groups = None if ids is None else group_numbers(ids, b).repeat_interleave(v)
 
     with torch.autocast(z1.device.type, enabled=False):
         # Sample by sample, so that the views of own samples are one range of rows.
-        u = unit(torch.stack(views, dim=1), overwrite=True).flatten(0, 1)  # [bv d]
-        if own == slice(0, b):
-            lse = self_lse(u, scale=scale, groups=groups, implementation=implementation)
+        u = unit(torch.stack(views, dim=1), overwrite=True)  # [b v d]
+        every = u.flatten(0, 1)  # [bv d]
+        mine = part(u, own)
+        if mine is u:
+            lse = self_lse(every, scale=scale, groups=groups, implementation=implementation)
         else:
-            mine = slice(own.start * v, own.stop * v)
-            pairs = Pairs(mine.start, None if groups is None else groups[mine], groups)
-            lse = row_lse(u[mine], u, scale=scale, pairs=pairs, implementation=implementation)
+            at = slice(own.start * v, own.stop * v)
+            pairs = Pairs(at.start, None if groups is None else groups[at], groups)
+            lse = row_lse(mine.flatten(0, 1), every, scale=scale, pairs=pairs, implementation=implementation)
         lse = lse.view(-1, v)  # [rows v]
-        positives = _positives(u.view(b, v, d)[own]) * scale  # [rows v v-1]
+        positives = _positives(mine) * scale  # [rows v v-1]
         if groups is not None:
             # Equal ids left the kernel's sum together with the sample's own views: those come back.
             lse = torch.cat([lse.unsqueeze(-1), positives], dim=-1).logsumexp(-1)
