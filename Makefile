@@ -38,7 +38,7 @@ clean:
 
 .venv/installed-dev: .venv/made pyproject.toml
 	@echo 'Installing nearfar and its tools into .venv; torch is large, so the first time takes minutes ...'
-	@$(PIP) -e '.[dev,search]'
+	@$(PIP) -e '.[dev]'
 	@touch .venv/installed $@
 
 # Debian's python3 comes without ensurepip; such a one is passed over when another is there.

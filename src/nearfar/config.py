@@ -39,6 +39,8 @@ class Model:
     """Channels of the network's first stage (narrower is faster)."""
     pretrained: str | None = None
     """Start from weights: `hub`, a local .safetensors file, or a run folder."""
+    whiten: bool = True
+    """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,9 +126,19 @@ class Encoder(nn.Module):
     splits: bool = True
     config: dict[str, Any]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: nn.Module = nn.Identity()
+        """What follows the features in a finished encoder: nothing, or a `Whitening`."""
+
     def features(self, inputs: Any) -> Tensor:
         """One view's inputs `[n, ...]` to vectors `[n, dim]`."""
         raise NotImplementedError
+
+    def vectors(self, inputs: Any) -> Tensor:
+        """One view's inputs `[n, ...]` to the encoder's vectors `[n, dim]`: its features, whitened once finished."""
+        found: Tensor = self.output(self.features(inputs))
+        return found
 
     def prepare(self, raw: Any) -> Any:
         """A batch as `Source.fetch` gives it to the inputs of `features`, without randomness."""
@@ -148,7 +158,7 @@ class Encoder(nn.Module):
         Views of one shape pass through the network together, and so share batch statistics.
         """
         if isinstance(views, Tensor):
-            return self.features(views)
+            return self.vectors(views)
         inputs = [views[i] for i in range(len(views))]
         vectors: list[Tensor] = [torch.empty(0)] * len(inputs)
         by_shape: dict[torch.Size, list[int]] = {}
@@ -156,7 +166,7 @@ class Encoder(nn.Module):
             by_shape.setdefault(x.shape[1:], []).append(i)
         for members in by_shape.values():
             together = inputs[members[0]] if len(members) == 1 else torch.cat([inputs[i] for i in members])
-            parts = self.features(together).split([len(inputs[i]) for i in members])
+            parts = self.vectors(together).split([len(inputs[i]) for i in members])
             for i, part in zip(members, parts, strict=True):
                 vectors[i] = part
         return torch.stack(vectors)
@@ -185,7 +195,7 @@ class Encoder(nn.Module):
             vectors = [torch.empty(0, self.dim)]
             for start in track(range(0, len(samples), batch_size), "encode", show=show_progress_bar):
                 batch = self.preprocess(samples[start : start + batch_size])
-                vectors.append(self.features(batch.to(device)).float().cpu())
+                vectors.append(self.vectors(batch.to(device)).float().cpu())
         finally:
             self.train(was_training)
         found = torch.cat(vectors)

@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 _QUIET = False
+_FEW = 4  # no bar for as few items as this
 
 
 def silence(quiet: bool = True) -> None:
@@ -14,11 +16,27 @@ def silence(quiet: bool = True) -> None:
     _QUIET = quiet
 
 
+@contextmanager
+def silenced(quiet: bool = True) -> Iterator[None]:
+    """Switch all bars off meanwhile; with `quiet=False`, leave them as they are."""
+    before = _QUIET
+    silence(before or quiet)
+    try:
+        yield
+    finally:
+        silence(before)
+
+
+def live() -> bool:
+    """Whether somebody sees a bar move: in a terminal or a notebook, and not silenced."""
+    return not _QUIET and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
 def track(items: Iterable[T], what: str, *, show: bool | None = None) -> Iterator[T]:
-    """Yield `items` under a bar named `what`; `show=None` decides by the terminal and the length."""
+    """Yield `items` under a bar named `what`; `show=None` decides by who looks on and by the length."""
     count = len(items) if isinstance(items, Sized) else None
     if show is None:
-        show = not _QUIET and sys.stderr.isatty() and (count is None or count > 4)
+        show = live() and (count is None or count > _FEW)
     if not show:
         yield from items
         return

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from nearfar.contract import Encoder, Rows, Source
 from nearfar.errors import ConfigError, DataError
 from nearfar.progress import track
+from nearfar.whitening import Whitening
+
+_WHITEN_FROM = 20_000
 
 
 @dataclass(frozen=True)
@@ -137,11 +141,20 @@ def embed_source(
         for start in track(range(0, len(source), batch_size), "embed", show=show):
             raw, kept = source.fetch(np.arange(start, min(start + batch_size, len(source)), dtype=np.int64))
             if len(kept):
-                vectors.append(encoder.features(encoder.prepare(raw.to(device)).to(device)).float().cpu())
+                vectors.append(encoder.vectors(encoder.prepare(raw.to(device)).to(device)).float().cpu())
                 rows.append(kept)
     finally:
         encoder.train(was_training)
     return torch.cat(vectors), np.concatenate(rows)
+
+
+def whiten(encoder: Encoder, source: Source) -> None:
+    """Put a whitening, fitted to up to 20,000 samples of a loaded source, behind the encoder's features."""
+    encoder.output = nn.Identity()
+    step = max(1, len(source) // _WHITEN_FROM)
+    features, _ = embed_source(encoder, source.take(np.arange(0, len(source), step, dtype=np.int64)), show=False)
+    encoder.output = Whitening(encoder.dim).fit(features).to(next(encoder.parameters()).device)
+    encoder.config["whitened"] = True
 
 
 def label_names(source: Source, rows: Rows) -> list[str | None] | None:

@@ -25,9 +25,10 @@ def seed_weights(seed: int) -> None:
 def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> "Encoder":
     """The encoder as it was before training: from the run's saved start, or made again from its seed.
 
-    Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first, so that the baseline
-    is as good as it can be without learning.
+    Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first, and its features are
+    whitened where the trained one's are, so that the baseline is as good as it can be without learning.
     """
+    from nearfar.evaluation.embeddings import whiten
     from nearfar.modalities import registry
 
     config = encoder.config
@@ -40,7 +41,10 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
         fresh.load_state_dict(load(start.read_bytes()))
     else:
         settle_norms(fresh, source)
-    return fresh.to(next(encoder.parameters()).device).eval()
+    fresh = fresh.to(next(encoder.parameters()).device).eval()
+    if config.get("whitened"):
+        whiten(fresh, source)
+    return fresh
 
 
 @torch.no_grad()

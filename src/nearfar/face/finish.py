@@ -24,13 +24,17 @@ _ROWS_OF_VIEWS = 8
 
 def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     """Evaluate the encoder, and write evaluation.json, embeddings.parquet and report.html."""
-    from nearfar.evaluation.embeddings import Embeddings, label_names
+    from nearfar.evaluation.embeddings import Embeddings, label_names, whiten
     from nearfar.face.baselines import TRAINED, UNTRAINED, untrained
     from nearfar.face.evaluate import compare_systems, measure
     from nearfar.face.sources import open_for
+    from nearfar.training.checkpoint import save_encoder
 
     began = time.monotonic()
     encoder = ready.encoder.eval()
+    if ready.config.model.whiten:
+        whiten(encoder, ready.source)
+    save_encoder(folder.path / "encoder", encoder)
     test = None if ready.test is None else open_for(encoder, ready.test)
     measured = measure(encoder, ready.source, test, run=folder.path)
     views = None
@@ -61,7 +65,7 @@ def _views_found(ready: "Ready", encoder: "Encoder") -> float:
         for start in range(0, len(rows), 256):
             raw, kept = ready.source.fetch(rows[start : start + 256])
             pair = ready.plan.views(raw, kept)[:2]
-            found.append(torch.stack([encoder.features(view).float() for view in pair]))
+            found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
     return view_retrieval(first, second).item()
 

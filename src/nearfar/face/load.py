@@ -17,6 +17,7 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     """
     from nearfar.modalities import registry
     from nearfar.training import checkpoint
+    from nearfar.whitening import Whitening
 
     folder = Path(path)
     if not folder.is_dir():
@@ -25,5 +26,7 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
         folder = folder / "encoder"
     config = checkpoint.load_encoder_config(folder)
     encoder = registry.load(config["modality"]).restore(config)
+    if config.get("whitened"):
+        encoder.output = Whitening(encoder.dim)
     checkpoint.load_encoder_weights(folder, encoder)
     return encoder.eval()

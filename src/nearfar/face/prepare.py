@@ -119,7 +119,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         autocast=precision.dtype_of(machine.precision),
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=_probe(encoder, source),
+        probe=_probe(encoder, source, config.model.whiten),
         probe_every=config.watch.knn_every,
     )
     return Ready(config, modality, source, test, encoder, plan, choices)
@@ -170,7 +170,8 @@ def _encoder(
     encoder.config["seed"] = config.machine.seed
     if run is not None:
         try:
-            encoder.load_state_dict(load(run).state_dict())
+            state = load(run).state_dict()
+            encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith("output.")})
         except RuntimeError:
             raise RunError(
                 f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
@@ -178,13 +179,14 @@ def _encoder(
     return encoder
 
 
-def _probe(encoder: "Encoder", source: "Source") -> "Probe | None":
+def _probe(encoder: "Encoder", source: "Source", whiten: bool) -> "Probe | None":
     """A quick kNN accuracy on samples of the training data that vote for each other; None without labels."""
     import torch
 
     from nearfar.evaluation.embeddings import embed_source
     from nearfar.evaluation.knn import knn_predict
     from nearfar.evaluation.split import stratified_split
+    from nearfar.whitening import Whitening
 
     labels = source.labels
     if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
@@ -201,6 +203,8 @@ def _probe(encoder: "Encoder", source: "Source") -> "Probe | None":
         vectors, kept = embed_source(encoder, some, show=False)
         if len(kept) < len(rows):
             return {}
+        if whiten:  # as the finished encoder's will be
+            vectors = Whitening(encoder.dim).fit(vectors)(vectors)
         found = knn_predict(vectors[bank], numbers[bank], vectors[queries], classes=len(source.label_names))
         return {"knn": (found == numbers[queries]).float().mean().item()}
 

@@ -21,7 +21,6 @@ def _one(path: Path) -> Path:
     from nearfar.face.finish import finish
     from nearfar.face.prepare import assemble, prepare
     from nearfar.training import loop
-    from nearfar.training.checkpoint import load_encoder_weights
     from nearfar.training.folder import CONFIG, RunFolder
 
     folder = RunFolder(path)
@@ -32,5 +31,4 @@ def _one(path: Path) -> Path:
         state = loop.restore(ready.plan, path / "checkpoint")
         if state is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
-        load_encoder_weights(path / "encoder", ready.encoder)
         return finish(ready, folder, state).report

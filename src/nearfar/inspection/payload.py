@@ -22,7 +22,7 @@ IMAGE_BUDGET = 4_500_000
 """Characters that all pictures together may take, so that the page stays under about 6 MB."""
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-_NOT_CURVES = {"step", "seconds", "epoch", "samples", "time"}
+_NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
 
 
 def build(report: "Report") -> dict[str, Any]:

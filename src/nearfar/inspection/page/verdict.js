@@ -2,12 +2,15 @@
 
 const LEVELS = { good: "Good", unclear: "Unclear", bad: "Bad" };
 
+// The first sentence says it all; the figures behind it follow in smaller type.
 function drawVerdict(section) {
+  const [headline, ...details] = data.verdict.split(/(?<=[.!?]) (?=[A-Z])/);
   section.append(
     el("div", { class: "card hero", "data-level": data.level },
       el("p", { class: "run" }, data.title),
       el("p", { class: "level" }, icon(data.level), LEVELS[data.level]),
-      el("h1", {}, data.verdict),
+      el("h1", {}, headline),
+      details.length > 0 && el("p", { class: "details num" }, details.join(" ")),
       data.facts.length > 0 && el("dl", { class: "facts" },
         data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "num" }, value))))));
   if (data.alarms.length > 0) {

@@ -1,5 +1,6 @@
 """Encoders of images: a network, and how pictures become its input."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -7,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder
 from nearfar.errors import ConfigError, DataError, UnknownName, must
-from nearfar.modalities.image.decode import Unreadable, decode
+from nearfar.modalities.image.decode import Encoded, Unreadable, decode
 from nearfar.modalities.image.options import ENCODERS
 from nearfar.modalities.image.resnet import LAYERS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
-from nearfar.modalities.image.views import resampling
+from nearfar.modalities.image.views import cropped
+
+_LOGGER = logging.getLogger("nearfar")
 
 CIFAR_STEM_UP_TO = 96
 """Images of at most this many pixels a side keep the 3x3 stem of a resnet."""
@@ -44,11 +48,8 @@ class ImageEncoder(Encoder):
             squares = pixels.float()
         else:
             wide, high = (1 / aspect).clamp_max(1), aspect.clamp_max(1)
-            across = resampling((1 - wide) / 2, wide, stored, self.size)
-            down = resampling((1 - high) / 2, high, stored, self.size)
-            b, c = pixels.shape[:2]
-            rows = torch.bmm(pixels.float().view(b, c * stored, stored), across.transpose(1, 2))
-            squares = torch.matmul(down[:, None], rows.view(b, c, stored, self.size)).clamp_(0, 255)
+            boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
+            squares = cropped(pixels, boxes, self.size)
         mean = torch.tensor(self.config["mean"], device=pixels.device)[:, None, None]
         std = torch.tensor(self.config["std"], device=pixels.device)[:, None, None]
         return (squares / 255 - mean) / std
@@ -59,19 +60,21 @@ class ImageEncoder(Encoder):
         Raises DataError naming the input that cannot be read.
         """
         channels = self.config["channels"]
+        if not len(inputs):
+            return torch.empty(0, channels, self.size, self.size)
         pictures = []
         for i, given in enumerate(inputs):
-            name = fspath(given) if isinstance(given, str | PathLike) else f"input {i}"
+            name = repr(str(fspath(given))) if isinstance(given, str | PathLike) else f"Input {i}"
             try:
                 square, aspect = decode(
-                    _encoded(given),
+                    _encoded(given, name),
                     size=self.config["stored_size"],
                     channels=channels,
                     max_pixels=self.config["max_pixels"],
                     white=self.config.get("white"),
                 )
             except Unreadable as error:
-                raise DataError(f"{str(name)!r} cannot be read as an image: {error}.") from None
+                raise DataError(f"{name} cannot be read as an image: {error}.") from None
             pictures.append(Pictures(torch.from_numpy(square)[None], torch.tensor([aspect], dtype=torch.float32)))
         pixels = torch.cat([p.pixels for p in pictures])
         return self.prepare(Pictures(pixels, torch.cat([p.aspect for p in pictures])))
@@ -89,13 +92,15 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
     network: nn.Module
     if name == "small_cnn":
         network = SmallCNN(channels=channels, width=width or 64)
+        dim = network.dim
     elif name in LAYERS:
         network = ResNet(name, channels=channels, width=width or 64, stem=config["stem"], pool=config["pool"])
+        dim = network.dim
     else:
-        network = _timm(name, channels, config["image_size"])
         if width is not None:
             raise ConfigError(f"width has no meaning for timm's {name!r}; it goes with small_cnn and the resnets.")
-    dim: int = network.dim if isinstance(network.dim, int) else 0  # type: ignore[union-attr]
+        network = _timm(name, channels, config["image_size"])
+        dim = _timm_dim(network)
     return ImageEncoder(network.to(memory_format=torch.channels_last), dim, config)
 
 
@@ -122,22 +127,14 @@ def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
     """
     name = encoder.config["encoder"]
     if source == "hub":
-        try:
-            import timm
-
-            state = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-        except Exception as error:
-            raise ConfigError(
-                f"The weights of {name!r} could not be fetched ({type(error).__name__}: {str(error)[:200]}); "
-                "give a local file: --pretrained weights.safetensors."
-            ) from None
+        state = _fetched(name, encoder.config["channels"], encoder.config["image_size"])
     else:
         state = _read_weights(Path(source))
     own = encoder.network.state_dict()
     state = {key.removeprefix("network."): value for key, value in state.items()}
     fitting = {}
     for key, value in state.items():
-        if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == 1:
+        if key in own and value.ndim == own[key].ndim == 4 and (value.shape[1], own[key].shape[1]) == (3, 1):
             value = value.sum(1, keepdim=True)  # grey pictures: the response to equal channels
         if key in own and own[key].shape == value.shape:
             fitting[key] = value
@@ -147,6 +144,8 @@ def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
             f"{source!r} does not fit the encoder {name!r}: {len(fitting)} of {len(own)} weights have its names and "
             "shapes. Give the same encoder, width and stem as the file's."
         )
+    if left:
+        _LOGGER.warning("%s of %s weights are not in %r and start fresh: %s", len(left), len(own), source, _some(left))
     encoder.network.load_state_dict(fitting, strict=False)
     return left
 
@@ -168,31 +167,61 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
 
 
-def _timm(name: str, channels: int, size: int) -> nn.Module:
+def _fetched(name: str, channels: int, size: int) -> dict[str, Tensor]:
+    """timm's weights of this name, fitted by timm to the channels and the size."""
+    try:
+        network = _timm(name, channels, size, pretrained=True)
+    except UnknownName:
+        raise ConfigError(f"The hub has no weights for {name!r}: they are there for timm's names only.") from None
+    except Exception as error:
+        raise ConfigError(
+            f"The weights of {name!r} could not be fetched ({type(error).__name__}: {str(error)[:200]}); "
+            "give a local file: --pretrained weights.safetensors."
+        ) from None
+    return network.state_dict()
+
+
+def _timm(name: str, channels: int, size: int, *, pretrained: bool = False) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
         raise UnknownName("encoder", name, [*ENCODERS, *timm.list_models()])
-    wants_size = {"img_size": size}
+    wants: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
     try:
-        network = timm.create_model(name, num_classes=0, in_chans=channels, **wants_size)
+        network: nn.Module = timm.create_model(name, img_size=size, **wants)
     except TypeError:  # convolutional models take any size and no such argument
-        network = timm.create_model(name, num_classes=0, in_chans=channels)
-    network.dim = int(network.num_features)
-    if hasattr(network, "head_hidden_size") and network.head_hidden_size:
-        network.dim = int(network.head_hidden_size)
-    must(network.dim > 0, f"timm's {name!r} gives no features", got=network.dim)
-    return network  # type: ignore[no-any-return]
+        network = timm.create_model(name, **wants)
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1, 1)
+    must(
+        size % patch[0] == 0 and size % patch[1] == 0,
+        f"--image-size must be a multiple of {patch[0]} for timm's {name!r}",
+        got=size,
+    )
+    return network
 
 
-def _encoded(given: Any) -> Any:
+def _timm_dim(network: Any) -> int:
+    """The length of its features: some models put a layer behind their last map's channels."""
+    return int(getattr(network, "head_hidden_size", None) or network.num_features)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _encoded(given: Any, name: str) -> Encoded:
+    """What `decode` takes, from what a user has; raises DataError."""
     if isinstance(given, str | PathLike):
         return Path(given)
-    if hasattr(given, "__array__") and not hasattr(given, "convert"):
-        from PIL import Image
-
-        array = np.asarray(given)
-        if array.dtype != np.uint8:
-            raise DataError(f"An array of pixels must be uint8 [h, w] or [h, w, c], got {array.dtype}.")
-        return Image.fromarray(array.squeeze(-1) if array.ndim == 3 and array.shape[2] == 1 else array)
-    return given
+    if isinstance(given, bytes | Image.Image):
+        return given
+    if not hasattr(given, "__array__"):
+        raise DataError(f"{name} is no image: give a path, bytes, a PIL image or an array, got {type(given).__name__}.")
+    array = np.asarray(given)
+    if array.dtype != np.uint8:
+        raise DataError(f"{name}: an array of pixels must be uint8, from 0 to 255, got {array.dtype}.")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if not array.size or (array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4))):
+        raise DataError(f"{name}: an array of pixels must be [h, w] or [h, w, c] with c 1, 3 or 4, got {array.shape}.")
+    return Image.fromarray(array)

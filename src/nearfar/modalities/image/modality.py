@@ -13,6 +13,7 @@ from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
 from nearfar.modalities.image.encoder import ImageEncoder
 from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
 from nearfar.modalities.image.views import ViewMaker
 from nearfar.modalities.listing import parse_data, splits_of
@@ -45,14 +46,16 @@ class Images:
         choices: list[Choice] = []
         native = source.short_side
 
-        def choose(name: str, value: Any, why: str) -> None:
+        def choose(name: str, value: Any, why: str, unset: str | None = None) -> None:
             nonlocal options
-            if getattr(options, name) is None:
+            if getattr(options, name) == unset:
                 options = replace(options, **{name: value})
                 choices.append(Choice(name, value, why))
 
+        # timm's models halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
+        step, least = (8, 16) if encoder is None or encoder in ENCODERS else (32, 32)
         largest = 224 if facts.device.startswith("cuda") else 64
-        size = min(largest, max(16, 8 * round(native / 8)))
+        size = min(largest, max(least, step * round(native / step)))
         choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
         choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
         choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
@@ -66,6 +69,10 @@ class Images:
         if encoder is None:
             encoder = "resnet18" if facts.device.startswith("cuda") else "resnet10"
             choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
+        if encoder in LAYERS:
+            stem = encoders.stem_for(encoder, options.image_size or size)
+            choose("stem", stem, f"for {encoder} at {options.image_size} px", unset="auto")
+            choose("pool", encoders.pool_for(encoder), f"for {encoder}", unset="auto")
         return options, encoder, choices
 
     def encoder(self, name: str, source: ImageSource, options: ImageOptions, **more: Any) -> ImageEncoder:
@@ -107,7 +114,7 @@ class Images:
         maker = ViewMaker(options, size=encoder.size, mean=mean, std=std, seed=seed)
 
         def make(number: int, start: int, stop: int) -> torch.Tensor:
-            pixels, aspect = pictures.pixels[start:stop], pictures.aspect[start:stop]
+            pixels, aspect = pictures.pixels[start:stop], raw.aspect[start:stop]  # boxes are placed on the CPU
             made = maker(pixels, aspect, draws[start:stop], number, number >= wants.wide)
             return made.contiguous(memory_format=torch.channels_last)
 

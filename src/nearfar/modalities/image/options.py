@@ -23,7 +23,7 @@ class ImageOptions:
     image_size: int | None = None
     """Side in pixels of what the encoder sees."""
     views_strength: float | None = None
-    """One number for all colour changes and blur: 0 none, 1 SimCLR's ImageNet setting, 0.5 its CIFAR setting."""
+    """Brightness, contrast, saturation and hue at once: 0 none, 1 SimCLR's ImageNet setting, 0.5 its CIFAR setting."""
     crop_scale: float | None = None
     """Smallest share of the image's area that a view may show, in (0, 1]."""
     flip: float | None = None
@@ -36,8 +36,8 @@ class ImageOptions:
     """Probability of a Gaussian blur."""
     jitter: float | None = None
     """Probability of a change of brightness, contrast, saturation and hue."""
-    stem: Literal["auto", "cifar", "imagenet"] = "auto"
-    """First layers of a resnet: 3x3 without pooling (cifar) or 7x7 with pooling (imagenet)."""
+    stem: Literal["auto", "cifar", "imagenet", "patch"] = "auto"
+    """First layers of a resnet: 3x3 without pooling (cifar), 7x7 with pooling (imagenet) or 4x4, stride 2 (patch)."""
     pool: Literal["auto", "last", "stages"] = "auto"
     """Features of a resnet: means of its last stage's map (last), or of its last three side by side (stages)."""
 
@@ -53,3 +53,6 @@ class ImageOptions:
         for name in ("flip", "greyscale", "blur", "jitter"):
             value = getattr(self, name)
             must(value is None or 0 <= value <= 1, f"{name} is a probability and must be in [0, 1]", got=value)
+        stems, pools = ("auto", "cifar", "imagenet", "patch"), ("auto", "last", "stages")
+        must(self.stem in stems, f"stem must be one of {', '.join(stems)}", got=self.stem)
+        must(self.pool in pools, f"pool must be one of {', '.join(pools)}", got=self.pool)

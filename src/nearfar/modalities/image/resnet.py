@@ -11,9 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-LAYERS: dict[str, tuple[type[nn.Module], Sequence[int]]] = {}
-"""Block and number of blocks a stage, by name."""
-
 
 class BasicBlock(nn.Module):
     """Two 3x3 layers around a shortcut."""
@@ -30,6 +27,7 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps `[n, inputs, h, w]` to maps `[n, planes, h / stride, w / stride]`."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         y += x if self.downsample is None else self.downsample(x)
@@ -54,6 +52,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps `[n, inputs, h, w]` to maps `[n, 4 * planes, h / stride, w / stride]`."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -61,14 +60,15 @@ class Bottleneck(nn.Module):
         return self.relu(y)  # type: ignore[no-any-return]
 
 
-LAYERS.update(
-    resnet8=(BasicBlock, (1, 1, 1)),
-    resnet10=(BasicBlock, (1, 1, 1, 1)),
-    resnet18=(BasicBlock, (2, 2, 2, 2)),
-    resnet34=(BasicBlock, (3, 4, 6, 3)),
-    resnet50=(Bottleneck, (3, 4, 6, 3)),
-    resnet101=(Bottleneck, (3, 4, 23, 3)),
-)
+LAYERS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], Sequence[int]]] = {
+    "resnet8": (BasicBlock, (1, 1, 1)),
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
+"""Block and number of blocks a stage, by name."""
 
 
 class ResNet(nn.Module):
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
             blocks: list[nn.Module] = []
             for j in range(count):
                 blocks.append(block(inputs, planes, 2 if i > 0 and j == 0 else 1))
-                inputs = planes * block.expansion  # type: ignore[operator, assignment]
+                inputs = planes * block.expansion
             self.stages.append(f"layer{i + 1}")
             self.add_module(self.stages[-1], nn.Sequential(*blocks))
             outputs.append(inputs)
@@ -107,6 +107,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images to features."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         maps = []
         for stage in self.stages:

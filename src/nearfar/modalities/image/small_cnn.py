@@ -22,4 +22,5 @@ class SmallCNN(nn.Module):
         self.dim = inputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images to features."""
         return self.blocks(x).mean((2, 3))  # type: ignore[no-any-return]
