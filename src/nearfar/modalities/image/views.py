@@ -95,7 +95,7 @@ def resampled(pictures: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Pictures `[b, c, s, s]` under matrices `[b, size, s]` for columns and for rows: `[b, c, size, size]`."""
     b, c, stored = pictures.shape[:3]
     size = across.shape[1]
-    wide = torch.bmm(pictures.view(b, c * stored, stored), across.transpose(1, 2)).view(b, c, stored, size)
+    wide = torch.bmm(pictures.reshape(b, c * stored, stored), across.transpose(1, 2)).view(b, c, stored, size)
     found = pictures.new_empty(b, c, size, size)
     for i in range(c):  # one product over all channels would copy `down` for each of them
         torch.bmm(down, wide[:, i], out=found[:, i])
