@@ -476,7 +476,9 @@ def test_the_same_key_gives_the_same_view():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_values_are_those_of_pixels_from_0_to_1(channels):
-    found = plain(made(noise(64, channels, 24, 24), range(64), channels=channels, options={**FULL, "views_strength": 2}))
+    found = plain(
+        made(noise(64, channels, 24, 24), range(64), channels=channels, options={**FULL, "views_strength": 2})
+    )
     assert found.min() >= -1e-5
     assert found.max() <= 1 + 1e-5
     assert found.max() > 0.9

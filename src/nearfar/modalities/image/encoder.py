@@ -52,7 +52,7 @@ class ImageEncoder(Encoder):
             squares = cropped(pixels, boxes, self.size)
         mean = torch.tensor(self.config["mean"], device=pixels.device)[:, None, None]
         std = torch.tensor(self.config["std"], device=pixels.device)[:, None, None]
-        return (squares / 255 - mean) / std
+        return squares.sub(255 * mean).div_(255 * std)
 
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
         """Paths, encoded bytes, PIL images or uint8 arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.

@@ -53,7 +53,7 @@ class Images:
                 choices.append(Choice(name, value, why))
 
         # timm's models halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
-        step, least = (8, 16) if encoder is None or encoder in ENCODERS else (32, 32)
+        step, least = (8, 16) if encoder in {None, *ENCODERS, *LAYERS} else (32, 32)
         largest = 224 if facts.device.startswith("cuda") else 64
         size = min(largest, max(least, step * round(native / step)))
         choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
@@ -93,9 +93,9 @@ class Images:
             "max_pixels": more.get("max_pixels", 100_000_000),
             "white": source.white,
         }
+        made = encoders.build(config)  # before the pictures are decoded: a wrong name should cost no minutes
         source.load(config)
-        config["mean"], config["std"] = statistics(source)
-        made = encoders.build(config)
+        made.config["mean"], made.config["std"] = statistics(source)
         if more.get("pretrained"):
             encoders.load_pretrained(made, more["pretrained"])
         return made

@@ -1,0 +1,361 @@
+import io
+import logging
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from nearfar.errors import ConfigError, DataError, UnknownName
+from nearfar.modalities.image import encoder as encoders
+from nearfar.modalities.image.encoder import build, load_pretrained, stem_for
+from nearfar.modalities.image.source import Pictures, open_images
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+
+
+def make(name="small_cnn", *, size=16, stored=32, channels=3, seed=0, **more):
+    torch.manual_seed(seed)
+    config = {
+        "encoder": name,
+        "width": None,
+        "channels": channels,
+        "image_size": size,
+        "stored_size": stored,
+        "stem": "cifar",
+        "pool": "last",
+        "max_pixels": 10_000,
+        "white": None,
+        "mean": list(MEAN[:channels]),
+        "std": list(STD[:channels]),
+    }
+    return build({**config, **more}).eval()
+
+
+def smooth(width, height, seed=0):
+    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def plain(inputs):
+    """Normalised inputs as levels from 0 to 255."""
+    channels = inputs.shape[1]
+    return 255 * (inputs * torch.tensor(STD[:channels])[:, None, None] + torch.tensor(MEAN[:channels])[:, None, None])
+
+
+def pictures(count=2, channels=3, side=16):
+    pixels = torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8)
+    return Pictures(pixels, torch.ones(count))
+
+
+# From pictures to inputs
+
+
+def test_a_square_of_the_right_size_is_only_normalised():
+    raw = pictures()
+    assert torch.allclose(plain(make(stored=16).prepare(raw)), raw.pixels.float(), atol=1e-3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 40), (90, 30), (24, 60)])
+def test_preparing_is_cropping_the_centre_and_resizing(width, height):
+    image = smooth(width, height)
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    central = image.resize((16, 16), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    expected = torch.from_numpy(np.array(central).transpose(2, 0, 1)).float()
+    difference = (plain(make().preprocess([image]))[0] - expected).abs()
+    assert difference.mean() < 2.0
+    assert difference.max() < 8.0
+
+
+def test_preparing_large_pictures_is_cropping_the_centre_and_resizing():
+    """They take another path on a CPU."""
+    image = smooth(300, 200)
+    expected = np.array(image.resize((96, 96), Image.Resampling.BILINEAR, box=(50, 0, 250, 200))).transpose(2, 0, 1)
+    found = plain(make(size=96, stored=192, max_pixels=10**6).preprocess([image]))[0]
+    difference = (found - torch.from_numpy(expected).float()).abs()
+    assert difference.mean() < 2.0
+    assert difference.max() < 8.0
+
+
+def test_preparing_does_not_change_the_pictures():
+    raw = pictures()
+    before = raw.pixels.clone()
+    make(stored=16).prepare(raw)
+    assert torch.equal(raw.pixels, before)
+
+
+def test_preprocessing_paths_is_preparing_what_the_source_fetches(tmp_path):
+    for i, (width, height) in enumerate([(20, 20), (40, 20), (20, 30)]):
+        smooth(width, height, i).save(tmp_path / f"{i}.png")
+    source = open_images(str(tmp_path))
+    encoder = make()
+    source.load(encoder.config)
+    raw, kept = source.fetch(np.arange(3))
+    found = encoder.preprocess([tmp_path / source.keys[row] for row in kept])
+    assert torch.allclose(found, encoder.prepare(raw), atol=1e-5)
+
+
+KINDS = {
+    "path": lambda folder, image: (image.save(folder / "a.png"), folder / "a.png")[1],
+    "text": lambda folder, image: (image.save(folder / "a.png"), str(folder / "a.png"))[1],
+    "bytes": lambda folder, image: encoded(image),
+    "pil": lambda folder, image: image,
+    "array": lambda folder, image: np.asarray(image),
+    "tensor": lambda folder, image: torch.from_numpy(np.array(image)),
+    "rgba array": lambda folder, image: np.asarray(image.convert("RGBA")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_picture_is_the_same_in_every_form(tmp_path, kind):
+    image, encoder = smooth(30, 20), make()
+    assert torch.equal(encoder.preprocess([KINDS[kind](tmp_path, image)]), encoder.preprocess([image]))
+
+
+def test_a_batch_may_mix_forms_and_shapes(tmp_path):
+    images = [smooth(20 + 5 * i, 30, i) for i in range(len(KINDS))]
+    encoder = make()
+    given = [form(tmp_path, image) for form, image in zip(KINDS.values(), images, strict=True)]
+    given[0] = encoded(images[0])  # the next one wrote over its file
+    assert torch.equal(encoder.preprocess(given), torch.cat([encoder.preprocess([image]) for image in images]))
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)])
+def test_grey_arrays_serve_an_encoder_of_grey_pictures(shape):
+    array = np.full(shape, 200, dtype=np.uint8)
+    found = make(channels=1).preprocess([array])
+    assert torch.allclose(plain(found), torch.full((1, 1, 16, 16), 200.0), atol=1e-2)
+
+
+def test_no_pictures_make_an_empty_batch():
+    assert make().preprocess([]).shape == (0, 3, 16, 16)
+
+
+BAD = {
+    "float array": (np.zeros((8, 8, 3), np.float32), r"^Input 1: an array of pixels must be uint8.*got float32"),
+    "16-bit array": (np.zeros((8, 8), np.uint16), r"^Input 1: an array of pixels must be uint8.*got uint16"),
+    "channels first": (np.zeros((3, 8, 9), np.uint8), r"^Input 1: .*\[h, w, c\] with c 1, 3 or 4, got \(3, 8, 9\)"),
+    "no pixels": (np.zeros((0, 8, 3), np.uint8), r"^Input 1: .*got \(0, 8, 3\)"),
+    "a line": (np.zeros(8, np.uint8), r"^Input 1: .*got \(8,\)"),
+    "a number": (7, r"^Input 1 is no image: give a path, bytes, a PIL image or an array, got int"),
+    "nothing": (None, r"^Input 1 is no image.*got NoneType"),
+    "bytes": (b"no image", r"^Input 1 cannot be read as an image: not an image"),
+    "missing file": ("not/there.png", r"'not/there.png' cannot be read as an image"),
+    "too large": (np.zeros((101, 100), np.uint8), r"^Input 1 cannot be read as an image: .*megapixels"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_picture_is_refused_by_name(kind):
+    given, text = BAD[kind]
+    with pytest.raises(DataError, match=text):
+        make().preprocess([np.zeros((8, 8, 3), np.uint8), given])
+
+
+def test_a_broken_file_is_refused_by_its_path(tmp_path):
+    (tmp_path / "broken.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"broken\.jpg' cannot be read as an image: not an image"):
+        make().encode(tmp_path / "broken.jpg")
+
+
+# From inputs to vectors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bare_picture_gives_a_bare_vector(tmp_path, kind):
+    assert make().encode(KINDS[kind](tmp_path, smooth(20, 20))).shape == (256,)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_list_gives_a_row_for_each(count):
+    assert make().encode([smooth(20, 20, i) for i in range(count)], batch_size=2).shape == (count, 256)
+
+
+def test_a_stack_of_arrays_is_a_list():
+    stack = np.zeros((3, 20, 20, 3), np.uint8)
+    assert make().encode(stack).shape == (3, 256)
+
+
+def test_vectors_do_not_depend_on_the_batch_size():
+    given = [smooth(20, 20, i) for i in range(5)]
+    encoder = make()
+    assert np.allclose(encoder.encode(given, batch_size=5), encoder.encode(given, batch_size=2), atol=1e-5)
+
+
+# Networks
+
+
+def test_small_cnn_has_64_128_and_256_channels():
+    convolutions = [module for module in make().modules() if isinstance(module, nn.Conv2d)]
+    assert [module.out_channels for module in convolutions] == [64, 128, 256]
+
+
+TINY = {
+    "small_cnn": {},
+    "resnet18": {"width": 4},
+    "resnet50": {"width": 4},
+    "test_vit": {"size": 64, "stored": 64},  # timm's smallest of each kind
+    "test_convnext": {"size": 64, "stored": 64},
+    "mobilenetv3_small_050": {"size": 64, "stored": 64},  # a layer behind the last map: wider than num_features
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", TINY)
+def test_dim_is_the_length_of_a_vector(name, channels):
+    encoder = make(name, channels=channels, **TINY[name])
+    found = encoder.encode([smooth(70, 70, i) for i in range(2)])
+    assert found.shape == (2, encoder.dim)
+    assert np.isfinite(found).all()
+
+
+def test_width_narrows_the_network():
+    assert [make("resnet18", width=width).dim for width in (16, 4)] == [128, 32]
+
+
+def test_width_is_refused_for_timms_networks():
+    with pytest.raises(ConfigError, match="width has no meaning for timm's 'test_vit'"):
+        make("test_vit", size=64, width=32)
+
+
+def test_a_size_that_cuts_patches_in_two_is_refused():
+    with pytest.raises(ConfigError, match="--image-size must be a multiple of 16 for timm's 'test_vit', got 56"):
+        make("test_vit", size=56)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("resnet81", "resnet18"), ("smal_cnn", "small_cnn"), ("vit_tiny_patch16", "vit_tiny_patch16_")]
+)
+def test_an_unknown_name_suggests_the_nearest_timms_included(name, meant):
+    with pytest.raises(UnknownName, match=f"No encoder is named '{name}'. Did you mean '{meant}"):
+        make(name)
+
+
+@pytest.mark.parametrize(("size", "stem"), [(32, "cifar"), (96, "cifar"), (97, "imagenet"), (224, "imagenet")])
+def test_small_pictures_get_the_cifar_stem(size, stem):
+    assert stem_for("resnet18", size) == stem
+
+
+def test_a_stem_that_is_asked_for_is_taken():
+    assert stem_for("resnet18", 32, "imagenet") == "imagenet"
+
+
+# Weights
+
+
+def save(module, path):
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, path)
+
+
+def test_weights_of_an_encoder_of_ours_are_taken_whole(tmp_path):
+    trained, fresh = make("resnet18", width=4, seed=1), make("resnet18", width=4, seed=2)
+    save(trained, tmp_path / "model.safetensors")
+    assert load_pretrained(fresh, str(tmp_path / "model.safetensors")) == []
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(fresh(x), trained(x))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_weights_of_torchvision_are_taken_whole(tmp_path, wrapped):
+    theirs = torchvision.models.resnet18(weights=None).eval()
+    state = theirs.state_dict()
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "resnet18.pth")
+    encoder = make("resnet18", stem="imagenet", seed=1)
+    assert load_pretrained(encoder, str(tmp_path / "resnet18.pth")) == []
+    theirs.fc = nn.Identity()
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(encoder(x), theirs(x), atol=1e-5)
+
+
+def test_another_stem_keeps_its_fresh_weights_and_says_so(tmp_path, caplog):
+    save(make("resnet18", width=4, stem="imagenet").network, tmp_path / "a.safetensors")
+    encoder = make("resnet18", width=4, stem="cifar", seed=1)
+    before = encoder.network.conv1.weight.clone()
+    with caplog.at_level(logging.WARNING, "nearfar"):
+        assert load_pretrained(encoder, str(tmp_path / "a.safetensors")) == ["conv1.weight"]
+    assert torch.equal(encoder.network.conv1.weight, before)
+    assert "start fresh: conv1.weight" in caplog.text
+
+
+def test_an_encoder_of_grey_pictures_sums_the_weights_of_colours(tmp_path):
+    coloured, grey = make("resnet18", width=4), make("resnet18", width=4, channels=1, seed=1)
+    save(coloured.network, tmp_path / "a.safetensors")
+    assert load_pretrained(grey, str(tmp_path / "a.safetensors")) == []
+    x = torch.randn(2, 1, 16, 16)
+    assert torch.allclose(grey(x), coloured(x.expand(2, 3, 16, 16)), atol=1e-5)
+
+
+def pickled(path):
+    torch.save({"state_dict": open}, path)
+
+
+def listed(path):
+    torch.save([torch.zeros(2)], path)
+
+
+WRONG = {
+    "missing.pth": (lambda path: None, "is neither 'hub' nor a file"),
+    "text.pth": (lambda path: path.write_text("no weights"), "cannot be read as weights"),
+    "text.safetensors": (lambda path: path.write_text("no weights"), "cannot be read as weights"),
+    "code.pth": (pickled, "cannot be read as weights"),
+    "list.pth": (listed, "holds no dictionary of weights"),
+    "other.safetensors": (lambda path: save_file({"a": torch.zeros(2)}, path), r"does not fit .*: 0 of \d+ weights"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_file_is_refused(tmp_path, name):
+    write, text = WRONG[name]
+    write(tmp_path / name)
+    with pytest.raises(ConfigError, match=text):
+        load_pretrained(make("resnet18", width=4), str(tmp_path / name))
+
+
+def test_weights_of_another_width_are_refused(tmp_path):
+    save(make("resnet18", width=8).network, tmp_path / "a.safetensors")
+    with pytest.raises(ConfigError, match="Give the same encoder, width and stem"):
+        load_pretrained(make("resnet18", width=4), str(tmp_path / "a.safetensors"))
+
+
+def test_without_a_network_the_hub_is_an_error_that_says_what_to_do(monkeypatch):
+    encoder = make("resnet18", width=4)
+
+    def offline(*args, **more):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        ConfigError, match=r"'resnet18' could not be fetched \(OSError: no route to host\).*--pretrained"
+    ):
+        load_pretrained(encoder, "hub")
+
+
+def test_the_hub_has_no_weights_for_names_of_ours():
+    with pytest.raises(ConfigError, match="The hub has no weights for 'small_cnn'"):
+        load_pretrained(make("small_cnn"), "hub")
+
+
+def test_the_hub_is_asked_for_the_size_and_the_channels_of_the_encoder(monkeypatch):
+    """Positions of another size would be left out: timm fits them."""
+    asked = {}
+
+    def fetch(name, channels, size, *, pretrained=False):
+        asked.update(name=name, channels=channels, size=size, pretrained=pretrained)
+        return timm.create_model(name, num_classes=0, in_chans=channels, img_size=size)
+
+    encoder = make("test_vit", size=64, channels=1)
+    monkeypatch.setattr(encoders, "_timm", fetch)
+    assert load_pretrained(encoder, "hub") == []
+    assert asked == {"name": "test_vit", "channels": 1, "size": 64, "pretrained": True}

@@ -1,0 +1,195 @@
+import io
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nearfar.contract import Facts, Wants
+from nearfar.errors import ConfigError, UnknownName
+from nearfar.modalities.image.encoder import pool_for, stem_for
+from nearfar.modalities.image.modality import MODALITY, statistics, stored_size
+from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.resnet import LAYERS
+
+AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None]
+GIVEN = ImageOptions(
+    image_size=24,
+    views_strength=0.3,
+    crop_scale=0.3,
+    flip=0.1,
+    rotate=5.0,
+    greyscale=0.05,
+    blur=0.15,
+    jitter=0.35,
+    stem="imagenet",
+    pool="last",
+)
+
+
+def facts(device="cpu"):
+    return Facts(samples=8, device=device, threads=1, steps=10)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Makes a source of eight pictures."""
+
+    def opened(side=20, mode="RGB"):
+        for i in range(8):
+            pixels = np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).convert(mode).save(tmp_path / f"{i}.png")
+        return MODALITY.open(str(tmp_path))
+
+    return opened
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_settling_leaves_nothing_open(source, device, mode):
+    options, encoder, _ = MODALITY.settle(ImageOptions(), source(mode=mode), None, facts(device))
+    assert all(getattr(options, name) is not None for name in AUTOMATIC)
+    assert encoder in {*ENCODERS, *LAYERS}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_every_choice_is_told_with_its_reason(source, device):
+    options, encoder, choices = MODALITY.settle(ImageOptions(), source(), None, facts(device))
+    told = {choice.name: choice.value for choice in choices}
+    chosen = [*AUTOMATIC, "stem", "pool"] if encoder in LAYERS else AUTOMATIC
+    assert told == {**{name: getattr(options, name) for name in chosen}, "encoder": encoder}
+    assert all(choice.why for choice in choices)
+
+
+def test_what_is_given_is_kept(source):
+    options, encoder, choices = MODALITY.settle(GIVEN, source(), "resnet18", facts())
+    assert (options, encoder, choices) == (GIVEN, "resnet18", [])
+
+
+def test_settling_twice_changes_nothing(source):
+    opened = source()
+    options, encoder, _ = MODALITY.settle(ImageOptions(), opened, None, facts())
+    assert MODALITY.settle(options, opened, encoder, facts()) == (options, encoder, [])
+
+
+@pytest.mark.parametrize("size", [32, 224])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_the_stem_of_a_resnet_is_told(source, name, size):
+    options, _, choices = MODALITY.settle(ImageOptions(image_size=size), source(), name, facts())
+    told = {choice.name: choice.value for choice in choices}
+    assert told["stem"] == options.stem == stem_for(name, size)
+    assert told["pool"] == options.pool == pool_for(name)
+
+
+def test_only_resnets_have_a_stem_to_choose(source):
+    options, _, choices = MODALITY.settle(ImageOptions(), source(), "small_cnn", facts())
+    assert options.stem == options.pool == "auto"
+    assert not {"stem", "pool"} & {choice.name for choice in choices}
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+@pytest.mark.parametrize("side", [9, 20, 52])
+def test_sizes_chosen_for_timms_networks_are_ones_they_take(source, name, side):
+    opened = source(side)
+    options, _, _ = MODALITY.settle(ImageOptions(), opened, name, facts())
+    encoder = MODALITY.encoder(name, opened, options).eval()
+    raw, _ = opened.fetch(np.arange(2))
+    assert encoder.features(encoder.prepare(raw)).shape == (2, encoder.dim)
+
+
+def test_grey_pictures_lose_no_colours(source):
+    options, _, _ = MODALITY.settle(ImageOptions(), source(mode="L"), None, facts())
+    assert options.greyscale == 0
+
+
+@pytest.mark.parametrize(("native", "size", "expected"), [(28, 32, 28), (500, 32, 64), (50, 32, 50), (4, 32, 8)])
+def test_pictures_are_kept_at_up_to_twice_the_size(native, size, expected):
+    assert stored_size(native, size) == expected
+
+
+def settled(source, name="small_cnn", **options):
+    options, name, _ = MODALITY.settle(ImageOptions(image_size=16, **options), source, name, facts())
+    return options, MODALITY.encoder(name, source, options)
+
+
+def test_statistics_are_those_of_the_pixels(source):
+    opened = source(16)
+    opened.load({"image_size": 16})
+    raw, _ = opened.fetch(np.arange(8))
+    pixels = raw.pixels.double() / 255
+    mean, std = statistics(opened)
+    assert mean == pytest.approx(pixels.mean((0, 2, 3)).tolist(), abs=1e-5)
+    assert std == pytest.approx(pixels.std((0, 2, 3)).tolist(), abs=1e-5)
+
+
+def test_prepared_pictures_have_mean_0_and_spread_1(source):
+    opened = source(16)
+    _, encoder = settled(opened)
+    raw, _ = opened.fetch(np.arange(8))
+    prepared = encoder.prepare(raw)
+    assert prepared.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (prepared.std((0, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_an_unknown_encoder_is_refused_before_any_picture_is_decoded(source):
+    opened = source()
+    options, name, _ = MODALITY.settle(ImageOptions(), opened, "resnet81", facts())
+    opened.load = lambda config: pytest.fail("decoded")
+    with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
+        MODALITY.encoder(name, opened, options)
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18"])
+def test_a_restored_encoder_takes_the_weights_of_the_first(source, name):
+    _, encoder = settled(source(), name)
+    again = MODALITY.restore(encoder.config)
+    again.load_state_dict(encoder.state_dict())
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(again.eval()(x), encoder.eval()(x))
+
+
+def test_views_are_wide_first_and_small_after(source):
+    opened = source()
+    options, encoder = settled(opened)
+    raw, _ = opened.fetch(np.arange(4))
+    found = MODALITY.views(raw, np.arange(4), wants=Wants(wide=2, small=2), seed=0, options=options, encoder=encoder)
+    assert [tuple(view.shape) for view in found] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
+
+
+def test_views_are_laid_out_as_the_encoder_reads_them(source):
+    opened = source()
+    options, encoder = settled(opened)
+    raw, _ = opened.fetch(np.arange(4))
+    found = MODALITY.views(raw, np.arange(4), wants=Wants(), seed=0, options=options, encoder=encoder)
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_shown_views_have_the_colours_of_the_pictures(source):
+    opened = source(16)
+    _, encoder = settled(opened)
+    raw, _ = opened.fetch(np.arange(2))
+    cards = MODALITY.show(encoder.prepare(raw), encoder)
+    for card, pixels in zip(cards, raw.pixels, strict=True):
+        with Image.open(io.BytesIO(card.image)) as image:
+            assert np.array_equal(np.asarray(image).transpose(2, 0, 1), pixels.numpy())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("image_size", 4, "image_size must be at least 8, got 4"),
+        ("views_strength", 2.5, r"views_strength must be in \[0, 2\], got 2.5"),
+        ("crop_scale", 0.0, r"crop_scale must be in \(0, 1\], got 0.0"),
+        ("rotate", 200.0, r"rotate must be in \[0, 180\] degrees, got 200.0"),
+        ("flip", 1.5, r"flip is a probability and must be in \[0, 1\], got 1.5"),
+        ("greyscale", -0.1, r"greyscale is a probability and must be in \[0, 1\], got -0.1"),
+        ("blur", 2, r"blur is a probability and must be in \[0, 1\], got 2"),
+        ("jitter", 2, r"jitter is a probability and must be in \[0, 1\], got 2"),
+        ("stem", "tall", "stem must be one of auto, cifar, imagenet, patch, got 'tall'"),
+        ("pool", "max", "pool must be one of auto, last, stages, got 'max'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(option, value, text):
+    with pytest.raises(ConfigError, match=text):
+        ImageOptions(**{option: value})

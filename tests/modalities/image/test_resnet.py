@@ -1,0 +1,80 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from nearfar.modalities.image.resnet import LAYERS, ResNet
+
+STANDARD = ["resnet18", "resnet34", "resnet50", "resnet101"]
+
+
+def theirs(name, device="cpu"):
+    with torch.device(device):
+        network = getattr(torchvision.models, name)(weights=None)
+        network.fc = nn.Identity()
+    return network
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_weights_have_the_names_and_shapes_of_torchvisions(name):
+    with torch.device("meta"):
+        own = ResNet(name).state_dict()
+    expected = theirs(name, "meta").state_dict()
+    assert [(key, value.shape) for key, value in own.items()] == [(key, v.shape) for key, v in expected.items()]
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_with_torchvisions_weights_features_are_torchvisions(name):
+    torch.manual_seed(0)
+    expected, own = theirs(name), ResNet(name)
+    own.load_state_dict(expected.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    for training in (False, True):
+        with torch.no_grad():
+            a, b = own.train(training)(x), expected.train(training)(x)
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+
+
+def test_new_weights_are_spread_as_torchvisions():
+    torch.manual_seed(0)
+    own, expected = ResNet("resnet18").state_dict(), theirs("resnet18").state_dict()
+    for key in expected:
+        if expected[key].ndim == 4:
+            assert own[key].std().item() == pytest.approx(expected[key].std().item(), rel=0.05)
+
+
+@pytest.mark.parametrize("pool", ["last", "stages"])
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_dim_is_the_width_of_the_features(name, pool):
+    network = ResNet(name, width=4, stem="cifar", pool=pool).eval()
+    assert network(torch.zeros(2, 3, 16, 16)).shape == (2, network.dim)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_width_scales_every_layer(name):
+    whole, half = (ResNet(name, width=width).state_dict() for width in (16, 8))
+    assert all(half[key].shape[0] * 2 == value.shape[0] for key, value in whole.items() if value.ndim)
+
+
+@pytest.mark.parametrize(("stem", "side"), [("cifar", 32), ("patch", 16), ("imagenet", 8)])
+def test_the_stem_sets_the_size_of_the_first_maps(stem, side):
+    network = ResNet("resnet18", width=4, stem=stem)
+    seen = []
+    network.layer1.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[2:]))
+    network(torch.zeros(2, 3, 32, 32))
+    assert seen == [(side, side)]
+
+
+def test_stages_are_the_means_of_the_last_three_maps():
+    network = ResNet("resnet18", width=4, stem="cifar", pool="stages").eval()
+    maps = []
+    for stage in ("layer2", "layer3", "layer4"):
+        network.get_submodule(stage).register_forward_hook(lambda module, inputs, output: maps.append(output))
+    found = network(torch.randn(2, 3, 32, 32))
+    assert torch.allclose(found, torch.cat([one.mean((2, 3)) for one in maps], dim=1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_any_number_of_channels(channels):
+    network = ResNet("resnet18", channels=channels, width=4).eval()
+    assert network(torch.zeros(1, channels, 32, 32)).shape == (1, 32)
