@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nearfar.contract import Card
 from nearfar.inspection import gallery
 from nearfar.inspection import map as plane
-from nearfar.inspection.report import Item, MapData, Pair, Report, Strange, ViewsRow
+from nearfar.inspection.report import MapData, Pair, Report, Strange, ViewsRow
 
 SYSTEMS = ["raw input", "untrained encoder", "trained encoder"]
 
@@ -93,7 +94,7 @@ def make_report(make_map):
         if items is None:
             names = ["circle", "square", "star"]
             items = [
-                Item(key=f"{names[i % 3]}/{i:03d}.png", label=names[i % 3], image=picture(i, (i % 3) / 3))
+                Card(key=f"{names[i % 3]}/{i:03d}.png", label=names[i % 3], image=picture(i, (i % 3) / 3))
                 for i in range(60)
             ]
         vectors = np.random.default_rng(0).normal(size=(len(items), 8))

@@ -62,10 +62,11 @@ def test_figures_missing_for_all_systems_are_left_out():
 def test_what_evaluation_writes_is_read():
     torch = pytest.importorskip("torch")
     evaluation = pytest.importorskip("nearfar.evaluation")
+    geometry = pytest.importorskip("nearfar.geometry").geometry
     truth = torch.arange(60) % 3
     systems = {name: torch.randn(60, 4) + scale * truth[:, None] for name, scale in (("raw", 0.1), ("trained", 3))}
     found = evaluation.Evaluation(protocol="p", systems=list(systems), train=60, test=60, classes=["a", "b", "c"])
-    found.geometries = {name: evaluation.geometry(x) for name, x in systems.items()}
+    found.geometries = {name: geometry(x) for name, x in systems.items()}
     read = compare(found.to_json())
     assert read["protocol"] == "p"
     assert "effective_rank" in [figure["name"] for figure in read["figures"]]

@@ -5,7 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from nearfar.inspection.report import Item, Report, write
+from nearfar.contract import Card
+from nearfar.inspection.report import Report, write
 
 SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "settings"]
 DESKTOP = {"width": 1280, "height": 900}
@@ -245,7 +246,7 @@ def test_on_a_phone_a_tap_pins(show, make_report):
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_texts_take_the_place_of_pictures(show, make_report, width):
-    items = [Item(key=f"rows.csv#{i}", text=f"question {i} " + "about a rather long matter " * 9) for i in range(30)]
+    items = [Card(key=f"rows.csv#{i}", text=f"question {i} " + "about a rather long matter " * 9) for i in range(30)]
     opened = show(make_report(items=items), width=width)
     page = opened.page
     page.mouse.click(*centre(page))
@@ -258,7 +259,7 @@ def test_texts_take_the_place_of_pictures(show, make_report, width):
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_the_smallest_maps_are_drawn(show, make_map, make_report, n):
-    points = make_map([Item(key=str(i)) for i in range(n)], k=8)
+    points = make_map([Card(key=str(i)) for i in range(n)], k=8)
     opened = show(make_report(map=points))
     opened.page.mouse.click(*centre(opened.page))
     assert opened.page.locator(".pinned").count() == 1
@@ -269,7 +270,7 @@ def test_the_smallest_maps_are_drawn(show, make_map, make_report, n):
     "name", ['"><img src=x onerror=alert(1)>.jpg', "</script><script>alert(1)</script>", "__proto__", "toString"]
 )
 def test_hostile_names_are_only_text(show, make_report, name):
-    items = [Item(key=name, label=name, text=name if i % 2 else None) for i in range(12)]
+    items = [Card(key=name, label=name, text=name if i % 2 else None) for i in range(12)]
     opened = show(
         make_report(
             items=items,
@@ -331,7 +332,7 @@ def test_text_stands_out_from_its_ground(show, make_report, scheme):
 
 
 def test_two_thousand_points_are_drawn(show, make_report):
-    items = [Item(key=str(i), label=str(i % 12)) for i in range(2_000)]
+    items = [Card(key=str(i), label=str(i % 12)) for i in range(2_000)]
     opened = show(make_report(items=items))
     page = opened.page
     page.mouse.click(*centre(page))

@@ -8,9 +8,10 @@ import re
 import numpy as np
 import pytest
 
+from nearfar.contract import Card
 from nearfar.errors import ConfigError, DataError
 from nearfar.inspection import payload
-from nearfar.inspection.report import Item, MapData, Report, render, write
+from nearfar.inspection.report import MapData, Report, ViewsRow, render, write
 
 HOSTILE = [
     '"><img src=x onerror=alert(1)>.jpg',
@@ -61,7 +62,7 @@ def test_the_script_never_parses_markup(make_report):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_never_stand_in_the_page_as_they_are(make_report, name):
-    items = [Item(key=name, label=name, text=name), Item(key="other")]
+    items = [Card(key=name, label=name, text=name), Card(key="other")]
     page = render(
         make_report(
             items=items,
@@ -104,7 +105,7 @@ def test_a_title_that_is_not_utf8_can_be_written(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_numbers_that_are_not_finite_never_reach_the_page(make_map, value):
-    items = [Item(key=str(i)) for i in range(3)]
+    items = [Card(key=str(i)) for i in range(3)]
     points = make_map(items, k=2)
     similarities = points.similarities.copy()
     similarities[0, 0] = value
@@ -144,7 +145,7 @@ def test_long_curves_are_thinned_but_keep_ends_and_spikes():
 
 
 def test_the_same_picture_is_stored_once():
-    items = [Item(key=str(i), image=PNG + b"same") for i in range(5)]
+    items = [Card(key=str(i), image=PNG + b"same") for i in range(5)]
     xy = np.zeros((5, 2), np.float32)
     none = np.zeros((5, 0), np.int64)
     data = embedded(
@@ -155,7 +156,7 @@ def test_the_same_picture_is_stored_once():
 
 
 def test_the_page_stays_small_whatever_the_thumbnails(make_report):
-    items = [Item(key=str(i), image=PNG + i.to_bytes(4, "big") + bytes(9_000)) for i in range(1_000)]
+    items = [Card(key=str(i), image=PNG + i.to_bytes(4, "big") + bytes(9_000)) for i in range(1_000)]
     page = render(make_report(items=items))
     data = embedded(page)
     assert len(page) < 6_000_000
@@ -171,7 +172,7 @@ def test_long_texts_are_cut():
     xy = np.full((1, 2), 0.5, np.float32)
     none = np.zeros((1, 0), np.int64)
     points = MapData(
-        xy=xy, items=[Item(key="k", text="x" * 9_999)], neighbours=none, similarities=none.astype(np.float32)
+        xy=xy, items=[Card(key="k", text="x" * 9_999)], neighbours=none, similarities=none.astype(np.float32)
     )
     assert payload.build(minimal(map=points))["samples"][0][3] == "x" * 499 + "\u2026"
 
@@ -232,8 +233,9 @@ def test_the_same_report_gives_the_same_page(make_report):
 
 
 def test_a_thumbnail_of_another_kind_is_refused():
+    card = Card(key="a.svg", image=b"<svg onload=alert(1)>")
     with pytest.raises(DataError, match=r"thumbnail of 'a\.svg' is neither JPEG, PNG nor WebP"):
-        Item(key="a.svg", image=b"<svg onload=alert(1)>")
+        render(Report(title="t", verdict_level="good", verdict="v", views=[ViewsRow(item=card, views=[])]))
 
 
 def test_an_unknown_level_is_refused():
@@ -253,7 +255,7 @@ def test_an_unknown_level_is_refused():
 def test_a_map_that_does_not_fit_together_is_refused(change, message):
     good = {
         "xy": np.zeros((3, 2), np.float32),
-        "items": [Item(key=str(i)) for i in range(3)],
+        "items": [Card(key=str(i)) for i in range(3)],
         "neighbours": np.zeros((3, 1), np.int64),
         "similarities": np.zeros((3, 1), np.float32),
     }

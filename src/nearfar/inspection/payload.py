@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nearfar.contract import Card
+from nearfar.errors import DataError
 from nearfar.inspection.comparison import compare
 from nearfar.inspection.plain import finite, flat, plain
 
 if TYPE_CHECKING:
-    from nearfar.inspection.report import Item, Report
+    from nearfar.inspection.report import Report
 
 MAX_POINTS = 500
 """Points that a curve keeps."""
@@ -124,28 +126,31 @@ class _Shelf:
         self.samples: list[list[Any]] = []
         self.left_out = 0
         self._image_at: dict[bytes, int] = {}
-        self._sample_at: dict[Item, int] = {}
+        self._sample_at: dict[Card, int] = {}
         self._room = IMAGE_BUDGET
 
-    def put(self, item: "Item") -> int:
+    def put(self, item: "Card") -> int:
         """Return the number of `item` on the shelf."""
         if item not in self._sample_at:
             self._sample_at[item] = len(self.samples)
-            self.samples.append([item.key, item.label, self._image(item.image), _clip(item.text)])
+            self.samples.append([item.key, item.label, self._image(item.key, item.image), _clip(item.text)])
         return self._sample_at[item]
 
-    def put_all(self, items: Sequence["Item"]) -> list[int]:
+    def put_all(self, items: Sequence["Card"]) -> list[int]:
         """Put `items` in an order that spreads the pictures left out evenly, should there be no room for all."""
         stride = next(s for s in range(int(len(items) * 0.618) | 1, 2 * len(items) + 3) if math.gcd(s, len(items)) == 1)
         order = [i * stride % len(items) for i in range(len(items))]
         number = {i: self.put(items[i]) for i in order}
         return [number[i] for i in range(len(items))]
 
-    def _image(self, image: bytes | None) -> int | None:
+    def _image(self, key: str, image: bytes | None) -> int | None:
         if image is None:
             return None
         if image not in self._image_at:
-            text = f"data:{image_type(image)};base64,{base64.b64encode(image).decode()}"
+            kind = image_type(image)
+            if kind is None:
+                raise DataError(f"The thumbnail of {key!r} is neither JPEG, PNG nor WebP; encode it as one of these.")
+            text = f"data:{kind};base64,{base64.b64encode(image).decode()}"
             if len(text) > self._room:
                 self.left_out += 1
                 return None

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.contract import Card
 from nearfar.errors import DataError, must
 from nearfar.inspection import payload
 
@@ -38,24 +39,6 @@ _SCRIPTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One sample as the page shows it: a small picture, or a text, or its key alone.
-
-    `image` holds the bytes of a small JPEG, PNG or WebP (about 64 px keeps 2,000 of them small). Raises DataError for
-    any other kind of bytes.
-    """
-
-    key: str
-    label: str | None = None
-    image: bytes | None = None
-    text: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.image is not None and payload.image_type(self.image) is None:
-            raise DataError(f"The thumbnail of {self.key!r} is neither JPEG, PNG nor WebP; encode it as one of these.")
-
-
-@dataclass(frozen=True, kw_only=True)
 class MapData:
     """A map: points `xy` [n, 2] in [0, 1], their items, and each one's k nearest (indices into items, cosines).
 
@@ -63,7 +46,7 @@ class MapData:
     """
 
     xy: NDArray[np.float32]
-    items: Sequence[Item]
+    items: Sequence[Card]
     neighbours: NDArray[np.int64]
     similarities: NDArray[np.float32]
 
@@ -85,16 +68,16 @@ class MapData:
 class ViewsRow:
     """A sample, and the views of it that the model was shown."""
 
-    item: Item
-    views: Sequence[Item]
+    item: Card
+    views: Sequence[Card]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
     """Two samples and their cosine similarity in [-1, 1]."""
 
-    a: Item
-    b: Item
+    a: Card
+    b: Card
     similarity: float
 
 
@@ -102,7 +85,7 @@ class Pair:
 class Strange:
     """A sample and its mean cosine similarity to its nearest neighbours."""
 
-    item: Item
+    item: Card
     similarity: float
 
 

@@ -22,6 +22,9 @@ from nearfar.modalities.image.views import cropped
 
 _LOGGER = logging.getLogger("nearfar")
 
+SMALL = ("resnet8", "resnet10")
+"""Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""
+SMALL_WIDTH = 32
 CIFAR_STEM_UP_TO = 96
 """Images of at most this many pixels a side keep the 3x3 stem of a resnet."""
 
@@ -108,7 +111,7 @@ def stem_for(name: str, size: int, asked: str = "auto") -> str:
     """The stem of a resnet for pictures of `size` pixels: patch for the small ones, else cifar up to 96 px."""
     if asked != "auto":
         return asked
-    if name in ("resnet8", "resnet10"):
+    if name in SMALL:
         return "patch" if size <= CIFAR_STEM_UP_TO else "imagenet"
     return "cifar" if size <= CIFAR_STEM_UP_TO else "imagenet"
 
@@ -117,7 +120,7 @@ def pool_for(name: str, asked: str = "auto") -> str:
     """How a resnet's features are pooled: from its last three stages for the small ones, else from the last."""
     if asked != "auto":
         return asked
-    return "stages" if name in ("resnet8", "resnet10") else "last"
+    return "stages" if name in SMALL else "last"
 
 
 def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:

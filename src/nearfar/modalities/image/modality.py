@@ -67,7 +67,7 @@ class Images:
         small = (options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
         choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
         if encoder is None:
-            encoder = "resnet18" if facts.device.startswith("cuda") else "resnet10"
+            encoder = "resnet18" if facts.device.startswith("cuda") else "resnet8"
             choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
         if encoder in LAYERS:
             stem = encoders.stem_for(encoder, options.image_size or size)
@@ -79,8 +79,8 @@ class Images:
         """A new encoder; `more` are width, pretrained and max_pixels. Loads the pictures for their statistics."""
         assert options.image_size is not None
         width = more.get("width")
-        if width is None and name == "resnet10":
-            width = 32
+        if width is None and name in encoders.SMALL:
+            width = encoders.SMALL_WIDTH
         config: dict[str, Any] = {
             "modality": self.name,
             "encoder": name,

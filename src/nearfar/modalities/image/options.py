@@ -7,7 +7,8 @@ from nearfar.errors import must
 
 ENCODERS: dict[str, str] = {
     "small_cnn": "three convolution blocks, 64-128-256 channels, global average pooling",
-    "resnet9": "three stages with one block each behind a strided stem: the most accuracy a minute on a CPU",
+    "resnet8": "three stages of one block behind a strided stem, pooled together: the most accuracy a minute on a CPU",
+    "resnet10": "four stages of one block, else as resnet8",
     "resnet18": "ResNet-18; 3x3 stem without pooling for images of at most 96 px",
     "resnet34": "ResNet-34; the stem as for resnet18",
     "resnet50": "ResNet-50; the stem as for resnet18",
