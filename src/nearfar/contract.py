@@ -166,7 +166,7 @@ class Encoder(nn.Module):
             by_shape.setdefault(x.shape[1:], []).append(i)
         for members in by_shape.values():
             together = inputs[members[0]] if len(members) == 1 else torch.cat([inputs[i] for i in members])
-            parts = self.vectors(together).split([len(inputs[i]) for i in members])
+            parts = torch.split(self.vectors(together), [len(inputs[i]) for i in members])
             for i, part in zip(members, parts, strict=True):
                 vectors[i] = part
         return torch.stack(vectors)
@@ -279,9 +279,7 @@ class Modality(Protocol):
     def splits(self, data: str) -> list[str]:
         """The names of the parts that the data itself says it has."""
 
-    def settle(
-        self, options: Any, source: Any, encoder: str | None, facts: Facts
-    ) -> tuple[Any, str, list[Choice]]:
+    def settle(self, options: Any, source: Any, encoder: str | None, facts: Facts) -> tuple[Any, str, list[Choice]]:
         """Options without None, the encoder's name, and a line for each thing that was chosen."""
 
     def encoder(self, name: str, source: Source, options: Any, **more: Any) -> Encoder:

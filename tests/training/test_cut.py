@@ -136,9 +136,7 @@ def test_autocast_gradients_are_near_those_of_full_precision() -> None:
     views, batch = pair(torch.float32)
     cut.step(method, views, batch, autocast=torch.bfloat16)
     cut.step(exact, views, batch)
-    own, other = (
-        torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None]) for m in (method, exact)
-    )
+    own, other = (torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None]) for m in (method, exact))
     assert torch.nn.functional.cosine_similarity(own, other, dim=0) > 0.98
 
 

@@ -3,7 +3,8 @@
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from nearfar.progress import track
 from nearfar.whitening import Whitening
 
 _WHITEN_FROM = 20_000
+_KEYS = ".keys.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embeddings:
     """`vectors` [N, D] float32, `keys` [N], and `labels` [N] by name (None where a sample has none), or None."""
 
@@ -62,9 +64,9 @@ class Embeddings:
             raise DataError(f"There is no file of embeddings at {str(path)!r}; `nearfar embed` makes one.")
         try:
             return cls._load_parquet(path) if check_path(path) == ".parquet" else cls._load_npy(path)
-        except (OSError, ValueError, KeyError, IndexError) as error:
-            if isinstance(error, DataError | ConfigError):
-                raise
+        except (DataError, ConfigError):
+            raise
+        except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, csv.Error) as error:
             raise DataError(f"{str(path)!r} cannot be read as embeddings: {str(error)[:200]}") from None
 
     def _save_parquet(self, path: Path) -> None:
@@ -73,48 +75,58 @@ class Embeddings:
 
         flat = pa.array(np.ascontiguousarray(self.vectors, dtype=np.float32).reshape(-1))
         columns = {
-            "key": pa.array(_printable(self.keys)),
-            "label": pa.array(self.labels or [None] * len(self), pa.string()),
+            "key": pa.array(list(map(_printable, self.keys))),
+            "label": pa.array(self._printable_labels(), pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        pq.write_table(pa.table(columns), draft, row_group_size=16384)
-        draft.replace(path)
+        with _whole(path) as draft:
+            pq.write_table(pa.table(columns), draft, row_group_size=16384)
 
     @classmethod
     def _load_parquet(cls, path: Path) -> "Embeddings":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()
+        for name in ("key", "vector"):
+            if name not in table.column_names:
+                raise DataError(f"{str(path)!r} holds no embeddings: it has no column {name!r}.")
         column = table["vector"].combine_chunks()
-        width = column.type.list_size
-        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width).astype(np.float32)
+        if isinstance(column.type, pa.FixedSizeListType):
+            vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        else:  # as other programs write it
+            vectors = np.array(column.to_pylist())
         labels = table["label"].to_pylist() if "label" in table.column_names else [None]
         keys = table["key"].to_pylist()
-        return cls(vectors, keys, labels if any(label is not None for label in labels) else None)
+        return cls(
+            vectors.astype(np.float32, copy=False), keys, labels if any(label is not None for label in labels) else None
+        )
 
     def _save_npy(self, path: Path) -> None:
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("wb") as handle:
-            np.save(handle, np.ascontiguousarray(self.vectors, dtype=np.float32), allow_pickle=False)
-        draft.replace(path)
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(["key", "label"])
-        for key, label in zip(_printable(self.keys), self.labels or [None] * len(self), strict=True):
-            writer.writerow([key, "" if label is None else label])
-        path.with_suffix(".keys.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
+        for key, label in zip(self.keys, self._printable_labels(), strict=True):
+            writer.writerow([_printable(key), "" if label is None else label])
+        with _whole(path) as draft, _whole(path.with_suffix(_KEYS)) as beside:
+            with draft.open("wb") as handle:
+                np.save(handle, np.ascontiguousarray(self.vectors, dtype=np.float32), allow_pickle=False)
+            beside.write_text(text.getvalue(), encoding="utf-8", newline="")
 
     @classmethod
     def _load_npy(cls, path: Path) -> "Embeddings":
         vectors = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
-        beside = path.with_suffix(".keys.csv")
+        beside = path.with_suffix(_KEYS)
         if not beside.is_file():
             return cls(vectors, [f"{path.name}#{row}" for row in range(len(vectors))])
         with beside.open(encoding="utf-8", newline="") as handle:
             rows = list(csv.reader(handle))[1:]
         labels = [row[1] or None for row in rows]
         return cls(vectors, [row[0] for row in rows], labels if any(labels) else None)
+
+    def _printable_labels(self) -> list[str | None]:
+        labels = self.labels or [None] * len(self)
+        return [None if label is None else _printable(label) for label in labels]
 
 
 def check_path(path: Path) -> str:
@@ -166,6 +178,17 @@ def label_names(source: Source, rows: Rows) -> list[str | None] | None:
     return [names[label] if label >= 0 else None for label in labels[rows].tolist()]
 
 
-def _printable(keys: Sequence[str]) -> list[str]:
-    """Keys that utf-8 can hold: a file name that is not text keeps its odd bytes as backslash escapes."""
-    return [key.encode("utf-8", "backslashreplace").decode() for key in keys]
+def _printable(text: str) -> str:
+    """A text that utf-8 can hold: a file name that is not text keeps its odd bytes as backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A draft to write to, which takes the place of `path` at the end, or is gone after an error."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -34,8 +34,10 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     config = encoder.config
     seed_weights(int(config.get("seed", 0)))
     fresh = registry.load(config["modality"]).restore(config)
-    start = None if run is None else run / "encoder" / START
-    if start is not None and start.is_file():
+    # A run folder, or the encoder's folder copied out of one.
+    places = [] if run is None else [run / "encoder" / START, run / START]
+    start = next((place for place in places if place.is_file()), None)
+    if start is not None:
         from safetensors.torch import load
 
         fresh.load_state_dict(load(start.read_bytes()))

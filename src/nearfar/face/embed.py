@@ -32,8 +32,7 @@ def embed(
 
     from nearfar.evaluation.embeddings import embed_source, label_names
     from nearfar.face.load import load
-    from nearfar.face.sources import open_for
-    from nearfar.modalities.skipped import write_skipped
+    from nearfar.face.sources import list_skipped, open_for
     from nearfar.training.automatic import device_of
 
     place, _ = device_of(device)
@@ -43,7 +42,5 @@ def embed(
     vectors, rows = embed_source(encoder, source, batch_size=batch_size or 256)
     found = Embeddings(vectors.numpy(), [source.keys[row] for row in rows.tolist()], label_names(source, rows))
     if out is not None:
-        path = found.save(out)
-        if source.skipped:
-            write_skipped(path.with_name("skipped.csv"), source.skipped)
+        list_skipped(found.save(out).parent, source)
     return found

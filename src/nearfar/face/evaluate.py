@@ -1,16 +1,23 @@
 """Say how good an encoder is, next to the raw input and to the same encoder untrained."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nearfar.errors import DataError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nearfar.contract import Encoder, Source
     from nearfar.evaluation.result import Evaluation
+
+_log = logging.getLogger("nearfar")
 
 
 def evaluate(
@@ -39,17 +46,31 @@ def evaluate(
         encoder = load(run)
     place, _ = device_of(device)
     encoder = encoder.to(place)
-    first, second = os.fspath(train), None if test is None else os.fspath(test)
-    if second is None:
-        first, second = own_test(first, registry.load(encoder.config["modality"]).splits(first))
-    measured = measure(
-        encoder,
-        open_for(encoder, first),
-        None if second is None else open_for(encoder, second),
-        baselines=baselines,
-        run=run,
-    )
-    return compare_systems(measured, seed=seed)
+    first = os.fspath(train)
+    if test is None:
+        first, own = own_test(first, registry.load(encoder.config["modality"]).splits(first))
+        learnt = open_for(encoder, first)
+        judged = None if own is None else open_own_test(encoder, own, learnt)
+    else:
+        learnt, judged = open_for(encoder, first), open_for(encoder, os.fspath(test))
+        if judged.labels is None and learnt.labels is not None:
+            raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
+    return compare_systems(measure(encoder, learnt, judged, baselines=baselines, run=run), seed=seed)
+
+
+def open_own_test(encoder: "Encoder", name: str, train: "Source") -> "Source | None":
+    """The data's own test part; None, with a warning, where it cannot serve: a part of `train` does then."""
+    from nearfar.face.sources import open_for
+
+    try:
+        test = open_for(encoder, name)
+    except DataError as error:
+        _log.warning("The test part cannot be used, so a fifth of the training part is held out. %s", error)
+        return None
+    if test.labels is None and train.labels is not None:
+        _log.warning("%s has no labels, so a fifth of the training part is held out.", name)
+        return None
+    return test
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,17 @@ class Measured:
     systems: "dict[str, tuple[Tensor, Tensor | None]]"
     train: "Source"
     test: "Source | None"
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels can judge: two classes to tell apart, and labelled samples to test on."""
+        labels = self.train.labels
+        if labels is None:
+            return False
+        sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
+        if self.test is None:
+            return len(sizes) >= 2 and bool(sizes.max() >= 2)
+        return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
 
 
 def measure(
@@ -102,7 +134,7 @@ def compare_systems(
 
     train, test = measured.train, measured.test
     labels = train.labels
-    if labels is None or len(set(labels[labels >= 0].tolist())) < 2 or (test is not None and test.labels is None):
+    if labels is None or not measured.has_labels:
         return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
     numbers = torch.from_numpy(labels)
     if test is None:

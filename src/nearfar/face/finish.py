@@ -5,10 +5,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.errors import RunError
 from nearfar.face.run import Run
 
 if TYPE_CHECKING:
-    from nearfar.contract import Card, Encoder, Source
+    from collections.abc import Sequence
+
+    from nearfar.contract import Card, Encoder, Skipped, Source
     from nearfar.evaluation.result import Evaluation
     from nearfar.face.prepare import Ready
     from nearfar.training.folder import RunFolder
@@ -26,8 +29,8 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     """Evaluate the encoder, and write evaluation.json, embeddings.parquet and report.html."""
     from nearfar.evaluation.embeddings import Embeddings, label_names, whiten
     from nearfar.face.baselines import TRAINED, UNTRAINED, untrained
-    from nearfar.face.evaluate import compare_systems, measure
-    from nearfar.face.sources import open_for
+    from nearfar.face.evaluate import compare_systems, measure, open_own_test
+    from nearfar.face.sources import list_skipped
     from nearfar.training.checkpoint import save_encoder
 
     began = time.monotonic()
@@ -35,10 +38,11 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     if ready.config.model.whiten:
         whiten(encoder, ready.source)
     save_encoder(folder.path / "encoder", encoder)
-    test = None if ready.test is None else open_for(encoder, ready.test)
+    test = None if ready.test is None else open_own_test(encoder, ready.test, ready.source)
     measured = measure(encoder, ready.source, test, run=folder.path)
+    skipped = list_skipped(folder.path, ready.source, test)
     views = None
-    if measured.train.labels is None:
+    if not measured.has_labels:
         before = untrained(encoder, measured.train, folder.path)
         views = {UNTRAINED: _views_found(ready, before), TRAINED: _views_found(ready, encoder)}
     found = compare_systems(measured, seed=ready.config.machine.seed, view_retrieval=views)
@@ -48,7 +52,7 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     if len(vectors) <= _KEPT:
         labels = label_names(train, _all(train))
         Embeddings(vectors.numpy(), [train.keys[i] for i in range(len(train))], labels).save(folder.path / EMBEDDINGS)
-    write_report(ready, folder, state, found, train, vectors)
+    write_report(ready, folder, state, found, train, vectors, skipped)
     _, sentence = found.verdict()
     return Run(folder.path, encoder, found, sentence, state.elapsed, time.monotonic() - began)
 
@@ -71,9 +75,15 @@ def _views_found(ready: "Ready", encoder: "Encoder") -> float:
 
 
 def write_report(
-    ready: "Ready", folder: "RunFolder", state: "State", found: "Evaluation", train: "Source", vectors: Any
+    ready: "Ready",
+    folder: "RunFolder",
+    state: "State",
+    found: "Evaluation",
+    train: "Source",
+    vectors: Any,
+    skipped: "Sequence[Skipped]",
 ) -> Path:
-    """Write report.html from what the run knows."""
+    """Write report.html from what the run knows; raises RunError when it cannot be written."""
     import json
 
     from nearfar import __version__
@@ -117,11 +127,14 @@ def write_report(
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
         config=(folder.path / "config.toml").read_text(encoding="utf-8"),
         environment=json.loads((folder.path / "environment.json").read_text(encoding="utf-8")),
-        skipped=[vars(skip) for skip in ready.source.skipped],
-        skipped_total=len(ready.source.skipped),
+        skipped=[vars(one) for one in skipped],
+        skipped_total=len(skipped),
     )
     path = folder.path / "report.html"
-    report.write(page, path)
+    try:
+        report.write(page, path)
+    except OSError as error:
+        raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
     return path
 
 
@@ -137,9 +150,7 @@ def _views(ready: "Ready", train: "Source") -> list[Any]:
     for draw in range(2):  # two draws of two views show the spread better than one
         views = ready.plan.views(raw, np.arange(len(kept), dtype=np.int64) + draw * len(kept))
         columns += [ready.modality.show(view, ready.encoder) for view in views]
-    return [
-        ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))
-    ]
+    return [ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))]
 
 
 def _encoder_name(ready: "Ready") -> str:

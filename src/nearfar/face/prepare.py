@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Choice, Facts, Rows
-from nearfar.errors import RunError
+from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
 from nearfar.face.baselines import seed_weights
 from nearfar.face.load import load
@@ -49,12 +49,20 @@ def assemble(options: Mapping[str, Any]) -> Parts:
     from nearfar.methods import table as methods
     from nearfar.modalities import registry
 
+    if not isinstance(options["data"], str | os.PathLike):
+        raise ConfigError(f"data must be a path or a name, got {options['data']!r}.")
     data = os.fspath(options["data"])
     name = options.get("modality") or registry.find(data)
     modality: Modality = registry.load(name)
     method: type[Method] = methods.load(options.get("method") or "simclr")
     config = opts.with_default_length(opts.assemble(options, method.Options, modality.Options))
-    return Parts(replace(config, data=replace(config.data, data=_lasting(data), modality=name)), modality, method)
+    start = config.model.pretrained
+    config = replace(
+        config,
+        data=replace(config.data, data=lasting(data), modality=name),
+        model=replace(config.model, pretrained=os.path.abspath(start) if start and os.path.exists(start) else start),
+    )
+    return Parts(config, modality, method)
 
 
 def prepare(parts: Parts, *, fresh: bool) -> Ready:
@@ -82,12 +90,21 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     facts = _facts(config, len(source))
     optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder)
     choices += chosen
+    batch_size, optimizer_name = optimisation.batch_size, optimisation.optimizer
+    lr, weight_decay, warmup = optimisation.lr, optimisation.weight_decay, optimisation.warmup
+    assert batch_size is not None
+    assert optimizer_name is not None
+    assert lr is not None
+    assert weight_decay is not None
+    assert warmup is not None
     method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
     choices += chosen
     method = parts.method(encoder, method_options).to(device)
     if machine.precision is None:
-        raw, _ = source.fetch(_first(len(source), optimisation.batch_size))
-        kind, why = precision.choose(encoder, encoder.prepare(raw.to(device)))
+        raw, kept = source.fetch(_first(len(source), batch_size))
+        kind, why = (
+            precision.choose(encoder, encoder.prepare(raw.to(device))) if len(kept) > 1 else precision.UNMEASURED
+        )
         machine = replace(machine, precision=kind)
         choices.append(Choice("precision", kind, why))
     if machine.compile:
@@ -100,19 +117,16 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         method_options=method_options,
         modality_options=options,
     )
-    optimizer = optimisers.build(
-        method, name=optimisation.optimizer, lr=optimisation.lr, weight_decay=optimisation.weight_decay
-    )
     plan = Plan(
         method=method,
         source=source,
         views=lambda raw, draws: modality.views(
             raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder
         ),
-        order=Order(len(source), optimisation.batch_size, machine.seed),
-        optimizer=optimizer,
-        lr=optimisation.lr,
-        warmup=optimisation.warmup,
+        order=Order(len(source), batch_size, machine.seed),
+        optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
+        lr=lr,
+        warmup=warmup,
         clip=optimisation.clip,
         seed=machine.seed,
         device=device,
@@ -215,9 +229,12 @@ def _first(samples: int, count: int) -> Rows:
     return np.arange(min(samples, count), dtype=np.int64)
 
 
-def _lasting(data: str) -> str:
+def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
-    path, colon, split = data, "", ""
-    if not Path(data).exists() and ":" in data:
-        path, colon, split = data.rpartition(":")
-    return f"{Path(path).resolve()}{colon}{split}" if Path(path).exists() else data
+    from nearfar.modalities.image.source import BUILTINS
+    from nearfar.modalities.listing import parse_data
+
+    path, split = parse_data(data, builtins=BUILTINS)
+    if path in BUILTINS or not os.path.exists(path):
+        return data
+    return os.path.abspath(path) + ("" if split is None else f":{split}")

@@ -20,15 +20,15 @@ def _one(path: Path) -> Path:
     from nearfar.face import options
     from nearfar.face.finish import finish
     from nearfar.face.prepare import assemble, prepare
-    from nearfar.training import loop
+    from nearfar.training import checkpoint, loop
     from nearfar.training.folder import CONFIG, RunFolder
 
     folder = RunFolder(path)
     if not (path / CONFIG).is_file():
         raise RunError(f"There is no run in {str(path)!r}.")
     with folder.locked():
-        ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
-        state = loop.restore(ready.plan, path / "checkpoint")
-        if state is None:
+        saved = checkpoint.latest(path / "checkpoint")
+        if saved is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
-        return finish(ready, folder, state).report
+        ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
+        return finish(ready, folder, loop.restore(ready.plan, saved)).report

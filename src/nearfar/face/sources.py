@@ -1,12 +1,14 @@
-"""Opening the data that an encoder is used on: its modality, its options, its splits."""
+"""Opening the data that an encoder is used on: its modality, its options; and listing what could not be read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.errors import DataError
 from nearfar.modalities import registry
 
 if TYPE_CHECKING:
-    from nearfar.contract import Encoder, Source
+    from nearfar.contract import Encoder, Skipped, Source
 
 
 def open_for(encoder: "Encoder", data: str, *, least: int = 1) -> "Source":
@@ -16,3 +18,17 @@ def open_for(encoder: "Encoder", data: str, *, least: int = 1) -> "Source":
     source: Source = registry.load(config["modality"]).open(data, least=least, **known)
     source.load(config)
     return source
+
+
+def list_skipped(folder: Path, *sources: "Source | None") -> "list[Skipped]":
+    """What could not be read so far, each sample once; written to `folder/skipped.csv` where there is any."""
+    from nearfar.modalities.skipped import write_skipped
+
+    met = {one.key: one for source in sources if source is not None for one in source.skipped}
+    if met:
+        path = folder / "skipped.csv"
+        try:
+            write_skipped(path, met.values())
+        except OSError as error:
+            raise DataError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+    return list(met.values())

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def optimisation(given: Optimisation, facts: Facts, encoder: nn.Module) -> tuple
     """Batch size, optimiser, learning rate, decay and warm-up where they were not given."""
     choices: list[Choice] = []
 
-    def choose(name: str, value: float | str, why: str) -> None:
+    def choose(name: str, value: Any, why: str) -> None:
         nonlocal given
         if getattr(given, name) is None:
             given = replace(given, **{name: value})

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,16 @@ from nearfar.training.folder import write_atomically
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})")
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 _log = logging.getLogger("nearfar")
+
+
+class Saved(NamedTuple):
+    """A checkpoint as it was read: tensors by name, and the plain values of the run's state."""
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
 
 
 def save(
@@ -30,45 +39,50 @@ def save(
     Raises RunError when it cannot be written (a full disk): what was there before is still there.
     """
     place = folder / f"step-{step:09d}"
-    draft = folder / f".{place.name}.draft"
+    draft, before = (folder / f".{place.name}{ending}.draft" for ending in ("", ".before"))
     try:
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in _drafts(folder):  # of a process that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         sums = {
             name: _write(draft / name, _packed(tensors))
-            for name, tensors in (("weights.safetensors", weights), ("optimizer.safetensors", optimizer))
+            for name, tensors in ((_WEIGHTS, weights), (_OPTIMIZER, optimizer))
         }
-        text = json.dumps({**state, "step": step, "sha256": sums}, allow_nan=False)
-        _write(draft / "state.json", text.encode("utf-8", "backslashreplace"))
-        if place.exists():
-            shutil.rmtree(place)
+        kept = {**state, "step": step}
+        text = json.dumps({**kept, "sha256": {**sums, _STATE: _sum_of(kept)}}, allow_nan=False)
+        _write(draft / _STATE, text.encode())
+        if place.exists():  # the same step again: out of the way in one move, so that it is never half there
+            place.rename(before)
         draft.rename(place)
         _sync_folder(folder)
     except OSError as error:
+        if before.exists() and not place.exists():
+            before.rename(place)
         shutil.rmtree(draft, ignore_errors=True)
         raise RunError(
-            f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror}. "
+            f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror or error}. "
             "The one before it is kept; make room and go on with --resume."
         ) from None
-    for old in _all(folder)[:-KEPT]:
+    for old in [*_all(folder)[:-KEPT], *_drafts(folder)]:
         shutil.rmtree(old, ignore_errors=True)
     return place
 
 
-def latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]] | None:
-    """Weights, optimiser tensors and state of the newest whole checkpoint; None when there is none.
+def latest(folder: Path) -> Saved | None:
+    """The newest whole checkpoint; None when there is none.
 
-    One that is cut short or altered is passed over for the one before it.
+    One that is cut short or altered is passed over for the one before it, with a warning.
     """
     for place in reversed(_all(folder)):
         try:
-            state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-            weights, optimizer = (
-                _read(place / name, state["sha256"][name]) for name in ("weights.safetensors", "optimizer.safetensors")
-            )
-            return weights, optimizer, state
-        except (OSError, ValueError, KeyError) as error:
-            _log.warning("The checkpoint %s is damaged (%s); taking the one before it.", place.name, error)
+            state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+            sums = state.pop("sha256")
+            if sums[_STATE] != _sum_of(state):
+                raise ValueError(f"{_STATE} does not match its checksum")
+            weights, optimizer = (_read(place / name, sums[name]) for name in (_WEIGHTS, _OPTIMIZER))
+            return Saved(weights, optimizer, state)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("The checkpoint %s is damaged (%s); it is passed over.", place.name, error)
     return None
 
 
@@ -135,6 +149,14 @@ def _read(path: Path, checksum: str) -> dict[str, Tensor]:
 def _all(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found)
+
+
+def _drafts(folder: Path) -> list[Path]:
+    return list(folder.glob(".step-*.draft"))
+
+
+def _sum_of(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

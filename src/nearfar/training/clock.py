@@ -46,7 +46,6 @@ class Clock:
         """Seconds to go, as far as one can tell; None before the first step."""
         if self.seconds is not None:
             return max(0.0, self.seconds - self.elapsed)
-        here = time.monotonic() - self._started
-        if not self._progress or self.steps is None or step == 0:
+        if self.steps is None or step == 0:
             return None
-        return here / step * (self.steps - step)
+        return self.elapsed / step * (self.steps - step)

@@ -14,9 +14,7 @@ from torch import Tensor
 from nearfar.contract import Batch, Latents, Losses, Method, Views
 
 
-def step(
-    method: Method, views: Views, batch: Batch, *, autocast: torch.dtype | None = None
-) -> tuple[Losses, Latents]:
+def step(method: Method, views: Views, batch: Batch, *, autocast: torch.dtype | None = None) -> tuple[Losses, Latents]:
     """Leave the gradients of one step on the parameters; returns the loss and the latents (detached, fp32).
 
     `autocast` is the type of the encoder's arithmetic; None is that of its weights.

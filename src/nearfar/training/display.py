@@ -1,16 +1,17 @@
 """What a person sees while a run goes on: a live bar in a terminal or notebook, plain lines elsewhere."""
 
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from nearfar import progress
 from nearfar.training.health import Alarm
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 _log = logging.getLogger("nearfar")
+_LINE_EVERY = 10.0  # seconds between two lines where no bar is seen
 _SHOWN = {
     "loss": "loss {:.3f}",
     "view_retrieval": "views found {:.0%}",
@@ -27,11 +28,11 @@ class Display:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self._bar: Progress | None = None
-        self._last = 0.0
+        self._last: float | None = None
         self._seen: dict[str, Any] = {}
 
     def __enter__(self) -> "Display":
-        if not self.quiet and _live():
+        if not self.quiet and progress.live():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -54,32 +55,32 @@ class Display:
             self._bar.stop()
             self._bar = None
 
-    def advance(self, progress: float, remaining: float | None) -> None:
-        """Move the bar; cheap enough for every step."""
+    def advance(self, done: float, remaining: float | None) -> None:
+        """Move the bar to the share that is done; cheap enough for every step."""
         if self._bar is not None:
             left = "" if remaining is None else f"{_clock(remaining)} left"
-            self._bar.update(self._bar.task_ids[0], completed=progress, left=left)
+            self._bar.update(self._bar.task_ids[0], completed=done, left=left)
 
-    def show(self, progress: float, record: dict[str, Any], remaining: float | None) -> None:
-        """Show a record of metrics.jsonl."""
+    def show(self, done: float, record: dict[str, Any], remaining: float | None) -> None:
+        """Show a record of metrics.jsonl: its figures beside the bar, or now and then as a line."""
         self._seen.update(record)
         figures = " · ".join(form.format(self._seen[name]) for name, form in _SHOWN.items() if name in self._seen)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=progress, figures=figures)
+            self._bar.update(self._bar.task_ids[0], figures=figures)
             return
         now = time.monotonic()
-        if not self.quiet and (now - self._last >= 10 or progress >= 1):
+        if not self.quiet and (self._last is None or now - self._last >= _LINE_EVERY or done >= 1):
             self._last = now
-            left = "" if remaining is None else f" · {_clock(remaining)} left"
-            _log.info("step %s · %3.0f%% · %s%s", record["step"], 100 * progress, figures, left)
+            left = f" · {_clock(remaining)} left" if remaining else ""
+            _log.info("step %s · %3.0f%% · %s%s", record["step"], 100 * done, figures, left)
 
     def alarm(self, alarm: Alarm) -> None:
         """Say what looks wrong, and what to change."""
+        if self._bar is not None:
+            self._bar.stop()  # a line written into a moving bar would be torn
         _log.warning("step %d: %s", alarm.step, alarm.sentence)
-
-
-def _live() -> bool:
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+        if self._bar is not None:
+            self._bar.start()
 
 
 def _clock(seconds: float) -> str:

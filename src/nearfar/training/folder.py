@@ -4,13 +4,16 @@ config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.
 """
 
 import json
+import logging
 import os
 import platform
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nearfar.config import FORMAT
@@ -19,6 +22,9 @@ from nearfar.errors import RunError
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
+_LOCK = ".lock"
+_DRAFT = re.compile(r"\..+\.(\d+|part)")
+_log = logging.getLogger("nearfar")
 
 
 class RunFolder:
@@ -31,17 +37,24 @@ class RunFolder:
         """Whether a run was started here."""
         return any((self.path / name).exists() for name in _OURS)
 
-    def claim(self) -> None:
-        """Make the folder for a new run; raises RunError when it is taken."""
+    def check_free(self) -> None:
+        """Raises RunError when no new run can be written here; makes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"--out {str(self.path)!r} is a file; name a folder.")
         if self.is_run():
             raise RunError(
-                f"{str(self.path)!r} already holds a run. To go on with it: --resume --out {self.path}; "
+                f"{str(self.path)!r} already holds a run. To go on with it: --resume --out {quote(str(self.path))}; "
                 "to start another: give a new folder with --out."
             )
-        if self.path.is_dir() and any(self.path.iterdir()):
-            raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
+        try:
+            if self.path.is_dir() and any(path.name != _LOCK for path in self.path.iterdir()):
+                raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None
+
+    def claim(self) -> None:
+        """Make the folder for a new run; raises RunError when it is taken."""
+        self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -55,12 +68,26 @@ class RunFolder:
             return
         import fcntl
 
-        with (self.path / ".lock").open("w") as handle:
+        try:
+            handle = (self.path / _LOCK).open("w")
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} cannot be written to: {error.strerror}.") from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise RunError(f"Another process is writing into {str(self.path)!r}; wait for it or stop it.") from None
+            except OSError as error:  # some network file systems have no locks
+                _log.warning("%r cannot be locked (%s): let no other process write into it.", str(self.path), error)
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove the drafts of a process that was killed while it wrote."""
+        for folder in (self.path, self.path / "encoder"):
+            for draft in folder.glob(".*"):
+                if _DRAFT.fullmatch(draft.name):
+                    draft.unlink(missing_ok=True)
 
     def write_config(self, sections: Mapping[str, Mapping[str, Any]], why: Mapping[str, str]) -> None:
         """Write all settings in force; `why` explains those that were chosen automatically."""
@@ -70,7 +97,13 @@ class RunFolder:
         for name, section in sections.items():
             plain[name] = {key: value for key, value in section.items() if value is not None}
         plain["chosen"] = dict(why)
-        write_atomically(self.path / CONFIG, tomli_w.dumps(plain).encode())
+        try:
+            content = tomli_w.dumps(plain).encode()
+        except UnicodeEncodeError:
+            raise RunError(
+                f"{CONFIG} is UTF-8 text, and a setting is not (an odd file name?): {plain['data']}."
+            ) from None
+        write_atomically(self.path / CONFIG, content)
 
     def read_config(self) -> dict[str, Any]:
         """The settings as written; raises RunError when there are none or they are of a later format."""
@@ -82,15 +115,22 @@ class RunFolder:
         write_atomically(self.path / name, text.encode("utf-8", "backslashreplace") + b"\n")
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
-        with (self.path / METRICS).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record, allow_nan=False) + "\n")
+        """Add a line to metrics.jsonl; raises RunError when it cannot be written."""
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(record, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{str(path)!r} cannot be written: {error.strerror}. The last checkpoint is kept; make room and go on "
+                "with --resume."
+            ) from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records so far; a last line cut short by a crash is left out."""
         path = self.path / METRICS
         records = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
@@ -125,7 +165,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"There is no run in {str(path.parent)!r}: {path.name} is missing.") from None
+        raise RunError(f"There is no {path.name} in {str(path.parent)!r}.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{str(path)!r} cannot be read: {error}.") from None
     version = found.pop("format", FORMAT)

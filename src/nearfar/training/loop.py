@@ -1,10 +1,11 @@
 """The training loop: one file, read top to bottom."""
 
+import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch.optim import Optimizer
 
 from nearfar import randomness
 from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
-from nearfar.errors import TrainingError
+from nearfar.errors import DataError, TrainingError
 from nearfar.training import checkpoint, cut, health, optimisers, schedule
+from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
@@ -25,6 +27,7 @@ from nearfar.training.order import Order
 
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
+_log = logging.getLogger("nearfar")
 
 Probe = Callable[[], dict[str, float]]
 ViewsOf = Callable[[Any, Rows], Views]
@@ -57,21 +60,28 @@ class State:
 
     step: int = 0
     elapsed: float = 0.0
-    progress: float = 0.0
+    recorded: float = -1.0
+    """Progress at the last record, and at the last probe: a resumed run makes its records at the same steps."""
+    probed: float = 0.0
     alarms: list[Alarm] = field(default_factory=list)
     interrupted: bool = False
 
 
-def restore(plan: Plan, folder: Path) -> State | None:
-    """Fill the plan's weights and optimiser from the newest checkpoint; None when there is none yet."""
-    found = checkpoint.latest(folder)
-    if found is None:
-        return None
-    weights, tensors, state = found
+def restore(plan: Plan, saved: Saved) -> State:
+    """Fill the plan's weights and optimiser from a checkpoint; raises RunError where it does not fit."""
+    weights, tensors, state = saved
     checkpoint.restore_module(plan.method, weights)
     optimisers.load_state_tensors(plan.optimizer, dict(plan.method.named_parameters()), tensors)
+    if state["data"] != _fingerprint(plan.source):
+        _log.warning(
+            "%s is no longer what the run began with (%d samples now): it goes on, but not as if it had never stopped.",
+            plan.source.name,
+            len(plan.source),
+        )
     alarms = [Alarm(**alarm) for alarm in state["alarms"]]
-    return State(step=state["step"], elapsed=state["elapsed"], progress=state["progress"], alarms=alarms)
+    return State(
+        step=state["step"], elapsed=state["elapsed"], recorded=state["recorded"], probed=state["probed"], alarms=alarms
+    )
 
 
 def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
@@ -84,18 +94,22 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
     with Loader(plan.source, plan.order) as loader, Interrupt() as interrupt, display:
         while not clock.done(state.step, run.step_seconds):
             record = run.one(loader)
-            display.advance(state.progress, clock.remaining(state.step))
+            done, left = clock.progress(state.step), clock.remaining(state.step)
+            display.advance(done, left)
             if record is not None:
-                display.show(state.progress, record, clock.remaining(state.step))
-                for alarm in run.watchdog.look(state.step, state.progress, record):
+                display.show(done, record, left)
+                for alarm in run.watchdog.look(state.step, record["progress"], record):
                     state.alarms.append(alarm)
                     display.alarm(alarm)
             if interrupt.asked:
                 state.interrupted = True
                 break
             run.save_when_due()
-        if not state.interrupted:
-            state.progress = 1.0
+        if not state.step:
+            raise TrainingError(
+                f"The budget of {clock.seconds:g} s was spent before the first step: imports and reading the data took "
+                f"{clock.elapsed:.1f} s. Start anew with a longer --budget, or with --steps."
+            )
         run.save()
     return state
 
@@ -113,17 +127,21 @@ class _Run:
         self._ids = torch.from_numpy(plan.source.ids)
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
+        self._data = _fingerprint(plan.source)
         self._saved = self._recorded = time.monotonic()
-        self._recorded_progress = state.progress if state.step else -1.0
-        self._probed_progress = state.progress
         self._since = _Since()
 
     def one(self, loader: Loader) -> dict[str, Any] | None:
         """One step; returns the record when one is due."""
         plan, state = self.plan, self.state
-        progress = state.progress = self.clock.progress(state.step)
+        progress = self.clock.progress(state.step)
         start = time.perf_counter()
         raw, rows, draws = loader.get(state.step)
+        if len(rows) < 2:  # the others turned out unreadable: nothing to compare
+            if len(plan.source.usable) < 2:
+                raise DataError(f"Too few samples of {plan.source.name!r} can still be read to go on.")
+            state.step += 1
+            return None
         views = plan.views(raw, draws)
         for view in views:  # made now, so that the wait for them is told from the encoder's work
             del view
@@ -155,11 +173,15 @@ class _Run:
 
     def save(self) -> None:
         plan, state = self.plan, self.state
+        if not all(bool(parameter.isfinite().all()) for parameter in plan.method.parameters()):
+            raise self._broken("A weight is no longer finite")
         state.elapsed = self.clock.elapsed
         tensors = optimisers.state_tensors(plan.optimizer, dict(plan.method.named_parameters()))
         kept = {
             "elapsed": state.elapsed,
-            "progress": state.progress,
+            "recorded": state.recorded,
+            "probed": state.probed,
+            "data": self._data,
             "alarms": [vars(alarm) for alarm in state.alarms],
         }
         weights = checkpoint.module_tensors(plan.method)
@@ -182,37 +204,52 @@ class _Run:
         if self.plan.record_every is not None:
             return self.state.step % self.plan.record_every == 0
         late = time.monotonic() - self._recorded >= _RECORD_SECONDS
-        return late or progress - self._recorded_progress >= _RECORD_SHARE
+        return late or progress - self.state.recorded >= _RECORD_SHARE
 
     def _record(self, progress: float, lr: float, losses: Losses, latents: Latents) -> dict[str, Any]:
-        record: dict[str, Any] = {
-            "step": self.state.step,
-            "epoch": self.plan.order.epoch(self.state.step - 1),
-            "progress": round(progress, 5),
-            "seconds": round(self.clock.elapsed, 3),
-            "lr": lr,
+        state = self.state
+        figures = {
             **self._since.figures(),
             **{name: value.item() for name, value in losses.logs.items()},
             **health.figures(latents),
         }
         probe, share = self.plan.probe, self.plan.probe_every
-        if probe is not None and share and progress - self._probed_progress >= share:
-            self._probed_progress = progress
-            record.update(probe())
+        if probe is not None and share and progress - state.probed >= share:
+            state.probed = progress
+            figures.update(probe())
+        record: dict[str, Any] = {
+            "step": state.step,
+            "epoch": self.plan.order.epoch(state.step - 1),
+            "progress": round(progress, 5),
+            "seconds": round(self.clock.elapsed, 3),
+            "lr": lr,
+            **{name: value for name, value in figures.items() if math.isfinite(value)},  # json has no others
+        }
         self.folder.append_metrics(record)
-        self._recorded, self._recorded_progress = time.monotonic(), progress
+        self._recorded, state.recorded = time.monotonic(), progress
         self._since = _Since()
         return record
 
     def _must_be_finite(self, loss: Tensor) -> None:
         value = loss.item()
-        if math.isfinite(value):
-            return
-        raise TrainingError(
-            f"The loss is {value} at step {self.state.step}. Nothing is lost: the last good state is in "
-            f"{str(self.folder.path / 'checkpoint')!r}. Most likely the learning rate ({self.plan.lr:g}) is too high: "
+        if not math.isfinite(value):
+            raise self._broken(f"The loss is {value}")
+
+    def _broken(self, what: str) -> TrainingError:
+        place = self.folder.path / "checkpoint"
+        kept = f"The last good state is in {str(place)!r}." if place.is_dir() else "Nothing was saved before it."
+        return TrainingError(
+            f"{what} at step {self.state.step}. {kept} Most likely the learning rate ({self.plan.lr:g}) is too high: "
             "start anew with --lr three times lower, or with --precision fp32."
         )
+
+
+def _fingerprint(source: Source) -> str:
+    """Names the data: other samples, or another number of them, give another."""
+    found = hashlib.blake2b(digest_size=8)
+    for key in source.keys:
+        found.update(key.encode("utf-8", "surrogateescape") + b"\0")
+    return found.hexdigest()
 
 
 class _Since:

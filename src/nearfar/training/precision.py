@@ -1,6 +1,7 @@
 """Which arithmetic the encoder runs in: measured once, on the machine at hand."""
 
 import time
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,11 @@ from torch import Tensor, nn
 _WORTH = 1.15  # below this gain, full precision is kept
 
 
-def choose(encoder: nn.Module, inputs: Tensor) -> tuple[str, str]:
+Kind = Literal["bf16", "fp32"]
+UNMEASURED: tuple[Kind, str] = ("fp32", "there was nothing to measure bf16 on")
+
+
+def choose(encoder: nn.Module, inputs: Tensor) -> tuple[Kind, str]:
     """`bf16` or `fp32` for this encoder, and why; leaves weights, buffers and gradients as they were.
 
     On CUDA: bf16 where the hardware has it. On a CPU: two timed passes of each over `inputs` [n, ...].
@@ -21,8 +26,10 @@ def choose(encoder: nn.Module, inputs: Tensor) -> tuple[str, str]:
     if device != "cpu":
         return "fp32", f"bf16 is not measured on {device}"
     kept = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    gradients = [parameter.grad for parameter in encoder.parameters()]
     seconds = {name: min(_once(encoder, inputs, kind) for _ in range(3)) for name, kind in _KINDS.items()}
-    encoder.zero_grad(set_to_none=True)
+    for parameter, gradient in zip(encoder.parameters(), gradients, strict=True):
+        parameter.grad = gradient
     with torch.no_grad():
         for name, buffer in encoder.named_buffers():
             buffer.copy_(kept[name])
@@ -32,7 +39,7 @@ def choose(encoder: nn.Module, inputs: Tensor) -> tuple[str, str]:
     return "fp32", f"bf16 measured only {gain:.2f} times as fast here"
 
 
-_KINDS = {"fp32": None, "bf16": torch.bfloat16}
+_KINDS: dict[Kind, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}
 
 
 def dtype_of(precision: str | None) -> torch.dtype | None:
@@ -41,6 +48,7 @@ def dtype_of(precision: str | None) -> torch.dtype | None:
 
 
 def _once(encoder: nn.Module, inputs: Tensor, kind: torch.dtype | None) -> float:
+    encoder.zero_grad(set_to_none=True)
     start = time.perf_counter()
     with torch.autocast("cpu", kind or torch.bfloat16, enabled=kind is not None):
         total = encoder(inputs).float().sum()
