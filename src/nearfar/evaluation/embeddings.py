@@ -98,9 +98,8 @@ class Embeddings:
             vectors = np.array(column.to_pylist())
         labels = table["label"].to_pylist() if "label" in table.column_names else [None]
         keys = table["key"].to_pylist()
-        return cls(
-            vectors.astype(np.float32, copy=False), keys, labels if any(label is not None for label in labels) else None
-        )
+        vectors = np.array(vectors, dtype=np.float32)  # one's own, to write to: arrow's memory is read-only
+        return cls(vectors, keys, labels if any(label is not None for label in labels) else None)
 
     def _save_npy(self, path: Path) -> None:
         text = io.StringIO()
