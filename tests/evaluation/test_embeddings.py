@@ -89,7 +89,7 @@ def test_another_ending_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file of embeddings.*nearfar embed"):
+    with pytest.raises(DataError, match=r"no file of embeddings.*nearfar embed"):
         Embeddings.load(tmp_path / "e.parquet")
 
 

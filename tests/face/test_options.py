@@ -40,7 +40,7 @@ def test_none_stands_for_automatic() -> None:
 
 
 def test_an_unknown_option_suggests_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="No option is named 'temprature'. Did you mean 'temperature'"):
+    with pytest.raises(UnknownName, match=r"No option is named 'temprature'. Did you mean 'temperature'"):
         assembled(temprature=0.1)
 
 
