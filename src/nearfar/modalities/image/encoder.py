@@ -100,9 +100,9 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
         network = ResNet(name, channels=channels, width=width or 64, stem=config["stem"], pool=config["pool"])
         dim = network.dim
     else:
+        network = _timm(name, channels, config["image_size"])  # first of all, it knows whether there is such a name
         if width is not None:
             raise ConfigError(f"width has no meaning for timm's {name!r}; it goes with small_cnn and the resnets.")
-        network = _timm(name, channels, config["image_size"])
         dim = _timm_dim(network)
     return ImageEncoder(network.to(memory_format=torch.channels_last), dim, config)
 
