@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from nearfar.modalities.image.resnet import LAYERS, ResNet
+from nearfar.modalities.image.resnet import LAYERS, ResNet, mean_and_spread
 
 STANDARD = ["resnet18", "resnet34", "resnet50", "resnet101"]
 
@@ -65,13 +65,30 @@ def test_the_stem_sets_the_size_of_the_first_maps(stem, side):
     assert seen == [(side, side)]
 
 
-def test_stages_are_the_means_of_the_last_three_maps():
+def test_stages_are_the_means_and_spreads_of_all_maps():
     network = ResNet("resnet18", width=4, stem="cifar", pool="stages").eval()
-    maps = []
-    for stage in ("layer2", "layer3", "layer4"):
-        network.get_submodule(stage).register_forward_hook(lambda module, inputs, output: maps.append(output))
-    found = network(torch.randn(2, 3, 32, 32))
-    assert torch.allclose(found, torch.cat([one.mean((2, 3)) for one in maps], dim=1))
+    x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps = [network.relu(network.bn1(network.conv1(x)))]
+    for stage in network.stages:
+        maps.append(network.get_submodule(stage)(maps[-1]))
+    want = [v for m in maps for v in (m.mean((2, 3)), (m.var((2, 3), correction=0) + 1e-4).sqrt())]
+    found = network(x)
+    assert found.shape == (3, network.dim)
+    assert torch.allclose(found, torch.cat(want, dim=1), atol=1e-5)
+
+
+def test_spreads_are_those_of_maps_averaged_to_eight():
+    maps = torch.randn(2, 5, 16, 24, generator=torch.Generator().manual_seed(0))
+    coarse = torch.nn.functional.avg_pool2d(maps, (2, 3))
+    centre, spread = mean_and_spread(maps)
+    assert torch.allclose(centre, maps.mean((2, 3)), atol=1e-6)
+    assert torch.allclose(spread, (coarse.var((2, 3), correction=0) + 1e-4).sqrt(), atol=1e-5)
+
+
+def test_a_constant_map_has_a_finite_slope():
+    maps = torch.ones(2, 3, 4, 4, requires_grad=True)
+    mean_and_spread(maps)[1].sum().backward()
+    assert maps.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])

@@ -117,7 +117,7 @@ def stem_for(name: str, size: int, asked: str = "auto") -> str:
 
 
 def pool_for(name: str, asked: str = "auto") -> str:
-    """How a resnet's features are pooled: from its last three stages for the small ones, else from the last."""
+    """How a resnet's features are pooled: from its stem and all stages for the small ones, else from the last."""
     if asked != "auto":
         return asked
     return "stages" if name in SMALL else "last"

@@ -40,7 +40,7 @@ class ImageOptions:
     stem: Literal["auto", "cifar", "imagenet", "patch"] = "auto"
     """First layers of a resnet: 3x3 without pooling (cifar), 7x7 with pooling (imagenet) or 4x4, stride 2 (patch)."""
     pool: Literal["auto", "last", "stages"] = "auto"
-    """Features of a resnet: means of its last stage's map (last), or of its last three side by side (stages)."""
+    """Features of a resnet: means of its last stage's map (last), or means and spreads of all stages' maps (stages)."""
 
     def __post_init__(self) -> None:
         must(self.image_size is None or self.image_size >= 8, "image_size must be at least 8", got=self.image_size)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from nearfar.modalities.image.resnet import mean
+
 
 class SmallCNN(nn.Module):
     """Images `[n, channels, h, w]`, h and w at least 8, to features `[n, 4 * width]`."""
@@ -23,4 +25,4 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images to features."""
-        return self.blocks(x).mean((2, 3))  # type: ignore[no-any-return]
+        return mean(self.blocks(x))
