@@ -108,6 +108,11 @@ def test_a_record_without_figures_raises_none() -> None:
     assert Watchdog().look(1, 0.5, {"loss": 3.0}) == []
 
 
+def test_a_run_of_seconds_may_wait_for_its_data() -> None:
+    assert Watchdog().look(1, 0.5, {"data_wait": 0.8, "seconds": 2.0}) == []
+    assert len(Watchdog().look(1, 0.5, {"data_wait": 0.8, "seconds": 12.0})) == 1
+
+
 def test_several_alarms_can_come_at_once() -> None:
     found = Watchdog().look(1, 0.5, {"effective_rank": 1.0, "dead_dimensions": 1.0, "view_retrieval": 0.0})
     assert [alarm.name for alarm in found] == ["collapse", "dead dimensions", "nothing learned"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from nearfar import geometry
 from nearfar.contract import Latents
 
+_LONG_ENOUGH = 10.0  # seconds
 _ROWS = 256  # more samples than this say little more and cost time
 
 
@@ -69,7 +70,7 @@ class Watchdog:
                 (
                     "collapse",
                     f"The features lie on a line (effective rank {rank:.1f}): the encoder has collapsed. Lower --lr, "
-                    "raise --batch-size, and check that the images are not all alike.",
+                    "raise --batch-size, and check that the samples are not all alike.",
                 )
             )
         dead = record.get("dead_dimensions")
@@ -100,7 +101,8 @@ class Watchdog:
                 )
             )
         wait = record.get("data_wait")
-        if progress > 0.1 and wait is not None and wait > 0.4:
+        # In a run of seconds nobody minds, and the first fetches say nothing of the later ones.
+        if progress > 0.1 and wait is not None and wait > 0.4 and record.get("seconds", math.inf) > _LONG_ENOUGH:
             wrong.append(
                 (
                     "waiting for data",
