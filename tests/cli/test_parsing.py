@@ -41,8 +41,10 @@ def test_the_last_word_counts():
 def test_every_setting_of_a_run_has_a_flag(capsys):
     assert parse(["train", "--help"]) is None
     said = capsys.readouterr().out
-    names = {f.name for section in SECTIONS.values() for f in fields(section)} - {"data"}
-    assert [name for name in names if f"--{name.replace('_', '-')}" not in said] == []
+    settings = {f.name: f for section in SECTIONS.values() for f in fields(section) if f.name != "data"}
+    # What is on by default has the flag that switches it off.
+    flags = {name: f"--{'no-' if f.default is True else ''}{name.replace('_', '-')}" for name, f in settings.items()}
+    assert [name for name, flag in flags.items() if flag not in said] == []
 
 
 def test_options_of_modalities_are_flags_too():

@@ -19,7 +19,7 @@ Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 IMPLEMENTATIONS: dict[str, Kernel] = {"dense": dense_lse, "tiled": tiled_lse}
 
 # Measured, forward and backward: up to this many entries the whole matrix is quicker than a sweep of tiles.
-_DENSE_ENTRIES = 256 * 256
+_DENSE_ENTRIES = 512 * 512
 
 
 def choose(implementation: str, m: int, n: int) -> Kernel:
