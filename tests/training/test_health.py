@@ -116,3 +116,8 @@ def test_a_run_of_seconds_may_wait_for_its_data() -> None:
 def test_several_alarms_can_come_at_once() -> None:
     found = Watchdog().look(1, 0.5, {"effective_rank": 1.0, "dead_dimensions": 1.0, "view_retrieval": 0.0})
     assert [alarm.name for alarm in found] == ["collapse", "dead dimensions", "nothing learned"]
+
+
+def test_a_little_above_chance_is_no_alarm_early_on() -> None:
+    assert Watchdog(256).look(1, 0.25, {"view_retrieval": 0.05}) == []
+    assert len(Watchdog(256).look(1, 0.25, {"view_retrieval": 0.008})) == 1

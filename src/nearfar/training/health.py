@@ -48,10 +48,11 @@ def figures(z: Latents) -> dict[str, float]:
 class Watchdog:
     """Looks at the records of a run and raises each alarm once.
 
-    Alarms wait until the run has had time to start.
+    Alarms wait until the run has had time to start. `batch_size` tells what chance alone would find.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch_size: int = _ROWS) -> None:
+        self._little = min(0.05, 3 / min(batch_size, _ROWS))
         self.raised: list[Alarm] = []
 
     def look(self, step: int, progress: float, record: dict[str, Any]) -> list[Alarm]:
@@ -83,21 +84,21 @@ class Watchdog:
                 )
             )
         retrieval = record.get("view_retrieval")
-        if progress > 0.2 and retrieval is not None and retrieval < 0.05:
+        if progress > 0.2 and retrieval is not None and retrieval < self._little:
             wrong.append(
                 (
                     "nothing learned",
-                    f"Only {retrieval:.0%} of the samples find their own other view: the views have too little in "
-                    "common or the learning rate does not fit. Lower --views-strength, raise --crop-scale, or try "
-                    "--lr ten times lower.",
+                    f"Only {retrieval:.1%} of the samples find their own other view: the views have too little in "
+                    "common or the learning rate does not fit. Make the views milder (images: lower --views-strength, "
+                    "raise --crop-scale; tables: lower --corruption), or try --lr ten times lower.",
                 )
             )
         if progress < 0.3 and retrieval is not None and retrieval > 0.999 and progress > 0.05:
             wrong.append(
                 (
                     "too easy",
-                    "Every sample already finds its other view: the task teaches nothing more. Raise "
-                    "--views-strength or lower --crop-scale.",
+                    "Every sample already finds its other view: the task teaches nothing more. Make the views harder "
+                    "(images: raise --views-strength, lower --crop-scale; tables: raise --corruption).",
                 )
             )
         wait = record.get("data_wait")

@@ -119,7 +119,7 @@ class _Run:
 
     def __init__(self, plan: Plan, clock: Clock, folder: RunFolder, state: State) -> None:
         self.plan, self.clock, self.folder, self.state = plan, clock, folder, state
-        self.watchdog = Watchdog()
+        self.watchdog = Watchdog(plan.order.batch_size)
         self.watchdog.raised += state.alarms
         self.step_seconds = 0.0
         labels = plan.source.labels
