@@ -34,6 +34,12 @@ def facts() -> dict[str, Any]:
     }
 
 
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """A command line: the script's own words, and those after `--`."""
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at + 1 :]
+
+
 def write(name: str, content: dict[str, Any]) -> str:
     """Keep a result as benchmarks/results/<name>.json; returns the path to print."""
     RESULTS.mkdir(exist_ok=True)

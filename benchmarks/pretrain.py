@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import facts, write
+from machine import facts, split, write
 
 from nearfar.contract import Batch
 from nearfar.face.options import from_file
@@ -71,12 +71,12 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--name", default="automatic")
-    parser.add_argument("more", nargs="*", help="options of nearfar train, after --")
-    given = parser.parse_args()
+    own, more = split(sys.argv[1:])
+    given = parser.parse_args(own)
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
-        rates = whole(given.data, given.steps, given.more, folder)
+        rates = whole(given.data, given.steps, more, folder)
         rates["encoder"] = encoder_alone(folder)
         config = from_file(folder / "config.toml")
     rates["loop_of_encoder"] = rates["loop"] / rates["encoder"]

@@ -16,7 +16,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from machine import facts, write
+from machine import facts, split, write
 
 import nearfar as nf
 
@@ -72,12 +72,10 @@ if __name__ == "__main__":
     parser.add_argument("--budget", default="5m")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", required=True)
-    parser.add_argument("more", nargs="*", help="options of nearfar train, after --")
-    given = parser.parse_args()
+    own, more = split(sys.argv[1:])
+    given = parser.parse_args(own)
     with tempfile.TemporaryDirectory() as folder:
-        runs = [
-            one(given.train, given.test, given.budget, seed, given.more, Path(folder)) for seed in range(given.seeds)
-        ]
+        runs = [one(given.train, given.test, given.budget, seed, more, Path(folder)) for seed in range(given.seeds)]
     summary = over_seeds(runs)
     for name, value in summary.items():
         print(f"{name:28} {value}")

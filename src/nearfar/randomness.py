@@ -1,4 +1,4 @@
-"""Randomness that is keyed, not drawn: numbers are a function of (seed, stream, draw, view), whoever asks, in any order.
+"""Randomness that is keyed, not drawn: numbers are a function of (seed, stream, draw, view), in whatever order asked.
 
 Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 """

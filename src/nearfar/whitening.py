@@ -30,8 +30,9 @@ class Whitening(nn.Module):
     def fit(self, features: Tensor) -> "Whitening":
         """Take mean and matrix from features `[N, dim]`.
 
-        Each dimension is standardised; then the matrix is C^(-POWER) of the standardised features' shrunk covariance C, and symmetric, so that each output
-        stays nearest to its own input dimension. Constant dimensions stay zero; one sample or none changes nothing.
+        Each dimension is standardised; then the matrix is C^(-POWER) of the standardised features' shrunk covariance C,
+        and symmetric, so that each output stays nearest to its own input dimension. Constant dimensions stay zero; one
+        sample or none changes nothing.
         """
         if len(features) < 2:
             return self

@@ -45,7 +45,8 @@ class SimCLR(Method):
     def __init__(self, encoder: Encoder, options: SimCLROptions) -> None:
         super().__init__(encoder)
         options, _ = self.settle(options, None, encoder)
-        assert options.temperature is not None and options.projector_hidden is not None
+        assert options.temperature is not None
+        assert options.projector_hidden is not None
         self.temperature = options.temperature
         self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out)
 
