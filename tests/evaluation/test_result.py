@@ -3,7 +3,8 @@ import json
 import pytest
 
 from nearfar.errors import DataError
-from nearfar.evaluation import Evaluation, Geometry, Interval, Row
+from nearfar.evaluation import Evaluation, Interval, Row
+from nearfar.geometry import Geometry
 
 
 def small():

@@ -235,7 +235,7 @@ def test_a_size_that_cuts_patches_in_two_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("resnet81", "resnet18"), ("smal_cnn", "small_cnn"), ("vit_tiny_patch16", "vit_tiny_patch16_")]
+    ("name", "meant"), [("resnt18", "resnet18"), ("smal_cnn", "small_cnn"), ("vit_tiny_patch16", "vit_tiny_patch16_")]
 )
 def test_an_unknown_name_suggests_the_nearest_timms_included(name, meant):
     with pytest.raises(UnknownName, match=f"No encoder is named '{name}'. Did you mean '{meant}"):

@@ -134,7 +134,7 @@ def test_prepared_pictures_have_mean_0_and_spread_1(source):
 
 def test_an_unknown_encoder_is_refused_before_any_picture_is_decoded(source):
     opened = source()
-    options, name, _ = MODALITY.settle(ImageOptions(), opened, "resnet81", facts())
+    options, name, _ = MODALITY.settle(ImageOptions(), opened, "resnt18", facts())
     opened.load = lambda config: pytest.fail("decoded")
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
         MODALITY.encoder(name, opened, options)
