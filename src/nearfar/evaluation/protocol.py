@@ -106,7 +106,7 @@ def label_free(
     """Evaluate systems (name -> vectors `[N, D]`, the one in question last) where there are no labels.
 
     `view_retrieval` is, for some of the systems, how often a view finds its own other view among `limit` or N samples
-    (`nearfar.evaluation.view_retrieval`). At most `limit` rows are measured.
+    (`nearfar.geometry.view_retrieval`). At most `limit` rows are measured.
     """
     began = time.perf_counter()
     if not systems:
