@@ -1,20 +1,16 @@
 """NT-Xent: known values, invariances, masks, shares of ranks, half precision, memory."""
 
 import itertools
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar.errors import ConfigError, DataError
 from nearfar.losses import NTXentLoss, nt_xent
 
-VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 
 
@@ -39,15 +35,15 @@ def by_loops(zs, temperature, ids=None):
 
 @BOTH
 @pytest.mark.parametrize("name", ["ntxent_simclr_t0.1", "ntxent_simclr_t0.5"])
-def test_published_value_and_numeric_gradient(name, implementation):
-    case = VECTORS[name]
-    z1, z2 = (torch.tensor(case["inputs"][k], dtype=torch.float64, requires_grad=True) for k in ("z1", "z2"))
-    loss = nt_xent(z1, z2, temperature=case["params"]["temperature"], implementation=implementation)
+def test_published_value_and_numeric_gradient(name, implementation, case):
+    known = case(name)
+    z1, z2 = (known["inputs"][key].requires_grad_() for key in ("z1", "z2"))
+    loss = nt_xent(z1, z2, temperature=known["params"]["temperature"], implementation=implementation)
     loss.backward()
-    assert loss.item() == pytest.approx(case["value"], abs=1e-14)
-    assert loss.item() != pytest.approx(case["value_if_self_not_masked"], abs=1e-2)
-    torch.testing.assert_close(z1.grad, torch.tensor(case["grad_z1"]).double(), rtol=0, atol=3e-8)
-    torch.testing.assert_close(z2.grad, torch.tensor(case["grad_z2"]).double(), rtol=0, atol=3e-8)
+    assert loss.item() == pytest.approx(known["value"], abs=1e-14)
+    assert loss.item() != pytest.approx(known["value_if_self_not_masked"], abs=1e-2)
+    torch.testing.assert_close(z1.grad, torch.tensor(known["grad_z1"]).double(), rtol=0, atol=3e-8)
+    torch.testing.assert_close(z2.grad, torch.tensor(known["grad_z2"]).double(), rtol=0, atol=3e-8)
 
 
 @BOTH
@@ -202,43 +198,11 @@ def test_the_module_is_the_function():
     assert repr(NTXentLoss(0.5)) == "NTXentLoss(temperature=0.5, reduction='mean')"
 
 
-class Peak(TorchDispatchMode):
-    """The largest number of bytes of tensors made inside and alive at one time."""
-
-    def __init__(self):
-        super().__init__()
-        self.alive, self.peak = {}, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else [out]:
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                self.alive[storage.data_ptr()] = (
-                    torch.multiprocessing.reductions.StorageWeakRef(storage),
-                    len(storage),
-                )
-        self.alive = {at: (ref, size) for at, (ref, size) in self.alive.items() if not ref.expired()}
-        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
-        return out
-
-
-@pytest.fixture
-def one_thread():
-    # Tensors made on other threads would not be counted.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("temperature", [0.1, 0.01], ids=["bounded", "online"])
-def test_memory_grows_with_the_batch_and_not_with_its_square(temperature, one_thread):
+def test_memory_grows_with_the_batch_and_not_with_its_square(temperature, peak_bytes):
     def peak(b):
         zs = views(b, 16, dtype=torch.float32)
-        with Peak() as counter:
-            nt_xent(*zs, temperature=temperature).backward()
-        return counter.peak
+        return peak_bytes(lambda: nt_xent(*zs, temperature=temperature).backward())
 
     small, middle, large = peak(1024), peak(2048), peak(3072)
     assert large - middle < 1.2 * (middle - small) + 1e5
