@@ -1,6 +1,20 @@
 """The numerical core of the losses: similarities reduced tile by tile, never held whole."""
 
+from nearfar.kernels.extremes import Extremes, extremes
 from nearfar.kernels.logsumexp import IMPLEMENTATIONS, choose, row_column_lse, row_lse, self_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
+from nearfar.kernels.rows import row_blocks, row_scores
 
-__all__ = ["ALL_PAIRS", "IMPLEMENTATIONS", "Pairs", "choose", "row_column_lse", "row_lse", "self_lse"]
+__all__ = [
+    "ALL_PAIRS",
+    "IMPLEMENTATIONS",
+    "Extremes",
+    "Pairs",
+    "choose",
+    "extremes",
+    "row_blocks",
+    "row_column_lse",
+    "row_lse",
+    "row_scores",
+    "self_lse",
+]

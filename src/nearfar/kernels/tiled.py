@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.errors import ConfigError
 from nearfar.kernels.pairs import Pairs
 from nearfar.kernels.schedule import Tile, oblong_tiles, run, square_tiles
+from nearfar.kernels.second import no_second_derivative
 
 # Measured: on a CPU, tiles that stay in a core's second-level cache; a GPU wants few, large operations.
 _EDGE = {"cpu": 512}
@@ -201,11 +201,8 @@ class _TiledLSE(torch.autograd.Function):
             rows = None if row_grad is None else _Weights(row_grad, row_lse, 1, bounded)
             cols = None if column_grad is None else _Weights(column_grad, column_lse, 0, bounded)
             grads = _gradients(problem, rows, cols, bounded, ctx.needs_input_grad[:4])
-        if torch.is_grad_enabled():
-            # The graph of these gradients was asked for: let it say what it lacks only when it is used.
-            sources = (a, b, scale, bias, row_grad, column_grad)
-            grads = tuple(None if g is None else _NoSecondDerivative.apply(g, *sources) for g in grads)
-        return (*grads, None, None, None)
+        sources = (a, b, scale, bias, row_grad, column_grad)
+        return (*no_second_derivative(grads, sources), None, None, None)
 
 
 class _Weights:
@@ -279,16 +276,3 @@ def _gradients(
         if grad is not None:
             grad.mul_(scale)
     return (grad_a if needs_a else None, None if symmetric else grad_b, grad_scale, grad_bias)
-
-
-class _NoSecondDerivative(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, *sources: Tensor | None) -> Tensor:
-        return grad.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> None:
-        raise ConfigError(
-            "The tiled log-sum-exp has no second derivative: pass implementation='dense' to the loss to "
-            "differentiate it twice (memory grows with the square of the batch)."
-        )
