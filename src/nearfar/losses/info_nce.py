@@ -85,7 +85,7 @@ def _info_nce(
     implementation: str,
     names: tuple[str, str],
 ) -> Tensor:
-    check_reduction(reduction)
+    check_reduction(reduction, all_active=True)
     check_same_shape(dict(zip(names, (queries, documents), strict=True)))
     b = len(queries)
     own = own_rows(rows, b)
@@ -143,7 +143,7 @@ class InfoNCELoss(nn.Module):
     def __init__(self, temperature: float = 0.1, *, symmetric: bool = False, reduction: str = "mean"):
         super().__init__()
         inverse_temperature(temperature)
-        check_reduction(reduction)
+        check_reduction(reduction, all_active=True)
         self.temperature = temperature
         self.symmetric = symmetric
         self.reduction = reduction

@@ -39,7 +39,7 @@ def nt_xent(
     Where all views coincide the loss is log(vB - 1). Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction)
+    check_reduction(reduction, all_active=True)
     views = (z1, z2, *more)
     check_same_shape({f"z{k}": z for k, z in enumerate(views, 1)})
     scale = inverse_temperature(temperature)
@@ -96,7 +96,7 @@ class NTXentLoss(nn.Module):
     def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
         super().__init__()
         inverse_temperature(temperature)
-        check_reduction(reduction)
+        check_reduction(reduction, all_active=True)
         self.temperature = temperature
         self.reduction = reduction
 

@@ -1,24 +1,38 @@
-"""From a loss for each anchor to the number that is asked for."""
+"""From a loss for each anchor, pair or tuple to the number that is asked for."""
 
+import torch
 from torch import Tensor
 
-from nearfar.errors import must
+from nearfar.errors import ConfigError, must
 
-REDUCTIONS = ("mean", "sum", "none")
-
-
-def check_reduction(reduction: str) -> None:
-    """Raise ConfigError for a word that is not one of "mean", "sum", "none"."""
-    must(reduction in REDUCTIONS, f"reduction must be one of {', '.join(map(repr, REDUCTIONS))}", got=reduction)
+REDUCTIONS = ("mean", "mean_active", "sum", "none")
 
 
-def reduce(losses: Tensor, reduction: str, count: int) -> Tensor:
-    """Sum over `count` ("mean"), the sum, or the losses as they are.
+def check_reduction(reduction: str, *, all_active: bool = False) -> None:
+    """Raise ConfigError for a word that is not one of `REDUCTIONS`.
+
+    With `all_active` (a loss where every anchor counts), "mean_active" is refused too: it would be the mean.
+    """
+    if all_active and reduction == "mean_active":
+        raise ConfigError("reduction 'mean_active' says nothing here, since every anchor counts: use 'mean'.")
+    words = [word for word in REDUCTIONS if not (all_active and word == "mean_active")]
+    must(reduction in words, f"reduction must be one of {', '.join(map(repr, words))}", got=reduction)
+
+
+def reduce(losses: Tensor, reduction: str, count: int, active: int | Tensor | None = None) -> Tensor:
+    """Sum over `count` ("mean"), sum over `active` ("mean_active"), the sum, or the losses as they are.
 
     `count` is the number of anchors of the whole batch, also where `losses` holds only a part of them: the parts of a
-    mean then sum to the whole mean.
+    mean then sum to the whole mean. `active` likewise is the number, in the whole batch, of those that count (a number
+    or a tensor []); the losses of the others must be 0. Without it those of `losses` that are not 0 are counted, which
+    is right only where `losses` holds the whole batch. Where none counts the mean over them is 0, with gradient 0.
     """
     if reduction == "none":
         return losses
     total = losses.sum()
-    return total / count if reduction == "mean" else total
+    if reduction == "mean":
+        return total / count
+    if reduction == "mean_active":
+        counted = torch.count_nonzero(losses.detach()) if active is None else torch.as_tensor(active)
+        return total / counted.clamp(min=1).to(total.device)
+    return total
