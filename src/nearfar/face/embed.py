@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nearfar.evaluation.parts import Parts
 
 _log = logging.getLogger("nearfar")
-_PART = 16_384
+_PART = 4_096
 _MEASURED = 64
 _MANY = 4_000  # below this many samples, measuring bf16 takes longer than it gains
 
