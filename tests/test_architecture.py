@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "nearfar"
 FILES = sorted(ROOT.rglob("*.py"))
 
-EVERYWHERE = {"contract", "errors", "config", "randomness", "progress", "geometry", "whitening"}
+EVERYWHERE = {"contract", "errors", "config", "randomness", "progress", "geometry", "whitening", "locking"}
 MAY_IMPORT = {
     "__init__": {"errors", "face", "evaluation.embeddings"},
     "__main__": {"cli"},
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "whitening": set(),
     "config": {"errors"},
     "geometry": {"losses", "errors"},
+    "locking": {"errors"},
     "progress": set(),
     "randomness": set(),
     "errors": set(),

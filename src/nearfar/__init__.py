@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nearfar.errors import NearfarError
     from nearfar.evaluation.embeddings import Embeddings
     from nearfar.face.demo import demo
-    from nearfar.face.embed import embed
+    from nearfar.face.embed import embed, embed_file
     from nearfar.face.evaluate import evaluate
     from nearfar.face.load import load
     from nearfar.face.report import report
@@ -28,6 +28,7 @@ __all__ = [
     "__version__",
     "demo",
     "embed",
+    "embed_file",
     "evaluate",
     "load",
     "report",
@@ -40,6 +41,7 @@ _HOMES = {
     "NearfarError": "nearfar.errors",
     "demo": "nearfar.face.demo",
     "embed": "nearfar.face.embed",
+    "embed_file": "nearfar.face.embed",
     "evaluate": "nearfar.face.evaluate",
     "load": "nearfar.face.load",
     "report": "nearfar.face.report",

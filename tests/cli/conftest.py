@@ -34,7 +34,8 @@ class Face:
             "demo": self.run,
             "load": "the encoder",
             "evaluate": Evaluation(),
-            "embed": SimpleNamespace(vectors=SimpleNamespace(shape=(7, 3))),
+            "embed": "the embeddings",
+            "embed_file": SimpleNamespace(path=Path("v.npy"), samples=7, dim=3, skipped=0),
             "search": [Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)],
             "report": [Path("a/report.html"), Path("b/report.html")],
         }

@@ -65,7 +65,7 @@ def test_evaluate_hands_on_the_folder_of_the_run(face, capsys):
 
 def test_embed_writes_the_file_and_says_what_is_in_it(face, capsys):
     main("embed run data -o v.npy --batch-size 8".split())
-    assert face.calls == [("embed", ("run", "data"), {"out": "v.npy", "batch_size": 8})]
+    assert face.calls == [("embed_file", ("run", "data", "v.npy"), {"batch_size": 8})]
     assert capsys.readouterr().out == "7 vectors of 3 dimensions in v.npy\n"
 
 
@@ -133,4 +133,4 @@ def test_threads_are_set_before_anything_is_imported(face, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     main("embed run data -o v.npy --threads 2".split())
     assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert face.calls[0][2] == {"out": "v.npy"}
+    assert face.calls[0][1:] == (("run", "data", "v.npy"), {})

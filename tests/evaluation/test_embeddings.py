@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Rows
 from nearfar.errors import ConfigError, DataError
-from nearfar.evaluation.embeddings import Embeddings, embed_source, label_names, whiten
+from nearfar.evaluation.embedding import embed_source, label_names, whiten
+from nearfar.evaluation.embeddings import Embeddings
 
 ODD = ["a, b.png", 'qu"ote.png', "new\nline.png", "日本/ä.png", "<script>.png", "not-\udcff-utf8.png", "'=1+1"]
 

@@ -1,6 +1,7 @@
 """What each command takes: every field is one flag, or a place in the line; the string under it is its help."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -60,7 +61,10 @@ class Evaluate(Common):
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(Common):
-    """Write a vector for each sample of DATA."""
+    """Write a vector for each sample of DATA.
+
+    Stopped half way, the same command goes on where it was. Under torchrun each process writes a shard.
+    """
 
     run: Positional[str]
     """Folder of a run."""
@@ -70,6 +74,8 @@ class Embed(Common):
     """File of the vectors: .parquet (with keys and labels) or .npy (vectors alone)."""
     batch_size: int | None = None
     """Samples embedded at once."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Arithmetic of the encoder; when not given, bf16 where that measures faster on much data."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None

@@ -97,12 +97,11 @@ def _embed(command: Command) -> Result:
     form = command.form
     if Path(form.out).suffix not in (".parquet", ".npy"):
         raise ConfigError(f"--out must end in .parquet or .npy, got {form.out!r}.")
-    options = _without(command.given, "json", "quiet", "threads")
-    samples, dim = nearfar.embed(form.run, form.data, **options).vectors.shape
-    return (
-        {"out": form.out, "samples": int(samples), "dim": int(dim)},
-        f"{samples} vectors of {dim} dimensions in {form.out}",
-    )
+    options = _without(command.given, "run", "data", "out", "json", "quiet", "threads")
+    made = nearfar.embed_file(form.run, form.data, form.out, **options)
+    left = f"; {made.skipped} samples could not be read (skipped.csv)" if made.skipped else ""
+    text = f"{made.samples} vectors of {made.dim} dimensions in {made.path}{left}"
+    return {"out": made.path, "samples": made.samples, "dim": made.dim, "skipped": made.skipped}, text
 
 
 def _search(command: Command) -> Result:

@@ -1,25 +1,18 @@
 """Embeddings: the vectors of a source's samples, with their keys and labels; kept as parquet or npy."""
 
 import csv
-import io
+import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from nearfar.contract import Encoder, Rows, Source
 from nearfar.errors import ConfigError, DataError
-from nearfar.progress import track
-from nearfar.whitening import Whitening
-
-_WHITEN_FROM = 20_000
-_KEYS = ".keys.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +32,18 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, metadata: Mapping[bytes, bytes] | None = None) -> Path:
         """Write `.parquet` (columns key, label, vector), or `.npy` with the keys and labels in `.keys.csv` beside it.
 
-        Raises ConfigError for another ending, DataError when the file cannot be written.
+        `metadata` is kept with the columns of a parquet file. Raises ConfigError for another ending, DataError when
+        the file cannot be written.
         """
         path = Path(path)
         suffix = check_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if suffix == ".parquet":
-                self._save_parquet(path)
+                self._save_parquet(path, metadata)
             else:
                 self._save_npy(path)
         except OSError as error:
@@ -58,9 +52,14 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Embeddings":
-        """Read what `save` wrote; raises DataError."""
+        """Read what `save` wrote, or the shards `NAME-00000-of-00004` of it that several processes wrote.
+
+        Raises DataError.
+        """
         path = Path(path)
         if not path.is_file():
+            if shards := _shards(path):
+                return _joined([cls.load(shard) for shard in shards])
             raise DataError(f"There is no file of embeddings at {str(path)!r}; `nearfar embed` makes one.")
         try:
             return cls._load_parquet(path) if check_path(path) == ".parquet" else cls._load_npy(path)
@@ -69,7 +68,7 @@ class Embeddings:
         except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, csv.Error) as error:
             raise DataError(f"{str(path)!r} cannot be read as embeddings: {str(error)[:200]}") from None
 
-    def _save_parquet(self, path: Path) -> None:
+    def _save_parquet(self, path: Path, metadata: Mapping[bytes, bytes] | None) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -79,8 +78,8 @@ class Embeddings:
             "label": pa.array(self._printable_labels(), pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
-        with _whole(path) as draft:
-            pq.write_table(pa.table(columns), draft, row_group_size=16384)
+        with whole_file(path) as draft:
+            pq.write_table(pa.table(columns, metadata=metadata), draft, row_group_size=16384)
 
     @classmethod
     def _load_parquet(cls, path: Path) -> "Embeddings":
@@ -102,20 +101,24 @@ class Embeddings:
         return cls(vectors, keys, labels if any(label is not None for label in labels) else None)
 
     def _save_npy(self, path: Path) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["key", "label"])
-        for key, label in zip(self.keys, self._printable_labels(), strict=True):
-            writer.writerow([_printable(key), "" if label is None else label])
-        with _whole(path) as draft, _whole(path.with_suffix(_KEYS)) as beside:
+        with whole_file(path) as draft, whole_file(keys_file(path)) as beside:
             with draft.open("wb") as handle:
                 np.save(handle, np.ascontiguousarray(self.vectors, dtype=np.float32), allow_pickle=False)
-            beside.write_text(text.getvalue(), encoding="utf-8", newline="")
+            with beside.open("w", encoding="utf-8", newline="") as text:
+                self.write_keys(text)
+
+    def write_keys(self, file: TextIO, *, header: bool = True) -> None:
+        """Write keys and labels as csv."""
+        writer = csv.writer(file)
+        if header:
+            writer.writerow(["key", "label"])
+        for key, label in zip(self.keys, self._printable_labels(), strict=True):
+            writer.writerow([_printable(key), "" if label is None else label])
 
     @classmethod
     def _load_npy(cls, path: Path) -> "Embeddings":
         vectors = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
-        beside = path.with_suffix(_KEYS)
+        beside = keys_file(path)
         if not beside.is_file():
             return cls(vectors, [f"{path.name}#{row}" for row in range(len(vectors))])
         with beside.open(encoding="utf-8", newline="") as handle:
@@ -136,45 +139,29 @@ def check_path(path: Path) -> str:
     return suffix
 
 
-@torch.no_grad()
-def embed_source(
-    encoder: Encoder, source: Source, *, batch_size: int = 256, show: bool | None = None
-) -> tuple[torch.Tensor, Rows]:
-    """Vectors `[N, dim]` float32 of all readable samples of a loaded source, and the rows that they belong to.
-
-    Runs in evaluation mode, in fp32, on the encoder's device; leaves the encoder's mode as it was.
-    """
-    device = next(encoder.parameters()).device
-    was_training = encoder.training
-    encoder.eval()
-    vectors, rows = [torch.empty(0, encoder.dim)], [np.empty(0, dtype=np.int64)]
-    try:
-        for start in track(range(0, len(source), batch_size), "embed", show=show):
-            raw, kept = source.fetch(np.arange(start, min(start + batch_size, len(source)), dtype=np.int64))
-            if len(kept):
-                vectors.append(encoder.vectors(encoder.prepare(raw.to(device)).to(device)).float().cpu())
-                rows.append(kept)
-    finally:
-        encoder.train(was_training)
-    return torch.cat(vectors), np.concatenate(rows)
+def _shards(path: Path) -> list[Path]:
+    """The shards of a file, all of them or none; raises DataError when some are missing."""
+    found = sorted(path.parent.glob(f"{glob.escape(path.stem)}-*-of-*{glob.escape(path.suffix)}"))
+    if not found:
+        return []
+    world = int(found[-1].stem.rsplit("-", 1)[1])
+    wanted = [path.with_name(f"{path.stem}-{rank:05d}-of-{world:05d}{path.suffix}") for rank in range(world)]
+    missing = [shard.name for shard in wanted if shard not in found]
+    if missing:
+        raise DataError(f"{str(path)!r} is in {world} shards, and these are missing: {', '.join(missing[:5])}.")
+    return wanted
 
 
-def whiten(encoder: Encoder, source: Source) -> None:
-    """Put a whitening, fitted to up to 20,000 samples of a loaded source, behind the encoder's features."""
-    encoder.output = nn.Identity()
-    step = max(1, len(source) // _WHITEN_FROM)
-    features, _ = embed_source(encoder, source.take(np.arange(0, len(source), step, dtype=np.int64)), show=False)
-    encoder.output = Whitening(encoder.dim).fit(features).to(next(encoder.parameters()).device)
-    encoder.config["whitened"] = True
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    keys = [key for part in parts for key in part.keys]
+    labelled = any(part.labels is not None for part in parts)
+    labels = [label for part in parts for label in part.labels or [None] * len(part)] if labelled else None
+    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels)
 
 
-def label_names(source: Source, rows: Rows) -> list[str | None] | None:
-    """The labels of some rows by name; None where no sample of the source has one."""
-    labels = source.labels
-    if labels is None:
-        return None
-    names: Sequence[str] = source.label_names
-    return [names[label] if label >= 0 else None for label in labels[rows].tolist()]
+def keys_file(path: Path) -> Path:
+    """Where the keys and labels of a `.npy` file stand."""
+    return path.with_suffix(".keys.csv")
 
 
 def _printable(text: str) -> str:
@@ -183,7 +170,7 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """A draft to write to, which takes the place of `path` at the end, or is gone after an error."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

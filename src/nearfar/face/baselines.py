@@ -28,7 +28,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first, and its features are
     whitened where the trained one's are, so that the baseline is as good as it can be without learning.
     """
-    from nearfar.evaluation.embeddings import whiten
+    from nearfar.evaluation.embedding import whiten
     from nearfar.modalities import registry
 
     config = encoder.config

@@ -102,7 +102,7 @@ def measure(
     run: Path | None = None,
 ) -> Measured:
     """Embed loaded sources by the encoder and by what it must beat."""
-    from nearfar.evaluation.embeddings import embed_source
+    from nearfar.evaluation.embedding import embed_source
     from nearfar.face.baselines import RAW, TRAINED, UNTRAINED, untrained
 
     first, rows = embed_source(encoder, train)

@@ -27,7 +27,8 @@ _ROWS_OF_VIEWS = 8
 
 def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     """Evaluate the encoder, and write evaluation.json, embeddings.parquet and report.html."""
-    from nearfar.evaluation.embeddings import Embeddings, label_names, whiten
+    from nearfar.evaluation.embedding import label_names, whiten
+    from nearfar.evaluation.embeddings import Embeddings
     from nearfar.face.baselines import TRAINED, UNTRAINED, untrained
     from nearfar.face.evaluate import compare_systems, measure, open_own_test
     from nearfar.face.sources import list_skipped

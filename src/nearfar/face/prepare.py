@@ -197,7 +197,7 @@ def _probe(encoder: "Encoder", source: "Source", whiten: bool) -> "Probe | None"
     """A quick kNN accuracy on samples of the training data that vote for each other; None without labels."""
     import torch
 
-    from nearfar.evaluation.embeddings import embed_source
+    from nearfar.evaluation.embedding import embed_source
     from nearfar.evaluation.knn import knn_predict
     from nearfar.evaluation.split import stratified_split
     from nearfar.whitening import Whitening

@@ -20,13 +20,13 @@ def open_for(encoder: "Encoder", data: str, *, least: int = 1) -> "Source":
     return source
 
 
-def list_skipped(folder: Path, *sources: "Source | None") -> "list[Skipped]":
-    """What could not be read so far, each sample once; written to `folder/skipped.csv` where there is any."""
+def list_skipped(folder: Path, *sources: "Source | None", name: str = "skipped.csv") -> "list[Skipped]":
+    """What could not be read so far, each sample once; written to `folder/<name>` where there is any."""
     from nearfar.modalities.skipped import write_skipped
 
     met = {one.key: one for source in sources if source is not None for one in source.skipped}
     if met:
-        path = folder / "skipped.csv"
+        path = folder / name
         try:
             write_skipped(path, met.values())
         except OSError as error:

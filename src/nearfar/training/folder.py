@@ -4,11 +4,9 @@ config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.
 """
 
 import json
-import logging
 import os
 import platform
 import re
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,13 +16,13 @@ from typing import Any
 
 from nearfar.config import FORMAT
 from nearfar.errors import RunError
+from nearfar.locking import locked
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
 _DRAFT = re.compile(r"\..+\.(\d+|part)")
-_log = logging.getLogger("nearfar")
 
 
 class RunFolder:
@@ -63,22 +61,7 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises RunError when another process has it."""
-        if sys.platform == "win32":  # no advisory locks there; the refusal of used folders still holds
-            yield
-            return
-        import fcntl
-
-        try:
-            handle = (self.path / _LOCK).open("w")
-        except OSError as error:
-            raise RunError(f"{str(self.path)!r} cannot be written to: {error.strerror}.") from None
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"Another process is writing into {str(self.path)!r}; wait for it or stop it.") from None
-            except OSError as error:  # some network file systems have no locks
-                _log.warning("%r cannot be locked (%s): let no other process write into it.", str(self.path), error)
+        with locked(self.path / _LOCK, what=repr(str(self.path))):
             self._sweep()
             yield
 

@@ -1,6 +1,7 @@
 """Which arithmetic the encoder runs in: measured once, on the machine at hand."""
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -37,6 +38,25 @@ def choose(encoder: nn.Module, inputs: Tensor) -> tuple[Kind, str]:
     if gain >= _WORTH:
         return "bf16", f"measured {gain:.1f} times as fast as fp32 here"
     return "fp32", f"bf16 measured only {gain:.2f} times as fast here"
+
+
+@torch.no_grad()
+def choose_for_inference(run: Callable[[], object], device: str) -> Kind:
+    """`bf16` where it makes `run`, a forward pass, at least 1.15 times as fast as `fp32`; measured as in `choose`."""
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    if device != "cpu":
+        return "fp32"
+    best = {}
+    for name, dtype in _KINDS.items():
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+                run()
+            seconds.append(time.perf_counter() - start)
+        best[name] = min(seconds)
+    return "bf16" if best["fp32"] >= _WORTH * best["bf16"] else "fp32"
 
 
 _KINDS: dict[Kind, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16}

@@ -1,0 +1,99 @@
+"""Embedding a source: batch after batch through the encoder, the next one fetched meanwhile."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nearfar.contract import Encoder, Rows, Source
+from nearfar.progress import track
+from nearfar.whitening import Whitening
+
+_WHITEN_FROM = 20_000
+_AHEAD = 2
+
+
+@torch.no_grad()
+def embed_batches(
+    encoder: Encoder,
+    source: Source,
+    *,
+    rows: Rows | None = None,
+    batch_size: int = 256,
+    dtype: torch.dtype | None = None,
+    show: bool | None = None,
+) -> Iterator[tuple[Tensor, Rows]]:
+    """Vectors `[b, dim]` float32 of the readable ones among `rows` (None: all), and their rows, for each batch.
+
+    Runs in evaluation mode on the encoder's device, in full precision or under autocast to `dtype`; leaves the
+    encoder's mode as it was. A loaded source is asked for.
+    """
+    wanted = np.arange(len(source), dtype=np.int64) if rows is None else rows
+    device = next(encoder.parameters()).device
+    was_training = encoder.training
+    encoder.eval()
+    # One thread for its tensor operations: a second team beside the encoder's, on the same cores, slows both.
+    pool = ThreadPoolExecutor(1, "nearfar-embed", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        starts = range(0, len(wanted), batch_size)
+        ahead = [pool.submit(source.fetch, wanted[start : start + batch_size]) for start in starts[:_AHEAD]]
+        for start in track(starts, "embed", show=show):
+            raw, kept = ahead.pop(0).result()
+            after = start + _AHEAD * batch_size
+            if after < len(wanted):
+                ahead.append(pool.submit(source.fetch, wanted[after : after + batch_size]))
+            yield _vectors(encoder, raw, device, dtype) if len(kept) else torch.empty(0, encoder.dim), kept
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        encoder.train(was_training)
+
+
+def embed_source(
+    encoder: Encoder,
+    source: Source,
+    *,
+    batch_size: int = 256,
+    dtype: torch.dtype | None = None,
+    show: bool | None = None,
+) -> tuple[Tensor, Rows]:
+    """Vectors `[N, dim]` float32 of all readable samples of a loaded source, and the rows that they belong to.
+
+    Runs as `embed_batches` does.
+    """
+    vectors, rows = [torch.empty(0, encoder.dim)], [np.empty(0, dtype=np.int64)]
+    for some, kept in embed_batches(encoder, source, batch_size=batch_size, dtype=dtype, show=show):
+        vectors.append(some)
+        rows.append(kept)
+    return torch.cat(vectors), np.concatenate(rows)
+
+
+def whiten(encoder: Encoder, source: Source) -> None:
+    """Put a whitening, fitted to up to 20,000 samples of a loaded source, behind the encoder's features."""
+    encoder.output = nn.Identity()
+    step = max(1, len(source) // _WHITEN_FROM)
+    features, _ = embed_source(encoder, source.take(np.arange(0, len(source), step, dtype=np.int64)), show=False)
+    encoder.output = Whitening(encoder.dim).fit(features).to(next(encoder.parameters()).device)
+    encoder.config["whitened"] = True
+
+
+def label_names(source: Source, rows: Rows) -> list[str | None] | None:
+    """The labels of some rows by name; None where no sample of the source has one."""
+    labels = source.labels
+    if labels is None:
+        return None
+    names: Sequence[str] = source.label_names
+    return [names[label] if label >= 0 else None for label in labels[rows].tolist()]
+
+
+def _vectors(encoder: Encoder, raw: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    inputs = encoder.prepare(raw.to(device)).to(device)
+    if dtype is None:
+        return encoder.vectors(inputs).float().cpu()
+    with torch.autocast(device.type, dtype):
+        features = encoder.features(inputs)
+    # The whitening has products of large and small numbers: it stays in full precision.
+    found: Tensor = encoder.output(features.float())
+    return found.float().cpu()
