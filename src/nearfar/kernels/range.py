@@ -20,4 +20,5 @@ def within_range(a: Tensor, b: Tensor, scale: Tensor, bias: Tensor | None) -> bo
 
 
 def _longest(z: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.linalg.vector_norm(z, dim=1, dtype=dtype).max()
+    longest: Tensor = torch.linalg.vector_norm(z, dim=1, dtype=dtype).max()
+    return longest

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.kernels.derivative import inner_product, only_once
 from nearfar.kernels.pairs import Pairs
 from nearfar.kernels.range import within_range
 from nearfar.kernels.schedule import Tile, oblong_tiles, run, square_tiles
+from nearfar.kernels.second import no_second_derivative
 
 # Measured: on a CPU, tiles that stay in a core's second-level cache; a GPU wants few, large operations.
 _EDGE = {"cpu": 512}
@@ -189,7 +189,8 @@ class _TiledLSE(torch.autograd.Function):
             rows = None if row_grad is None else _Weights(row_grad, row_lse, 1, bounded)
             cols = None if column_grad is None else _Weights(column_grad, column_lse, 0, bounded)
             grads = _gradients(problem, rows, cols, bounded, ctx.needs_input_grad[:4])
-        return (*only_once(grads, (a, b, scale, bias, row_grad, column_grad)), None, None, None)
+        sources = (a, b, scale, bias, row_grad, column_grad)
+        return (*no_second_derivative(grads, sources), None, None, None)
 
 
 class _Weights:
@@ -261,3 +262,11 @@ def _gradients(
         if grad is not None:
             grad.mul_(scale)
     return (grad_a if needs_a else None, None if symmetric else grad_b, grad_scale, grad_bias)
+
+
+def inner_product(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of a * b over all entries, in the type of b: [M, D], [M, D] -> []."""
+    total = b.new_zeros(())
+    for x, y in zip(torch.split(a, _EDGE_ELSEWHERE), torch.split(b, _EDGE_ELSEWHERE), strict=True):
+        total += (x * y).sum()
+    return total

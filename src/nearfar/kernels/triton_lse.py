@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import must
-from nearfar.kernels.derivative import inner_product, only_once
 from nearfar.kernels.pairs import Pairs
 from nearfar.kernels.range import within_range
+from nearfar.kernels.second import no_second_derivative
+from nearfar.kernels.tiled import inner_product
 from nearfar.kernels.triton_sweeps import LOG2_E, Blocks, Sweeps, Weights
+from nearfar.kernels.triton_tiles import INTERPRETED
 
 _TYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -47,9 +49,10 @@ def triton_lse(
     TF32 parts, right to about 2^-20 |a_i| |b_j|. The gradient is that of the rounded problem, but for the weights,
     which are rounded to `product` too where they meet the rows. `blocks` are those of the forward and backward pass.
     """
+    must(a.is_cuda or INTERPRETED, "implementation='triton' needs embeddings on a CUDA device", got=str(a.device))
     for z in (a, b):
-        must(z is None or z.dtype in _TYPES, "The Triton form takes bfloat16, float16 and float32, others need "
-             "implementation='tiled'", got=getattr(z, "dtype", None))  # fmt: skip
+        must(z is None or z.dtype in _TYPES, "implementation='triton' takes bfloat16, float16, float32: take 'tiled'",
+             got=getattr(z, "dtype", None))  # fmt: skip
     must(product is None or product in _TYPES, "product must be bfloat16, float16 or float32", got=product)
     if b is None and (bias is not None or pairs.self_column is None or columns):
         b = a  # not the plain symmetric problem, of which half is enough
@@ -60,12 +63,14 @@ def triton_lse(
 
 def blocks_for(width: int, product: torch.dtype) -> tuple[Blocks, Blocks]:
     """The blocks of the forward and of the backward pass."""
+    # As large as registers and shared memory hold without spilling, compiled for capabilities 8.0 and 9.0.
     if product == torch.float32:
-        return Blocks(64, 32, 128, 4, 2), Blocks(64, 32, 128, 4, 2)
-    # Several small programs share a multiprocessor: one multiplies while another is at its exps.
+        return Blocks(64, 64, 32, 128, 8, 2), Blocks(64, 32, 32, 128, 8, 2)
     if width <= 128:
-        return Blocks(128, 64, 256, 4, 3), Blocks(128, 64, 256, 8, 3)
-    return Blocks(64, 64, 256, 4, 2), Blocks(64, 64, 256, 8, 2)
+        return Blocks(128, 64, 128, 128, 4, 3), Blocks(128, 64, 128, 128, 8, 3)
+    if width <= 256:
+        return Blocks(64, 64, 256, 256, 4, 2), Blocks(64, 64, 256, 256, 8, 2)
+    return Blocks(128, 64, 64, 256, 8, 3), Blocks(64, 64, 64, 256, 8, 2)
 
 
 class _TritonLSE(torch.autograd.Function):
@@ -83,7 +88,7 @@ class _TritonLSE(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         bounded = within_range(a, a if b is None else b, scale.float(), bias)
         with _on(a.device):
-            sweeps = Sweeps.over(a, b, scale, bias, pairs, product, blocks[0].widest)
+            sweeps = Sweeps.over(a, b, scale, bias, pairs, product, blocks[1].out)
             row_lse, column_lse = sweeps.log_sums(columns=columns, bounded=bounded, blocks=blocks[0])
         # The rounded copies are made again in the backward pass; a and b are held by others anyway.
         ctx.save_for_backward(a, b, scale, bias, row_lse, column_lse if columns else None)
@@ -99,11 +104,12 @@ class _TritonLSE(torch.autograd.Function):
         a, b, scale, bias, row_lse, column_lse = ctx.saved_tensors
         pairs, product, blocks = ctx.rule
         with torch.no_grad(), torch.autocast(a.device.type, enabled=False), _on(a.device):
-            sweeps = Sweeps.over(a, b, scale, bias, pairs, product, blocks[0].widest)
+            sweeps = Sweeps.over(a, b, scale, bias, pairs, product, blocks[1].out)
             sides = [None if row_grad is None else (row_grad, row_lse)]
             sides.append(sides[0] if sweeps.symmetric else None if column_grad is None else (column_grad, column_lse))
             grads = _gradients(sweeps, sides, a, b, scale, bias, blocks[1], ctx.needs_input_grad[:4])
-        return (*only_once(grads, (a, b, scale, bias, row_grad, column_grad)), None, None, None, None)
+        sources = (a, b, scale, bias, row_grad, column_grad)
+        return (*no_second_derivative(grads, sources), None, None, None, None)
 
 
 def _gradients(

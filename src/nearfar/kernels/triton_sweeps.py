@@ -4,7 +4,6 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-import triton
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +12,7 @@ from nearfar.kernels.triton_tiles import merge, sums_of_exp, weighted_sums
 
 LOG2_E = math.log2(math.e)
 
-# Sums of the streamed side are kept by block of own rows, for this many at a time: so many numbers for each of its rows.
+# Sums of the streamed side are kept by block of own rows, for so many at a time: so many numbers for each of its rows.
 _BLOCKS_AT_ONCE = 32
 
 # Forward, so many programs that their last wave is a small part of all; backward, fewer for a small problem, since
@@ -23,11 +22,15 @@ _BACKWARD_PROGRAMS = 256
 
 
 class Blocks(NamedTuple):
-    """How a program is cut: rows it owns, rows it takes at a time, the most of their width, warps, loads in flight."""
+    """How a program is cut: rows it owns, rows it takes at a time, and how much of their width it multiplies and sums.
+
+    Then its warps, and how many tiles are on their way at a time.
+    """
 
     own: int
     stream: int
-    widest: int
+    piece: int
+    out: int
     warps: int
     stages: int
 
@@ -53,7 +56,6 @@ class Sweeps(NamedTuple):
     scale: Tensor
     pairs: Pairs
     symmetric: bool
-    widest: int
 
     @classmethod
     def over(
@@ -73,14 +75,14 @@ class Sweeps(NamedTuple):
         rows = _Side(_ready(a, product, widest), None, row_groups)
         other = rows.z if b is None or b is a else _ready(b, product, widest)
         columns = _Side(other, None if bias is None else bias.float() * LOG2_E, column_groups)
-        return cls(rows, columns, scale.float() * LOG2_E, pairs, b is None, widest)
+        return cls(rows, columns, scale.float() * LOG2_E, pairs, b is None)
 
     def log_sums(self, *, columns: bool, bounded: bool, blocks: Blocks) -> tuple[Tensor, Tensor | None]:
         """The log-sum-exp of the rows, and with `columns` of the columns."""
         m, n = len(self.rows.z), len(self.columns.z)
         row_sums = _RunningSums(self.rows.z)
         column_sums = row_sums if self.symmetric else _RunningSums(self.columns.z) if columns else None
-        own_blocks, tiles = triton.cdiv(m, blocks.own), triton.cdiv(n, blocks.stream)
+        own_blocks, tiles = -(-m // blocks.own), -(-n // blocks.stream)
         at_once = own_blocks if column_sums is None else min(own_blocks, _BLOCKS_AT_ONCE)
         column_parts = None if column_sums is None else self.scale.new_empty(at_once, n)
         for first in range(0, own_blocks if tiles else 0, max(at_once, 1)):
@@ -122,8 +124,8 @@ class Sweeps(NamedTuple):
         if turned:
             own, other, mine, theirs, offset = other, own, theirs, mine, -offset
         m, n, width = len(own.z), len(other.z), own.z.shape[1]
-        constants = self._constants(blocks)
-        own_blocks, pieces, tiles = triton.cdiv(m, blocks.own), width // constants["PIECE"], triton.cdiv(n, blocks.stream)
+        constants = {"OUT": min(width, blocks.out), **self._constants(blocks)}
+        own_blocks, pieces, tiles = -(-m // blocks.own), width // constants["OUT"], -(-n // blocks.stream)
         chunks, per_chunk = _chunks(tiles, own_blocks * pieces, _BACKWARD_PROGRAMS)
         sums = self.scale.new_empty(chunks, m, width)
         weights = self.scale.new_empty(chunks, m) if alone else None
@@ -140,7 +142,7 @@ class Sweeps(NamedTuple):
         width = self.rows.z.shape[1]
         return {
             "WIDTH": width,
-            "PIECE": min(width, self.widest),
+            "PIECE": min(width, blocks.piece),
             "OWN": blocks.own,
             "STREAM": blocks.stream,
             "SELF": self.pairs.self_column is not None,
@@ -154,15 +156,15 @@ class Sweeps(NamedTuple):
 def _ready(z: Tensor, dtype: torch.dtype, widest: int) -> Tensor:
     # Zeros up to a power of two, or to whole pieces: then no program looks at the end of a row.
     width = z.shape[1]
-    padded = max(16, triton.next_power_of_2(width)) if width <= widest else triton.cdiv(width, widest) * widest
+    padded = max(16, 1 << (width - 1).bit_length()) if width <= widest else -(-width // widest) * widest
     z = z.to(dtype)
     return z.contiguous() if padded == width else F.pad(z, (0, padded - width))
 
 
 def _chunks(tiles: int, programs: int, wanted: int) -> tuple[int, int]:
     """In how many runs to cut a sweep of so many tiles, that has so many programs uncut, and the length of a run."""
-    per_chunk = max(1, triton.cdiv(tiles, max(1, wanted // max(programs, 1))))
-    return triton.cdiv(tiles, per_chunk), per_chunk
+    per_chunk = max(1, -(-tiles // max(1, wanted // max(programs, 1))))
+    return -(-tiles // per_chunk), per_chunk
 
 
 def _over_chunks(parts: Tensor) -> Tensor:
@@ -179,7 +181,7 @@ class _RunningSums:
     def add(self, parts: Tensor, begin: int, end: int) -> None:
         """Add to begin..end the sums whose logarithms are parts [K, end - begin or more], one K after the other."""
         block, size = 256, end - begin
-        merge[(triton.cdiv(size, block),)](
+        merge[(-(-size // block),)](
             parts, self.top[begin:end], self.total[begin:end], size, len(parts), parts.stride(0), BLOCK=block
         )
 

@@ -1,7 +1,7 @@
 """The programs of `triton_lse`: each owns a block of rows of x ("own") and streams blocks of rows of y past it.
 
-All logarithms and exps are to base 2. x [m, WIDTH] and y [n, WIDTH], WIDTH a whole number of pieces; a pair is (own i,
-stream j), with the logit `scale * x_i . y_j` plus the bias of its column. Nothing is added by two programs to one place.
+Logarithms and exps are to base 2. x is [m, WIDTH], y [n, WIDTH], WIDTH a whole number of pieces; the logit of own i and
+stream j is `scale * x_i . y_j` plus the bias of the column. No two programs write to one place.
 """
 
 import triton
@@ -9,6 +9,9 @@ import triton.language as tl
 
 # Sizes that change from batch to batch must not each cost a compilation.
 _SIZES = ["m", "n", "offset", "first", "per_chunk", "start", "stop", "size", "parts", "stride"]
+
+# Arguments stay in lines of their kind.
+# fmt: off
 
 
 @triton.jit
@@ -19,8 +22,11 @@ def _rows(matrix, at, size, piece, WIDTH: tl.constexpr, PIECE: tl.constexpr):
 
 
 @triton.jit
-def _plan(block, m, n, offset, start, stop, groups, OWN: tl.constexpr, STREAM: tl.constexpr, SELF: tl.constexpr, SYMMETRIC: tl.constexpr):
-    """Which tiles of start..stop are looked at pair by pair: from..to and whole..stop; all pairs of others count."""
+def _plan(
+    block, m, n, offset, start, stop, groups,
+    OWN: tl.constexpr, STREAM: tl.constexpr, SELF: tl.constexpr, SYMMETRIC: tl.constexpr,
+):
+    """Cut the tiles start..stop: in hole..after and whole..stop some pairs may not count; in the others all do."""
     hole, after = start, start
     if SELF:
         hole = tl.minimum(tl.maximum(tl.maximum(block * OWN + offset, 0) // STREAM, start), stop)
@@ -39,7 +45,10 @@ def _plan(block, m, n, offset, start, stop, groups, OWN: tl.constexpr, STREAM: t
 
 
 @triton.jit
-def _count(own, stream, own_groups, stream_groups, m, n, offset, SELF: tl.constexpr, SYMMETRIC: tl.constexpr, SAME: tl.constexpr):
+def _count(
+    own, stream, own_groups, stream_groups, m, n, offset,
+    SELF: tl.constexpr, SYMMETRIC: tl.constexpr, SAME: tl.constexpr,
+):
     """Whether the pairs (own, stream), two index tensors that broadcast, count."""
     ok = (own < m) & (stream < n)
     if SYMMETRIC:
@@ -124,9 +133,7 @@ def sums_of_exp(
         stream_parts += slot.to(tl.int64) * n
     total = tl.zeros((STREAM, OWN), tl.float32)
     top = tl.full((OWN,), 0.0 if BOUNDED else float("-inf"), tl.float32)
-    begin, hole, after, whole = _plan(
-        block, m, n, offset, begin, stop, own_groups, OWN, STREAM, SELF, SYMMETRIC
-    )
+    begin, hole, after, whole = _plan(block, m, n, offset, begin, stop, own_groups, OWN, STREAM, SELF, SYMMETRIC)
     total, top = _sums(
         total, top, x, x_ptr, y_ptr, scale, bias, own, own_groups, stream_groups, stream_parts, m, n, offset,
         begin, hole, after - hole, whole - after + hole - begin,
@@ -160,12 +167,12 @@ def merge(parts_ptr, top_ptr, total_ptr, size, parts, stride, BLOCK: tl.constexp
 
 @triton.jit
 def _weigh(
-    result, bias_sum, x, x_ptr, y_ptr, scale, shift, own_bias, stream_bias, own_lse, own_factor, stream_lse, stream_factor,
-    own, own_groups, stream_groups, m, n, offset, out_piece, begin, hole, skip, tiles,
-    WIDTH: tl.constexpr, PIECE: tl.constexpr, OWN: tl.constexpr, STREAM: tl.constexpr, SELF: tl.constexpr,
-    SAME: tl.constexpr, ONE_EXP: tl.constexpr, PRECISION: tl.constexpr, BY_PAIR: tl.constexpr,
+    result, bias_sum, x, x_ptr, y_ptr, scale, shift, own_bias, stream_bias, own_lse, own_factor, stream_lse,
+    stream_factor, own, own_groups, stream_groups, m, n, offset, out_piece, begin, hole, skip, tiles,
+    WIDTH: tl.constexpr, PIECE: tl.constexpr, OUT: tl.constexpr, OWN: tl.constexpr, STREAM: tl.constexpr,
+    SELF: tl.constexpr, SAME: tl.constexpr, ONE_EXP: tl.constexpr, PRECISION: tl.constexpr, BY_PAIR: tl.constexpr,
 ):
-    """Add weights @ y of tiles [own stream] to result [OWN PIECE]."""
+    """Add weights @ y of tiles [own stream] to result [OWN OUT]."""
     for k in range(0, tiles):
         tile = begin + k
         tile += tl.where(tile >= hole, skip, 0)
@@ -180,7 +187,7 @@ def _weigh(
                     _rows(x_ptr, own, m, piece, WIDTH, PIECE), tl.trans(_rows(y_ptr, stream, n, piece, WIDTH, PIECE)),
                     dots, input_precision=PRECISION,
                 )
-            y = _rows(y_ptr, stream, n, out_piece, WIDTH, PIECE)
+            y = _rows(y_ptr, stream, n, out_piece, WIDTH, OUT)
         logits = dots * scale - shift
         if own_bias is not None:
             logits += own_bias[:, None]
@@ -215,8 +222,8 @@ def _weigh(
 def weighted_sums(
     x_ptr, y_ptr, scale_ptr, shift_ptr, own_bias, stream_bias, own_lse, own_factor, stream_lse, stream_factor,
     own_groups, stream_groups, out, bias_out, m, n, offset, per_chunk, stop,
-    WIDTH: tl.constexpr, PIECE: tl.constexpr, OWN: tl.constexpr, STREAM: tl.constexpr, SELF: tl.constexpr,
-    SAME: tl.constexpr, PRECISION: tl.constexpr,
+    WIDTH: tl.constexpr, PIECE: tl.constexpr, OUT: tl.constexpr, OWN: tl.constexpr, STREAM: tl.constexpr,
+    SELF: tl.constexpr, SAME: tl.constexpr, PRECISION: tl.constexpr,
 ):
     """Sum over the stream j of one chunk of w_ij y_j, w_ij = own_factor_i 2^(t_ij - own_lse_i) + the same of j.
 
@@ -243,22 +250,26 @@ def weighted_sums(
     bias_sum = None
     if bias_out is not None:
         bias_sum = tl.zeros((OWN,), tl.float32)
-    result = tl.zeros((OWN, PIECE), tl.float32)
+    result = tl.zeros((OWN, OUT), tl.float32)
     begin, hole, after, whole = _plan(block, m, n, offset, begin, stop, own_groups, OWN, STREAM, SELF, False)
     result, bias_sum = _weigh(
         result, bias_sum, x, x_ptr, y_ptr, scale, shift, own_bias, stream_bias, own_lse, own_factor, stream_lse,
         stream_factor, own, own_groups, stream_groups, m, n, offset, out_piece,
         begin, hole, after - hole, whole - after + hole - begin,
-        WIDTH, PIECE, OWN, STREAM, SELF, SAME, ONE_EXP, PRECISION, False,
+        WIDTH, PIECE, OUT, OWN, STREAM, SELF, SAME, ONE_EXP, PRECISION, False,
     )
     result, bias_sum = _weigh(
         result, bias_sum, x, x_ptr, y_ptr, scale, shift, own_bias, stream_bias, own_lse, own_factor, stream_lse,
         stream_factor, own, own_groups, stream_groups, m, n, offset, out_piece,
         hole, after, whole - after, stop - whole + after - hole,
-        WIDTH, PIECE, OWN, STREAM, SELF, SAME, ONE_EXP, PRECISION, True,
+        WIDTH, PIECE, OUT, OWN, STREAM, SELF, SAME, ONE_EXP, PRECISION, True,
     )
     at = (chunk.to(tl.int64) * m + own) * WIDTH
-    columns = out_piece * PIECE + tl.arange(0, PIECE)
+    columns = out_piece * OUT + tl.arange(0, OUT)
     tl.store(out + at[:, None] + columns[None, :], result, mask=mine[:, None])
     if bias_out is not None:
         tl.store(bias_out + chunk.to(tl.int64) * m + own, bias_sum, mask=mine & (out_piece == 0))
+
+
+# Whether the programs are run by Python on the CPU (TRITON_INTERPRET=1 when this file is imported).
+INTERPRETED = not isinstance(merge, triton.JITFunction)
