@@ -48,7 +48,7 @@ def passes(arguments):
     pairs = Pairs() if clip else Pairs(0)
     bounded = arguments.scale <= 40
     dtype = getattr(torch, arguments.dtype)
-    default = blocks_for(arguments.dim, dtype)
+    default = blocks_for(arguments.dim, dtype, bounded=bounded)
     product = 2 * arguments.rows**2 * arguments.dim
 
     def sweeps(blocks):

@@ -311,7 +311,7 @@ def test_programs_compile_and_fit_without_a_gpu(capability, shared_memory, dtype
 
     matrix = "*bf16" if dtype == torch.bfloat16 else "*fp32"
     symmetric = dtype == torch.bfloat16
-    for program, blocks in zip((sums_of_exp, weighted_sums), blocks_for(width, dtype), strict=True):
+    for program, blocks in zip((sums_of_exp, weighted_sums), blocks_for(width, dtype, bounded=symmetric), strict=True):
         fixed = {
             "WIDTH": width, "PIECE": min(width, blocks.piece), "OUT": min(width, blocks.out), "OWN": blocks.own,
             "STREAM": blocks.stream, "SELF": symmetric, "SYMMETRIC": symmetric, "SAME": False, "BOUNDED": symmetric,

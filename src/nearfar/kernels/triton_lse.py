@@ -57,17 +57,17 @@ def triton_lse(
     if b is None and (bias is not None or pairs.self_column is None or columns):
         b = a  # not the plain symmetric problem, of which half is enough
     product = product or torch.promote_types(a.dtype, a.dtype if b is None else b.dtype)
-    rows, cols = _TritonLSE.apply(a, b, scale, bias, pairs, columns, product, blocks or blocks_for(a.shape[1], product))
+    rows, cols = _TritonLSE.apply(a, b, scale, bias, pairs, columns, product, blocks)
     return rows, cols if columns else None
 
 
-def blocks_for(width: int, product: torch.dtype) -> tuple[Blocks, Blocks]:
-    """The blocks of the forward and of the backward pass."""
+def blocks_for(width: int, product: torch.dtype, *, bounded: bool) -> tuple[Blocks, Blocks]:
+    """The blocks of the forward (whose logits are bounded, or need a running maximum) and of the backward pass."""
     # As large as registers and shared memory hold without spilling, compiled for capabilities 8.0 and 9.0.
     if product == torch.float32:
         return Blocks(64, 64, 32, 128, 8, 2), Blocks(64, 32, 32, 128, 8, 2)
     if width <= 128:
-        return Blocks(128, 64, 128, 128, 4, 3), Blocks(128, 64, 128, 128, 8, 3)
+        return Blocks(128 if bounded else 64, 64, 128, 128, 4, 3), Blocks(128, 64, 128, 128, 8, 3)
     if width <= 256:
         return Blocks(64, 64, 256, 256, 4, 2), Blocks(64, 64, 256, 256, 8, 2)
     return Blocks(128, 64, 64, 256, 8, 3), Blocks(64, 64, 64, 256, 8, 2)
@@ -84,9 +84,10 @@ class _TritonLSE(torch.autograd.Function):
         pairs: Pairs,
         columns: bool,
         product: torch.dtype,
-        blocks: tuple[Blocks, Blocks],
+        blocks: tuple[Blocks, Blocks] | None,
     ) -> tuple[Tensor, Tensor]:
         bounded = within_range(a, a if b is None else b, scale.float(), bias)
+        blocks = blocks or blocks_for(a.shape[1], product, bounded=bounded)
         with _on(a.device):
             sweeps = Sweeps.over(a, b, scale, bias, pairs, product, blocks[1].out)
             row_lse, column_lse = sweeps.log_sums(columns=columns, bounded=bounded, blocks=blocks[0])
