@@ -315,12 +315,13 @@ def test_programs_compile_and_fit_without_a_gpu(capability, shared_memory, dtype
         fixed = {
             "WIDTH": width, "PIECE": min(width, blocks.piece), "OUT": min(width, blocks.out), "OWN": blocks.own,
             "STREAM": blocks.stream, "SELF": symmetric, "SYMMETRIC": symmetric, "SAME": False, "BOUNDED": symmetric,
-            "PRECISION": None if symmetric else "tf32x3", "own_groups": None, "stream_groups": None,
+            "PRECISION": None if symmetric else "tf32x3",
             "own_bias": None, "stream_bias": None, "bias": None, "bias_out": None, "own_lse": None, "stream_lse": None,
         }  # fmt: skip
         sizes = {"m", "n", "offset", "first", "per_chunk", "start", "stop", "stride"}
         kinds = {name: "i32" if name in sizes else "*fp32" for name in program.arg_names}
-        kinds |= {"x_ptr": matrix, "y_ptr": matrix} | {name: "constexpr" for name in fixed}
+        kinds |= {"x_ptr": matrix, "y_ptr": matrix, "own_groups": "*i32", "stream_groups": "*i32"}
+        kinds |= {name: "constexpr" for name in fixed}
         source = ASTSource(
             program,
             {name: kinds[name] for name in program.arg_names},
