@@ -299,9 +299,11 @@ def test_everything_holds_interpreted_on_the_cpu():
 
 @needs_triton
 @pytest.mark.skipif(INTERPRETED, reason="interpreted programs are not compiled")
-@pytest.mark.parametrize(("capability", "shared_memory"), [(80, 99 * 1024), (90, 227 * 1024)])
-@pytest.mark.parametrize(("dtype", "width"), [(torch.bfloat16, 128), (torch.float32, 384)])
-def test_programs_compile_and_fit_without_a_gpu(capability, shared_memory, dtype, width):
+@pytest.mark.parametrize(
+    ("capability", "dtype", "width", "shared_memory"),
+    [(80, torch.bfloat16, 128, 99 * 1024), (90, torch.bfloat16, 128, 227 * 1024), (90, torch.float32, 384, 99 * 1024)],
+)
+def test_programs_compile_and_fit_without_a_gpu(capability, dtype, width, shared_memory):
     # 99 KB is what consumer cards of capability 8.6 and 8.9 have.
     import triton
     from triton.backends.compiler import GPUTarget
@@ -315,8 +317,8 @@ def test_programs_compile_and_fit_without_a_gpu(capability, shared_memory, dtype
         fixed = {
             "WIDTH": width, "PIECE": min(width, blocks.piece), "OUT": min(width, blocks.out), "OWN": blocks.own,
             "STREAM": blocks.stream, "SELF": symmetric, "SYMMETRIC": symmetric, "SAME": False, "BOUNDED": symmetric,
-            "PRECISION": None if symmetric else "tf32x3",
-            "own_bias": None, "stream_bias": None, "bias": None, "bias_out": None, "own_lse": None, "stream_lse": None,
+            "PRECISION": None if symmetric else "tf32x3", "own_bias": None, "stream_bias": None, "bias": None,
+            "bias_out": None, "own_lse": None, "stream_lse": None,
         }  # fmt: skip
         sizes = {"m", "n", "offset", "first", "per_chunk", "start", "stop", "stride"}
         kinds = {name: "i32" if name in sizes else "*fp32" for name in program.arg_names}
