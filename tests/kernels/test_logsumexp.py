@@ -1,12 +1,23 @@
 """The tiled log-sum-exp equals the plain one: value and gradient, whatever the shape, the mask and the range."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.kernels import ALL_PAIRS, Pairs, choose, logsumexp, row_column_lse, row_lse, self_lse
+from nearfar.kernels import (
+    ALL_PAIRS,
+    IMPLEMENTATIONS,
+    Pairs,
+    choose,
+    logsumexp,
+    row_column_lse,
+    row_lse,
+    self_lse,
+)
 from nearfar.kernels.dense import dense_lse
 from nearfar.kernels.tiled import tiled_lse
 
@@ -170,6 +181,81 @@ def test_auto_takes_the_whole_matrix_only_when_it_is_small():
     assert choose("auto", 4096, 4096) is tiled_lse
 
 
+def test_auto_takes_triton_on_a_gpu_that_runs_it_and_never_for_float64(monkeypatch):
+    gpu, triton = torch.device("cuda", 0), IMPLEMENTATIONS["triton"]
+    monkeypatch.setattr(logsumexp, "_runs_triton", lambda device: device == gpu)
+    assert choose("auto", 4096, 4096, device=gpu) is triton
+    assert choose("auto", 64, 64, device=gpu) is dense_lse
+    assert choose("auto", 4096, 4096, device=gpu, dtype=torch.float64) is tiled_lse
+    assert choose("auto", 4096, 4096, device=torch.device("cuda", 1)) is tiled_lse
+
+
+def output(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_machine_without_triton_computes_and_says_what_it_lacks():
+    code = """
+import sys
+sys.modules["triton"] = None  # what an import of it then raises is what a machine without it raises
+import torch
+from nearfar.losses import nt_xent
+z = torch.randn(600, 4)
+nt_xent(z, -z)
+try:
+    nt_xent(z, -z, implementation="triton")
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+    assert output(code).startswith("ConfigError implementation='triton' needs the package triton")
+
+
+def test_triton_is_imported_only_when_it_is_chosen():
+    code = """
+import sys, torch
+from nearfar.losses import nt_xent
+z = torch.randn(600, 4)
+nt_xent(z, -z)
+print("triton" in sys.modules, "nearfar.kernels.triton_lse" in sys.modules)
+"""
+    assert output(code) == "False False"
+
+
+def test_losses_import_torch_alone():
+    code = """
+import sys, torch
+before = set(sys.modules)
+import nearfar.losses
+new = {name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+print(*sorted(name for name in new if name != "torch"))
+"""
+    assert output(code) == "nearfar"
+
+
+def test_only_the_triton_form_is_told_the_type_of_products(monkeypatch):
+    told = []
+
+    def kernel(a, b, scale, bias, pairs, *, columns, product=None):
+        told.append((a.dtype, product))
+        return tiled_lse(a, b, scale, bias, pairs, columns=columns)
+
+    monkeypatch.setattr(logsumexp, "triton_lse", kernel)
+    monkeypatch.setitem(IMPLEMENTATIONS, "triton", kernel)
+    half, single = normal(6, 3, dtype=torch.bfloat16), normal(6, 3, dtype=torch.float32)
+    for z, asked in ((half, None), (single, None), (single, torch.float16)):
+        self_lse(z, implementation="triton", product=asked)
+        assert self_lse(z, implementation="tiled", product=asked).equal(self_lse(z, implementation="tiled"))
+    row_lse(half, single, implementation="triton")
+    assert told == [
+        (torch.float32, torch.bfloat16),
+        (torch.float32, None),
+        (torch.float32, torch.float16),
+        (torch.float32, None),
+    ]
+
+
 def test_an_implementation_that_does_not_exist_is_named():
     with pytest.raises(UnknownName, match="Did you mean 'tiled'"):
         row_lse(normal(2, 2), normal(2, 2), implementation="tile")
@@ -205,4 +291,4 @@ def test_no_rows_give_no_results_and_zero_gradients():
 
 
 def test_the_table_of_implementations_is_the_choice():
-    assert set(logsumexp.IMPLEMENTATIONS) >= {"dense", "tiled"}
+    assert set(IMPLEMENTATIONS) == {"dense", "tiled", "triton"}

@@ -4,31 +4,69 @@ Axes: M rows (anchors), N columns (candidates), D dimensions. Every function com
 float64), whatever autocast says, and returns -inf where a row or column has no pair that counts.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from nearfar.errors import UnknownName, must
+from nearfar.errors import ConfigError, UnknownName, must
 from nearfar.kernels.dense import dense_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
 from nearfar.kernels.tiled import tiled_lse
 
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 
-IMPLEMENTATIONS: dict[str, Kernel] = {"dense": dense_lse, "tiled": tiled_lse}
-
 # Measured, forward and backward: up to this many entries the whole matrix is quicker than a sweep of tiles.
 _DENSE_ENTRIES = 512 * 512
 
+_HALF = (torch.bfloat16, torch.float16)
+_CPU = torch.device("cpu")
 
-def choose(implementation: str, m: int, n: int) -> Kernel:
-    """The kernel for an M x N problem: the one named, or with "auto" the one that measures faster."""
-    if implementation == "auto":
-        implementation = "dense" if m * n <= _DENSE_ENTRIES else "tiled"
+
+def triton_lse(
+    a: Tensor,
+    b: Tensor | None,
+    scale: Tensor,
+    bias: Tensor | None,
+    pairs: Pairs,
+    *,
+    columns: bool,
+    product: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """The kernel of `nearfar.kernels.triton_lse`, imported when it is called: few machines have triton."""
+    try:
+        from nearfar.kernels.triton_lse import triton_lse as kernel
+    except ImportError as error:
+        raise ConfigError(f"implementation='triton' needs the package triton ({error}): take 'auto'.") from error
+    return kernel(a, b, scale, bias, pairs, columns=columns, product=product)
+
+
+IMPLEMENTATIONS: dict[str, Kernel] = {"dense": dense_lse, "tiled": tiled_lse, "triton": triton_lse}
+
+
+def choose(
+    implementation: str, m: int, n: int, *, device: torch.device = _CPU, dtype: torch.dtype = torch.float32
+) -> Kernel:
+    """The kernel for an M x N problem: the one named, or with "auto" the quickest that device and dtype allow."""
+    if implementation == "auto" and m * n <= _DENSE_ENTRIES:
+        implementation = "dense"
+    elif implementation == "auto":
+        implementation = "triton" if dtype != torch.float64 and _runs_triton(device) else "tiled"
     if implementation not in IMPLEMENTATIONS:
         raise UnknownName("implementation", implementation, ["auto", *IMPLEMENTATIONS])
     return IMPLEMENTATIONS[implementation]
+
+
+@functools.cache
+def _runs_triton(device: torch.device) -> bool:
+    if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        import nearfar.kernels.triton_lse  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def row_lse(
@@ -40,12 +78,15 @@ def row_lse(
     valid: Tensor | None = None,
     pairs: Pairs = ALL_PAIRS,
     implementation: str = "auto",
+    product: torch.dtype | None = None,
 ) -> Tensor:
     """Log-sum-exp over the columns j of `scale * rows_i . columns_j + bias_j`, for each row: [M, D], [N, D] -> [M].
 
-    bias is [N] or a scalar tensor; valid [N] is False for columns that do not count.
+    bias is [N] or a scalar tensor; valid [N] is False for columns that do not count. product: the type (as
+    torch.bfloat16) to which the Triton form rounds rows and columns before it multiplies them, by default one that
+    rounds nothing; it bounds the error in `nearfar.kernels.triton_lse`. The other forms multiply as they compute.
     """
-    return _lse(rows, columns, scale, bias, valid, pairs, False, implementation)[0]
+    return _lse(rows, columns, scale, bias, valid, pairs, False, implementation, product)[0]
 
 
 def row_column_lse(
@@ -57,9 +98,10 @@ def row_column_lse(
     valid: Tensor | None = None,
     pairs: Pairs = ALL_PAIRS,
     implementation: str = "auto",
+    product: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`row_lse` and the same over the rows, for each column, from one matrix: [M, D], [N, D] -> [M], [N]."""
-    by_row, by_column = _lse(rows, columns, scale, bias, valid, pairs, True, implementation)
+    by_row, by_column = _lse(rows, columns, scale, bias, valid, pairs, True, implementation, product)
     assert by_column is not None
     return by_row, by_column
 
@@ -71,12 +113,14 @@ def self_lse(
     groups: Tensor | None = None,
     keep: str = "different",
     implementation: str = "auto",
+    product: torch.dtype | None = None,
 ) -> Tensor:
     """Log-sum-exp of `scale * z_i . z_j` over all j other than i: [N, D] -> [N].
 
-    With groups [N], over those j of another group (`keep="different"`) or of the same group (`keep="same"`).
+    With groups [N], over those j of another group (`keep="different"`) or of the same group (`keep="same"`); product
+    as in `row_lse`.
     """
-    return _lse(z, None, scale, None, None, Pairs(0, groups, groups, keep), False, implementation)[0]
+    return _lse(z, None, scale, None, None, Pairs(0, groups, groups, keep), False, implementation, product)[0]
 
 
 def _lse(
@@ -88,6 +132,7 @@ def _lse(
     pairs: Pairs,
     columns: bool,
     implementation: str,
+    product: torch.dtype | None,
 ) -> tuple[Tensor, Tensor | None]:
     other = a if b is None else b
     must(a.dim() == 2 and other.dim() == 2 and a.shape[1] == other.shape[1],
@@ -96,9 +141,12 @@ def _lse(
     pairs.check(m, n)
     must(bias is None or bias.shape in ((), (n,)), f"bias must be a scalar or [{n}]", got=getattr(bias, "shape", None))
     must(valid is None or valid.shape == (n,), f"valid must be [{n}]", got=getattr(valid, "shape", None))
-    kernel = choose(implementation, m, n)
+    dtype = torch.float64 if a.dtype == other.dtype == torch.float64 else torch.float32
+    kernel = choose(implementation, m, n, device=a.device, dtype=dtype)
+    if kernel is triton_lse:
+        came_in = a.dtype if a.dtype == other.dtype and a.dtype in _HALF else None
+        kernel = functools.partial(kernel, product=product or came_in)
     with torch.autocast(a.device.type, enabled=False):
-        dtype = torch.float64 if a.dtype == other.dtype == torch.float64 else torch.float32
         a, b = a.to(dtype), None if b is None else b.to(dtype)
         scale = torch.as_tensor(scale, dtype=dtype, device=a.device)
         # One bias for all pairs moves out of the log-sum-exp; one for each column cannot.

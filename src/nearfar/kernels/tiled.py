@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nearfar.kernels.pairs import Pairs
+from nearfar.kernels.range import within_range
 from nearfar.kernels.schedule import Tile, oblong_tiles, run, square_tiles
 from nearfar.kernels.second import no_second_derivative
 
@@ -19,10 +20,6 @@ from nearfar.kernels.second import no_second_derivative
 _EDGE = {"cpu": 512}
 _EDGE_ELSEWHERE = 4096
 _SHORTEST_EDGE = 128
-
-# Below this size of the largest logit, exp and its sum over any number of columns stay in range without subtracting
-# a maximum, so that one exp serves rows and columns.
-_SAFE_LOGIT = {torch.float32: 40.0, torch.float64: 300.0}
 
 # The logarithm of the smallest normal number.
 _LEAST_EXPONENT = {torch.float32: -87.33, torch.float64: -708.39}
@@ -73,15 +70,6 @@ class _Problem(NamedTuple):
         if b is None:
             return cls(a, a, scale, bias, pairs, True, square_tiles(n, share(n)), threads)
         return cls(a, b, scale, bias, pairs, False, oblong_tiles(m, n, share(m), share(n)), threads)
-
-    def bounded(self) -> bool:
-        """Whether no logit can leave the range of exp (Cauchy-Schwarz)."""
-        if not self.tiles:
-            return True
-        largest = self.a.norm(dim=1).max() * self.b.norm(dim=1).max() * self.scale.abs()
-        if self.bias is not None:
-            largest = largest + self.bias.masked_fill(self.bias == -torch.inf, 0.0).abs().max()
-        return bool(largest <= _SAFE_LOGIT[self.a.dtype])
 
     def sweep(self, work: Callable[[Tile, "_Buffers"], None], *, scratch: bool) -> None:
         """Do `work` on every tile, with or without scratch room."""
@@ -170,7 +158,7 @@ class _TiledLSE(torch.autograd.Function):
         edge: int | None,
     ) -> tuple[Tensor, Tensor]:
         problem = _Problem.cut(a, b, scale, bias, pairs, edge)
-        bounded = problem.bounded()
+        bounded = within_range(problem.a, problem.b, scale, bias)
         row_sums = _Sums(a, len(a), bounded)
         column_sums = row_sums if problem.symmetric else _Sums(a, len(problem.b), bounded) if columns else None
 
@@ -268,11 +256,17 @@ def _gradients(
     grad_scale = None
     if needs_scale and grad_a is not None:
         # sum_ij w_ij (a_i . b_j) = sum_i a_i . (W b)_i; a symmetric problem has counted each pair from both ends.
-        grad_scale = torch.zeros_like(scale)
-        for x, y in zip(torch.split(a, _EDGE_ELSEWHERE), torch.split(grad_a, _EDGE_ELSEWHERE), strict=True):
-            grad_scale += (x * y).sum()
+        grad_scale = inner_product(a, grad_a)
         grad_scale = grad_scale / 2 if symmetric else grad_scale
     for grad in (grad_a, None if symmetric else grad_b):
         if grad is not None:
             grad.mul_(scale)
     return (grad_a if needs_a else None, None if symmetric else grad_b, grad_scale, grad_bias)
+
+
+def inner_product(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of a * b over all entries, in the type of b: [M, D], [M, D] -> []."""
+    total = b.new_zeros(())
+    for x, y in zip(torch.split(a, _EDGE_ELSEWHERE), torch.split(b, _EDGE_ELSEWHERE), strict=True):
+        total += (x * y).sum()
+    return total

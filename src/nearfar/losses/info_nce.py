@@ -15,7 +15,7 @@ from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, row_column_lse, row_lse
 from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.unit import shared_half, unit
 
 
 def info_nce(
@@ -40,7 +40,8 @@ def info_nce(
     ids [B], integers: pairs of equal id are the same thing twice (the same text, the same item), and are no negatives
     of each other; negative_ids [K] or [B, K] do the same for `negatives`. rows: the pairs whose losses are summed;
     the mean still divides by B, so that shares of disjoint rows sum to the whole. reduction "none" gives [rows].
-    Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+    Memory is linear in B; `implementation` is "auto", "dense", "tiled" or "triton", which multiplies embeddings in the
+    half precision that all of them come in (`kernels.triton_lse`: its error).
 
     Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
     agree, ConfigError for options out of range.
@@ -91,6 +92,7 @@ def _info_nce(
     own = own_rows(rows, b)
     extra = None if negatives is None else _flat_negatives(negatives, queries.shape)
     query_groups, document_groups = _groups(ids, negative_ids, b, 0 if extra is None else len(extra))
+    product = shared_half(queries, documents, negatives)
 
     with torch.autocast(queries.device.type, enabled=False):
         q, docs = unit(queries), unit(documents)
@@ -98,12 +100,16 @@ def _info_nce(
 
         def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
             pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
-            return row_lse(part(anchors, own), columns, scale=scale, pairs=pairs, implementation=implementation)
+            return row_lse(
+                part(anchors, own), columns, scale=scale, pairs=pairs, implementation=implementation, product=product
+            )
 
         if symmetric and own == slice(0, b):
             pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
             # One matrix serves both directions.
-            by_row, by_column = row_column_lse(q, candidates, scale=scale, pairs=pairs, implementation=implementation)
+            by_row, by_column = row_column_lse(
+                q, candidates, scale=scale, pairs=pairs, implementation=implementation, product=product
+            )
             directions = [by_row, by_column[:b]]
         else:
             directions = [directed(q, candidates, query_groups, document_groups)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearfar.kernels import Pairs, row_lse, self_lse
 from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.unit import shared_half, unit
 
 
 def nt_xent(
@@ -34,7 +34,8 @@ def nt_xent(
 
     ids [B], integers: samples of equal id are the same thing twice, and are no negatives of each other. rows: the
     samples whose anchors are summed; the mean still divides by all v * B, so that shares of disjoint rows sum to the
-    whole. reduction "none" gives [v, rows]. Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+    whole. reduction "none" gives [v, rows]. Memory is linear in B; `implementation` is "auto", "dense", "tiled" or
+    "triton", which multiplies views in the half precision that all of them come in (`kernels.triton_lse`: its error).
 
     Where all views coincide the loss is log(vB - 1). Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
@@ -46,6 +47,7 @@ def nt_xent(
     v, b = len(views), len(z1)
     own = own_rows(rows, b)
     groups = None if ids is None else group_numbers(ids, b).repeat_interleave(v)
+    product = shared_half(*views)
 
     with torch.autocast(z1.device.type, enabled=False):
         # Sample by sample, so that the views of own samples are one range of rows.
@@ -53,11 +55,13 @@ def nt_xent(
         every = u.flatten(0, 1)  # [bv d]
         mine = part(u, own)
         if mine is u:
-            lse = self_lse(every, scale=scale, groups=groups, implementation=implementation)
+            lse = self_lse(every, scale=scale, groups=groups, implementation=implementation, product=product)
         else:
             at = slice(own.start * v, own.stop * v)
             pairs = Pairs(at.start, None if groups is None else groups[at], groups)
-            lse = row_lse(mine.flatten(0, 1), every, scale=scale, pairs=pairs, implementation=implementation)
+            lse = row_lse(
+                mine.flatten(0, 1), every, scale=scale, pairs=pairs, implementation=implementation, product=product
+            )
         lse = lse.view(-1, v)  # [rows v]
         positives = _positives(mine) * scale  # [rows v v-1]
         if groups is not None:

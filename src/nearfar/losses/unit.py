@@ -24,6 +24,12 @@ def unit(z: Tensor, *, overwrite: bool = False) -> Tensor:
     return out
 
 
+def shared_half(*z: Tensor | None) -> torch.dtype | None:
+    """The half precision that all came in, or None: unit rows lose no more by it than their elements had lost."""
+    types = {x.dtype for x in z if x is not None}
+    return types.pop() if len(types) == 1 and types <= {torch.bfloat16, torch.float16} else None
+
+
 class _Unit(torch.autograd.Function):
     # Keeps the result and the lengths, and not the input; both being outputs, second derivatives come out right.
 
