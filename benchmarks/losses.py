@@ -151,7 +151,7 @@ def measure(objective, contender, pairs, arguments):
             return [z], [torch.arange(2 * count, device=arguments.device) // SAMPLES_A_CLASS]
         return [torch.randn(count, arguments.dim, **kind, requires_grad=True) for _ in range(2)], []
 
-    zs, labels = inputs(64)
+    zs, labels = inputs(1024 if cuda else 64)
     loss(*zs, *labels).backward()  # threads, libraries, compiled kernels
     zs, labels = inputs(pairs)
     if cuda:
