@@ -34,6 +34,13 @@ def test_gradcheck_of_first_and_second_order():
     assert torch.autograd.gradgradcheck(off_diagonal_square, inputs)
 
 
+def test_a_gradient_that_can_be_differentiated_is_the_same_gradient():
+    inputs = normal(4, 7).requires_grad_(), normal(4, 7, seed=1).requires_grad_()
+    for some in (inputs, inputs[:1]):
+        plain = torch.autograd.grad(off_diagonal_square(*some), some)
+        torch.testing.assert_close(torch.autograd.grad(off_diagonal_square(*some), some, create_graph=True), plain)
+
+
 @pytest.mark.usefixtures("blocks")
 def test_one_matrix_with_itself_equals_two():
     a = normal(4, 7).requires_grad_()

@@ -39,9 +39,10 @@ def test_opposite_rows_are_2_apart_and_corners_of_a_square_root_2():
     assert koleo(square).item() == pytest.approx(-math.log(2) / 2)
 
 
-def test_duplicates_cost_the_log_of_eps_and_have_a_finite_gradient():
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_duplicates_cost_the_log_of_eps_and_get_no_gradient(p):
     z = normal(4, 3).repeat(2, 1).requires_grad_()
-    loss = koleo(z, eps=1e-6)
+    loss = koleo(z, p=p, eps=1e-6)
     loss.backward()
     assert loss.item() == pytest.approx(-math.log(1e-6))
     assert z.grad.eq(0).all()

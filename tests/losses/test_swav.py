@@ -104,6 +104,18 @@ def test_large_scores_and_small_epsilons_do_not_overflow(epsilon, dtype):
     torch.testing.assert_close(codes.sum(1), torch.ones(16), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+@pytest.mark.parametrize("size", [1.0, 20.0])
+def test_plain_numbers_between_logarithms_lose_nothing(size, dtype, error):
+    scores = (size * cosines(24, 9)).to(dtype)  # exp of up to 6,000
+    logs = scores.double() / 1e-3
+    for _ in range(40):
+        logs -= logs.logsumexp(0)
+        logs -= logs.logsumexp(1, keepdim=True)
+    codes = sinkhorn(scores, iterations=40, epsilon=1e-3)
+    torch.testing.assert_close(codes.double(), logs.exp(), rtol=error, atol=error)
+
+
 def test_codes_have_no_gradient_and_leave_the_scores_as_they_are():
     scores = cosines(5, 4).requires_grad_()
     before = scores.detach().clone()
