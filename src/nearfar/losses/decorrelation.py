@@ -44,9 +44,10 @@ class _OffDiagonalSquare(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         a, b, half_a, half_b = ctx.saved_tensors
         if torch.is_grad_enabled():
-            product = a.T @ (a if b is None else b)
-            product = product - product.diagonal().diag()
-            half_a = (a if b is None else b) @ product.T
-            half_b = None if b is None else a @ product
+            with torch.autocast(a.device.type, enabled=False):
+                product = a.T @ (a if b is None else b)
+                product = product - product.diagonal().diag()
+                half_a = (a if b is None else b) @ product.T
+                half_b = None if b is None else a @ product
         factor = grad * (4 if b is None else 2)
         return (None if half_a is None else factor * half_a), (None if half_b is None else factor * half_b)
