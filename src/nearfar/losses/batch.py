@@ -6,12 +6,12 @@ from torch import Tensor
 from nearfar.errors import ConfigError, DataError, must
 
 
-def check_same_shape(named: dict[str, Tensor]) -> None:
-    """Raise DataError unless all are [B, D] of one shape, with at least one row."""
+def check_same_shape(named: dict[str, Tensor], *, kind: str = "embeddings [B, D]") -> None:
+    """Raise DataError unless all are [B, D] of one shape, with at least one row; `kind` is what they are."""
     first, *_ = named.values()
     for name, z in named.items():
         if z.dim() != 2:
-            raise DataError(f"{name} must be embeddings [B, D], got shape {list(z.shape)}.")
+            raise DataError(f"{name} must be {kind}, got shape {list(z.shape)}.")
         if z.shape != first.shape:
             shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in named.items())
             raise DataError(f"Row i of each must belong to the same sample, so shapes must agree, got {shapes}.")
@@ -19,10 +19,18 @@ def check_same_shape(named: dict[str, Tensor]) -> None:
         raise DataError("The batch is empty: a loss needs at least one sample.")
 
 
-def inverse_temperature(temperature: float | Tensor) -> float | Tensor:
+def check_several(named: dict[str, Tensor]) -> None:
+    """Raise DataError unless all are [B, D] of one shape, with the two rows that statistics over a batch need."""
+    check_same_shape(named)
+    first, *_ = named.values()
+    if len(first) < 2:
+        raise DataError("The loss compares samples of the batch with each other: it needs at least two, got 1.")
+
+
+def inverse_temperature(temperature: float | Tensor, *, name: str = "temperature") -> float | Tensor:
     """1 / temperature; a number must be > 0 (a tensor is trusted: reading it would wait for its device)."""
     if not isinstance(temperature, Tensor):
-        must(0 < temperature < float("inf"), "temperature must be > 0", got=temperature)
+        must(0 < temperature < float("inf"), f"{name} must be > 0", got=temperature)
     return 1 / temperature
 
 
@@ -49,3 +57,12 @@ def group_numbers(ids: Tensor, size: int, *, name: str = "ids") -> Tensor:
         raise DataError(f"{name} must name each of the {size} samples once, got shape {list(ids.shape)}.")
     numbers: Tensor = torch.unique(ids, return_inverse=True)[1]
     return numbers.to(torch.int32)
+
+
+def refuse_gathering(gather_distributed: bool, *, name: str = "gather_distributed") -> None:
+    """Raise ConfigError for True: a loss compares what it is given, and talks to no other process."""
+    if gather_distributed:
+        raise ConfigError(
+            f"{name}=True is not done by the loss: gather the embeddings of all ranks with their gradient, and call "
+            "the function on all of them (its documentation says what the share of a rank is)."
+        )
