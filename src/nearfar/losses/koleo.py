@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
+from nearfar.kernels import Pairs, extremes
 from nearfar.losses.batch import own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import unit
-
-_ENTRIES = 2**20  # of a block of similarities
 
 
 def koleo(
@@ -34,7 +33,8 @@ def koleo(
     own = own_rows(rows, len(z))
     with torch.autocast(z.device.type, enabled=False):
         u = unit(z)
-        apart = part(u, own) - u.index_select(0, _nearest(u, own))
+        nearest = extremes(part(u, own), u, pairs=Pairs(own.start)).columns
+        apart = part(u, own) - u.index_select(0, nearest)
         distances = torch.linalg.vector_norm(apart, p, dim=1)  # its derivative at 0 is 0
         return reduce(-(distances + eps).log(), reduction, len(z))
 
@@ -42,19 +42,6 @@ def koleo(
 def _check(p: float, eps: float) -> None:
     must(1 <= p < float("inf"), "p must be >= 1 and finite", got=p)
     must(eps > 0, "eps must be > 0: the log of the distance of duplicates would be infinite", got=eps)
-
-
-@torch.no_grad()
-def _nearest(u: Tensor, own: slice) -> Tensor:
-    """The other row of the largest cosine with each of the rows `own`, a block of rows at a time: -> [rows]."""
-    found = torch.empty(own.stop - own.start, dtype=torch.long, device=u.device)
-    block = max(1, _ENTRIES // len(u))
-    for start in range(own.start, own.stop, block):
-        stop = min(start + block, own.stop)
-        cosines = u[start:stop] @ u.T
-        cosines.diagonal(start).fill_(-torch.inf)
-        found[start - own.start : stop - own.start] = cosines.argmax(1)
-    return found
 
 
 class KoLeoLoss(nn.Module):
