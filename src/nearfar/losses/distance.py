@@ -35,6 +35,11 @@ def preparation(distance: str, normalize: bool) -> Callable[[Tensor], Tensor]:
     return lambda z: z if z.dtype == torch.float64 else z.float()
 
 
+def wide_dtype(z: Tensor) -> torch.dtype:
+    """The widest floating point type of the device: for sums of many numbers, of which a difference is wanted."""
+    return torch.float32 if z.device.type == "mps" else torch.float64
+
+
 def pair_distances(x: Tensor, y: Tensor, distance: str) -> Tensor:
     """The distance of row i of x and row i of y, both prepared: [B, D], [B, D] -> [B]."""
     if distance == "cosine":

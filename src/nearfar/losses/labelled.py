@@ -98,6 +98,8 @@ def compare(
     if reference_labels is None:
         raise DataError("A reference needs reference_labels, one for each of its rows.")
     n = len(reference)
+    if n == 0:
+        raise DataError("The reference is empty: leave it out to compare the batch with itself.")
     group_numbers(reference_labels, n, name="reference_labels")
     must(offset is None or 0 <= offset <= n - m, f"offset must lie in 0..{n - m} for {m} anchors in {n} columns",
          got=offset)  # fmt: skip

@@ -15,7 +15,14 @@ from torch.nn import functional as F
 from nearfar.errors import ConfigError, must
 from nearfar.kernels import extremes
 from nearfar.losses.batch import check_same_shape, own_rows
-from nearfar.losses.distance import check_distance, distance_scores, index_distances, pair_distances, preparation
+from nearfar.losses.distance import (
+    check_distance,
+    distance_scores,
+    index_distances,
+    pair_distances,
+    preparation,
+    wide_dtype,
+)
 from nearfar.losses.labelled import Labelled, compare
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.tuples import check_indices, columns_of
@@ -138,8 +145,7 @@ def _all_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, sli
     def score(d: Tensor, at: slice) -> Tensor:
         positive, negative = found.masks(at)
         ordered = d.masked_fill(~negative, torch.inf).sort(1).values
-        # Sums of many numbers, of which the difference is wanted.
-        wide = torch.float32 if d.device.type == "mps" else torch.float64
+        wide = wide_dtype(d)
         sums = ordered.masked_fill(ordered.isinf(), 0.0).to(wide).cumsum(1)
         sums = F.pad(sums, (1, 0))  # [r N+1]
         reach = d + margin
@@ -167,12 +173,12 @@ def _semi_hard_of_rows(found: Labelled, margin: float | None) -> Callable[[Tenso
 
 def _hardest(found: Labelled, margin: float | None, distance: str) -> Tensor:
     """The hinge of each row's farthest positive and nearest negative, 0 where it lacks one: [R]."""
-    anchors, positives, negatives = hardest_triplets(found, distance)
+    anchors, positives, negatives = hardest_of(found, distance)
     near, far = (index_distances(found.rows, found.columns, anchors, j, distance) for j in (positives, negatives))
     return torch.zeros_like(found.rows[:, 0]).index_put((anchors,), _hinge(near - far, margin))
 
 
-def hardest_triplets(found: Labelled, distance: str) -> tuple[Tensor, Tensor, Tensor]:
+def hardest_of(found: Labelled, distance: str) -> tuple[Tensor, Tensor, Tensor]:
     """Rows with a positive and a negative, with their farthest positive and nearest negative: three times [K]."""
     rows, columns = found.rows.detach(), found.columns.detach()
     if distance != "cosine":
