@@ -52,6 +52,8 @@ class Evaluate(Common):
     """Leave the two baselines out."""
     seed: int = 0
     """Key of the split and of the intervals."""
+    cache: str = "auto"
+    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None
@@ -70,6 +72,8 @@ class Embed(Common):
     """File of the vectors: .parquet (with keys and labels) or .npy (vectors alone)."""
     batch_size: int | None = None
     """Samples embedded at once."""
+    cache: str = "auto"
+    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None

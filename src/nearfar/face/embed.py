@@ -16,11 +16,12 @@ def embed(
     batch_size: int | None = None,
     device: str | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache: str = "auto",
 ) -> Embeddings:
     """The vectors of all samples of `data`, with keys and labels; written to `out` (.parquet or .npy) when given.
 
     `encoder` is an encoder or a run folder. Unreadable samples are left out, and listed in `skipped.csv` beside `out`.
-    Raises UserError.
+    What a run has kept decoded in the `cache` (as for `train`) is used, and nothing is added to it. Raises UserError.
     """
     from pathlib import Path
 
@@ -38,7 +39,7 @@ def embed(
     place, _ = device_of(device)
     if isinstance(encoder, str | os.PathLike):
         encoder = load(encoder)
-    source = open_for(encoder.to(place), os.fspath(data))
+    source = open_for(encoder.to(place), os.fspath(data), cache=cache, grow=False)
     vectors, rows = embed_source(encoder, source, batch_size=batch_size or 256)
     found = Embeddings(vectors.numpy(), [source.keys[row] for row in rows.tolist()], label_names(source, rows))
     if out is not None:
