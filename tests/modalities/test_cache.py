@@ -76,7 +76,7 @@ def test_what_is_there_and_how_much_it_is_is_said(tmp_path, caplog):
     opened(root=tmp_path)
     assert "data: 4 of 10 samples lie decoded in" in caplog.text
     assert str(tmp_path) in caplog.text
-    assert "all take 0.0 MB" in caplog.text
+    assert "all take 0.0 MB of at most" in caplog.text
 
 
 def test_only_a_share_of_the_free_disk_is_taken(disk, tmp_path, caplog, monkeypatch):

@@ -78,9 +78,10 @@ def open_records(
     if not len(records) and not records.limit:
         records.close()
         return None
+    most = f" of at most {_amount(records.limit * size)}" if records.limit else ""
     log.info(
-        "%s: %d of %d samples lie decoded in %s; all take %s",
-        *(name, min(len(records), count), count, folder, _amount(count * size)),
+        "%s: %d of %d samples lie decoded in %s; all take %s%s",
+        *(name, min(len(records), count), count, folder, _amount(count * size), most),
     )
     return records
 
