@@ -83,6 +83,14 @@ def test_what_was_not_wanted_is_decoded_when_it_is(folder, tmp_path, decoded, mo
     assert sorted(decoded) == sorted(set(first.keys) - done)
 
 
+def test_of_large_pictures_fewer_are_decoded_before_training(folder, tmp_path, decoded, monkeypatch):
+    from nearfar.modalities.image import source
+
+    monkeypatch.setattr(source, "_SAMPLED", 3)
+    assert len(opened(folder, tmp_path, size=65).sample) == len(decoded) == 3
+    assert len(opened(folder, tmp_path, size=64).sample) == 6
+
+
 def test_a_changed_picture_is_decoded_anew(folder, tmp_path, decoded):
     opened(folder, tmp_path)
     picture(folder / "3.png", 99)

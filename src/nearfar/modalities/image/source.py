@@ -16,7 +16,7 @@ from nearfar.errors import DataError
 from nearfar.modalities.image.decode import EXTENSIONS, Header, Unreadable, brightest, decode, header, white_level
 from nearfar.modalities.image.digits import digits
 from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.image.store import Store, encoded, in_threads, mostly_unreadable
+from nearfar.modalities.image.store import SMALL, Store, encoded, in_threads, mostly_unreadable
 from nearfar.modalities.listing import Listing, list_samples, parse_data
 
 __all__ = ["BUILTINS", "COLUMNS", "ImageSource", "Pictures", "open_images", "thumbnail"]
@@ -30,6 +30,7 @@ BUILTINS = frozenset({"digits"})
 """Data that comes with the package; `./digits` is a folder of that name."""
 
 _SCANNED = 2_000
+_SAMPLED = 500  # of larger pictures fewer are decoded at first: training can begin
 _DEEP_SCANNED = 64
 _TINY = 64
 """Pictures of at most this short side are decoded by one thread: two on two cores wait for the interpreter's lock most
@@ -42,8 +43,8 @@ class ImageSource:
     """Pictures read by row, as contract.Source has it.
 
     `channels` is 1 where all pictures looked at are grey, else 3; `short_side` the median of their shorter sides in
-    pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none. `skipped` is
-    shared by all sources taken from one another.
+    pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none. `sample` are
+    the rows that `load` decoded, evenly spread. `skipped` is shared by all sources taken from one another.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ImageSource:
         self.name = store.listing.name
         self.label_names: Sequence[str] = store.listing.label_names
         self.skipped = store.skipped
+        self.sample: Rows = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,13 +97,8 @@ class ImageSource:
         """The rows not found unreadable so far, in order."""
         return np.flatnonzero(~self.store.bad[self.rows])
 
-    @cached_property
-    def sample(self) -> Rows:
-        """Up to 2,000 rows, evenly spread as far as reading them stays cheap."""
-        return self.listing.probe(_SCANNED)
-
     def load(self, config: Mapping[str, Any]) -> None:
-        """Find what was decoded before, and decode the `sample`; the others are decoded as they are fetched.
+        """Find what was decoded before, and decode a `sample`; the others are decoded as they are fetched.
 
         `config` has `stored_size` (or `image_size`) in pixels, and may have `channels` and `white`. Raises DataError
         when more than half of them, or all but `least` - 1, are unreadable.
@@ -109,6 +106,7 @@ class ImageSource:
         size = config.get("stored_size") or config["image_size"]
         channels = config.get("channels") or self.channels
         white = config.get("white") or self.white
+        self.sample = self.listing.probe(_SCANNED if int(size) <= SMALL else _SAMPLED)
         self.store.load(self.rows, int(size), int(channels), white, sample=self.rows[self.sample])
         _check_enough(self.name, len(self.usable), self.least)
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 log = logging.getLogger("nearfar")
 
 _CHUNK = 64
-_SMALL = 64
+SMALL = 64
 """Pictures of at most this side are quicker decoded than looked up: they are kept in memory only, where they fit."""
 _TRUST = 20
 """From this many pictures on, more unreadable than readable ones are an error."""
@@ -127,7 +127,7 @@ class Store:
         bytes_each = channels * size * size
         limit = available_memory() // 4 if self.memory_limit is None else self.memory_limit
         fits = count * bytes_each <= limit
-        if not (fits and size <= _SMALL) and self.cache != "off" and self._identity.known:
+        if not (fits and size <= SMALL) and self.cache != "off" and self._identity.known:
             form = {
                 "data": self._identity.place,
                 "split": self.listing.split,
