@@ -1,22 +1,34 @@
-"""Images a second of a whole run, against the encoder's own rate on tensors that are already there.
+"""Images a second of a whole run, against the encoder's own rate, and against lightly and lightly-train.
 
     python benchmarks/pretrain.py data/train5k --steps 200
-    python benchmarks/pretrain.py data/train5k --steps 100 --name resnet18w16 -- --encoder resnet18 --width 16
+    python benchmarks/pretrain.py data/train5k --steps 100 --names small_cnn resnet18w16 resnet18
+    python benchmarks/pretrain.py flowers30 --steps 40 --names resnet18-224
+    python benchmarks/pretrain.py data/train5k --names mine -- --encoder resnet34 --batch-size 128
 
 Two rates of one command: `loop`, samples over the seconds of the training steps (data, views, health and checkpoints
 in it), and `overall`, samples over the seconds from the command's start to its last step (imports, scan and decoding
-in it too). `encoder` is forward, loss, backward and optimiser step of the same method on one resident batch of views.
+in it too: the cache is empty at first). `encoder` is forward, loss, backward and optimiser step of the same method on
+one resident batch of views. `data_wait` is the share of the steps' time in which the encoder waited for views, in
+percent: in the first epoch and in those after it. `fetch` is how many decoded pictures a second come from the cache or
+from memory, and `fetch_of_step` their share of a step's time in percent (it goes on beside the step).
+
+Where lightly and lightly-train can be imported they train the same network on the same data with as many steps of the
+same size (see `peers.py`); `lightly` and `lightly_train` are their overall rates, decoding included.
 Writes benchmarks/results/pretrain-<name>.json.
 """
 
 import argparse
 import json
 import logging
+import math
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +38,25 @@ from nearfar.contract import Batch
 from nearfar.face.options import from_file
 from nearfar.face.prepare import assemble, prepare
 from nearfar.training import cut
+from nearfar.training.loop import Plan
+
+NAMED = {
+    "automatic": "",
+    "small_cnn": "--encoder small_cnn --image-size 32",
+    "resnet18w16": "--encoder resnet18 --width 16 --image-size 32",
+    "resnet18": "--encoder resnet18 --image-size 32",
+    "resnet18-224": "--encoder resnet18 --image-size 224 --batch-size 64",
+}
+"""Settings by name; options after `--` come behind them."""
+
+Rates = dict[str, float | None]
 
 
-def whole(data: Path, steps: int, more: list[str], folder: Path) -> dict[str, float]:
+def whole(data: Path, steps: int, more: Sequence[str], folder: Path) -> Rates:
     """The rates of a run as a command of its own."""
     command = [sys.executable, "-m", "nearfar", "train", str(data), "--steps", str(steps), "--out", str(folder), *more]
-    subprocess.run([*command, "--knn-every", "0"], check=True)
+    command += ["--knn-every", "0", "--cache", str(folder.with_name("cache"))]
+    subprocess.run(command, check=True)
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     batch = from_file(folder / "config.toml")["batch_size"]
     state = json.loads(sorted((folder / "checkpoint").glob("*/state.json"))[-1].read_text())
@@ -39,17 +64,15 @@ def whole(data: Path, steps: int, more: list[str], folder: Path) -> dict[str, fl
     return {
         "loop": (last["step"] - first["step"]) * batch / (last["seconds"] - first["seconds"]),
         "overall": steps * batch / state["elapsed"],
-        "data_wait": float(np.mean([record["data_wait"] for record in records[1:]])),
+        "data_wait_first_epoch": _percent([r["data_wait"] for r in records[1:] if r["epoch"] == 0]),
+        "data_wait": _percent([r["data_wait"] for r in records if r["epoch"] > 0]),
         "start_seconds": first["seconds"],
     }
 
 
-def encoder_alone(folder: Path, seconds: float = 20.0) -> float:
+def encoder_alone(plan: Plan, seconds: float) -> float:
     """Samples a second of the run's own method on one resident batch."""
-    ready = prepare(assemble(from_file(folder / "config.toml")), fresh=False)
-    plan = ready.plan
-    rows = plan.order.rows(0)
-    raw, kept = plan.source.fetch(rows)
+    raw, kept = plan.source.fetch(plan.order.rows(0))
     views = plan.views(raw, kept)
     for view in views:
         del view
@@ -66,22 +89,68 @@ def encoder_alone(folder: Path, seconds: float = 20.0) -> float:
     return done * len(kept) / (time.perf_counter() - start)
 
 
+def fetched(plan: Plan, epochs: int = 3) -> float:
+    """Decoded pictures a second, from the second epoch on, by one thread as in training."""
+    torch.set_num_threads(1)
+    steps = range(plan.order.steps_per_epoch)
+    best = math.inf
+    for epoch in range(1 + epochs):
+        start = time.perf_counter()
+        for step in steps:
+            plan.source.fetch(plan.order.rows(step))
+        if epoch:
+            best = min(best, time.perf_counter() - start)
+    return len(steps) * plan.order.batch_size / best
+
+
+def peer(name: str, data: Path, steps: int, folder: Path) -> float | None:
+    """The overall rate of another library, from its command's start on; None where it is not installed."""
+    if find_spec(name) is None:
+        return None
+    script = Path(__file__).with_name("peers.py")
+    began = time.time()
+    command = [sys.executable, str(script), name, str(data), str(steps), str(folder)]
+    ended = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return steps * ended["batch_size"] / (ended["last_step"] - began)
+
+
+def measure(data: Path, steps: int, more: Sequence[str], seconds: float) -> dict[str, Any]:
+    """All rates of one setting, and the settings in force."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        rates = whole(data, steps, more, folder)
+        for name in ("lightly", "lightly_train"):
+            rates[name] = peer(name, data, steps, folder)
+        config = from_file(folder / "config.toml")
+        plan = prepare(assemble(config), fresh=False).plan
+        loop, encoder = rates["loop"], encoder_alone(plan, seconds)
+        assert loop is not None
+        rates |= {"encoder": encoder, "loop_of_encoder": loop / encoder, "fetch": (fetch := fetched(plan))}
+        rates["fetch_of_step"] = 100 * loop / fetch
+    for name in ("data", "cache"):
+        config.pop(name)
+    shown = {name: None if rate is None else round(rate, 3 if rate < 10 else 1) for name, rate in rates.items()}
+    return {"rates": shown, "steps": steps, "config": config}
+
+
+def _percent(shares: Sequence[float]) -> float | None:
+    return 100 * float(np.mean(shares)) if shares else None
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--name", default="automatic")
+    parser.add_argument("--steps", type=int, default=200, help="more than an epoch, to see the wait after it")
+    parser.add_argument("--names", nargs="+", default=["automatic"], help=f"of these: {', '.join(NAMED)}; or your own")
+    parser.add_argument("--encoder-seconds", type=float, default=20, help="how long the encoder alone is measured")
     own, more = split(sys.argv[1:])
     given = parser.parse_args(own)
     logging.basicConfig(level=logging.WARNING)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
-        rates = whole(given.data, given.steps, more, folder)
-        rates["encoder"] = encoder_alone(folder)
-        config = from_file(folder / "config.toml")
-    rates["loop_of_encoder"] = rates["loop"] / rates["encoder"]
-    rounded = {name: round(value, 3 if value < 10 else 1) for name, value in rates.items()}
-    for name, value in rounded.items():
-        print(f"{name:18} {value}")
-    config.pop("data")
-    print(write(f"pretrain-{given.name}", {"rates": rounded, "steps": given.steps, "config": config, **facts()}))
+    threads = torch.get_num_threads()
+    for name in given.names:
+        torch.set_num_threads(threads)
+        found = measure(given.data, given.steps, [*NAMED.get(name, "").split(), *more], given.encoder_seconds)
+        for rate, value in found["rates"].items():
+            print(f"{name:14} {rate:22} {'not installed' if value is None else value}")
+        torch.set_num_threads(threads)
+        print(write(f"pretrain-{name}", {**found, **facts()}))

@@ -1,8 +1,18 @@
-"""What tests of several parts share: a count of the bytes that tensors take."""
+"""What all tests share: a cache of their own, and a count of the bytes that tensors take."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test decodes is kept in a folder of this session; commands that a test starts inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEARFAR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 class Peak(TorchDispatchMode):

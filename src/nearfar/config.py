@@ -25,6 +25,11 @@ class Data:
     """Kind of data; found from the data when not given."""
     max_pixels: int = 100_000_000
     """Images with more pixels than this are skipped, before any decoder sees them."""
+    cache: str = "auto"
+    """Where decoded images are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
+
+    def __post_init__(self) -> None:
+        must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
 
 
 @dataclass(frozen=True, kw_only=True)

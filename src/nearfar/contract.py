@@ -238,7 +238,7 @@ class Source(Protocol):
 
     @property
     def ids(self) -> Rows:
-        """[N]: equal for samples whose content is the same to the byte."""
+        """[N]: of the samples fetched so far, equal for those whose content is the same to the byte."""
 
     @property
     def groups(self) -> Rows | None:

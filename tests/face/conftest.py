@@ -80,6 +80,14 @@ def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finish, "finish", end)
 
 
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No decoded picture fits into memory."""
+    from nearfar.modalities.image import store
+
+    monkeypatch.setattr(store, "available_memory", lambda: 0)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
     """A folder of 40 photos and a finished run of 8 steps on it; neither may be changed."""

@@ -139,14 +139,6 @@ def test_a_run_folder_with_a_hostile_name_is_fine(tiny: Tiny, photos: Photos, tm
     assert nf.load(run.path).dim == run.encoder.dim
 
 
-@pytest.fixture
-def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are decoded each time they are asked for."""
-    from nearfar.modalities.image import store
-
-    monkeypatch.setattr(store, "available_memory", lambda: 0)
-
-
 @pytest.mark.usefixtures("no_memory")
 def test_without_memory_the_vectors_are_the_same(finished: tuple[Path, Run]) -> None:
     data, run = finished
@@ -155,17 +147,16 @@ def test_without_memory_the_vectors_are_the_same(finished: tuple[Path, Run]) -> 
 
 
 @pytest.mark.usefixtures("no_memory")
+@pytest.mark.parametrize("cache", ["auto", "off"])
 def test_without_memory_broken_files_are_left_out_as_they_are_met(
-    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, cache: str
 ) -> None:
-    from nearfar.modalities.image import modality, source
+    from nearfar.modalities.image import source
 
-    # Neither the scan nor the statistics look at the files that turn out broken.
-    monkeypatch.setattr(source, "_SCANNED", 2)
-    monkeypatch.setattr(modality, "_STATISTICS_FROM", 2)
+    monkeypatch.setattr(source, "_SCANNED", 2)  # not the files that turn out broken
     data = photos()
     broken = break_some(data)
-    run = tiny(data, steps=8)
+    run = tiny(data, steps=8, cache=cache)
     assert checkpoint.latest(run.path / "checkpoint").state["step"] == 8  # type: ignore[union-attr]
     assert sorted(skipped(run.path)) == sorted(broken)
     assert len(nf.Embeddings.load(run.path / "embeddings.parquet")) == 40
@@ -204,7 +195,7 @@ def test_data_that_vanishes_ends_the_run(tiny: Tiny, photos: Photos, monkeypatch
 
     monkeypatch.setattr(loop._Run, "one", vanish)
     with pytest.raises(DataError, match=r"cannot be read|can still be read"):
-        tiny(data, steps=40)
+        tiny(data, steps=40, cache="off")
 
 
 @pytest.mark.usefixtures("unjudged")

@@ -53,6 +53,8 @@ class Evaluate(Common):
     """Leave the two baselines out."""
     seed: int = 0
     """Key of the split and of the intervals."""
+    cache: str = "auto"
+    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None
@@ -76,6 +78,8 @@ class Embed(Common):
     """Samples embedded at once."""
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of the encoder; when not given, bf16 where that measures faster on much data."""
+    cache: str = "auto"
+    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None

@@ -39,20 +39,23 @@ def embed(
     device: str | None = None,
     precision: str | None = None,
     out: str | os.PathLike[str] | None = None,
+    cache: str = "auto",
 ) -> Embeddings:
     """The vectors of all samples of `data`, with keys and labels; written to `out` (.parquet or .npy) when given.
 
     `encoder` is an encoder or a run folder. `precision` is fp32 (also when None) or bf16. Unreadable samples are left
-    out, and listed in `skipped.csv` beside `out`. Raises UserError. For data whose vectors memory cannot hold, see
-    `embed_file`.
+    out, and listed in `skipped.csv` beside `out`. What a run has kept decoded in the `cache` (as for `train`) is used,
+    and nothing is added to it. Raises UserError. For data whose vectors memory cannot hold, see `embed_file`.
     """
     if out is not None:
-        written = embed_file(encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32")
+        written = embed_file(
+            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache
+        )
         return Embeddings.load(written.path)
     _check(batch_size, precision)
     from nearfar.evaluation.embedding import embed_source
 
-    opened, source = _opened(encoder, data, device)
+    opened, source = _opened(encoder, data, device, cache)
     dtype = _dtype(opened, source, precision or "fp32")
     vectors, rows = embed_source(opened, source, batch_size=batch_size or _batch_size(opened), dtype=dtype)
     return _embeddings(source, vectors.numpy(), rows)
@@ -66,13 +69,14 @@ def embed_file(
     batch_size: int | None = None,
     device: str | None = None,
     precision: str | None = None,
+    cache: str = "auto",
 ) -> EmbeddedFile:
     """Write the vectors of all samples of `data` to `out` (.parquet or .npy) as they are made: data of any size.
 
     Work that was stopped or killed goes on where it was when it is asked for again. Under torchrun each process embeds
     its share of the samples into a shard of its own, `NAME-00000-of-00004.parquet`; `Embeddings.load(NAME.parquet)`
-    reads them all. `precision` is fp32, bf16, or None for bf16 where it measures faster on much data. Unreadable
-    samples are left out, and listed in `skipped.csv` beside `out`. Raises UserError.
+    reads them all. `precision` is fp32, bf16, or None for bf16 where it measures faster on much data; `cache` as for
+    `embed`. Unreadable samples are left out, and listed in `skipped.csv` beside `out`. Raises UserError.
     """
     from pathlib import Path
 
@@ -85,7 +89,7 @@ def embed_file(
     from nearfar.face.sources import list_skipped
 
     rank, world, local = ranks()
-    opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device)
+    opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device, cache)
     dtype = _dtype(opened, source, precision)
     size = batch_size or _batch_size(opened)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
@@ -130,7 +134,7 @@ def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows") 
 
 
 def _opened(
-    encoder: "Encoder | str | os.PathLike[str]", data: str | os.PathLike[str], device: str | None
+    encoder: "Encoder | str | os.PathLike[str]", data: str | os.PathLike[str], device: str | None, cache: str
 ) -> "tuple[Encoder, Source]":
     """The encoder on its device, and the data as it needs it."""
     from nearfar.face.load import load
@@ -140,7 +144,7 @@ def _opened(
     place, _ = device_of(device)
     if isinstance(encoder, str | os.PathLike):
         encoder = load(encoder)
-    return encoder.to(place), open_for(encoder, os.fspath(data))
+    return encoder.to(place), open_for(encoder, os.fspath(data), cache=cache, grow=False)
 
 
 def _check(batch_size: int | None, precision: str | None) -> None:

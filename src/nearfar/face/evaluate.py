@@ -28,11 +28,13 @@ def evaluate(
     seed: int = 0,
     baselines: bool = True,
     device: str | None = None,
+    cache: str = "auto",
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
-    of `train` keyed by the seed. Data without labels gets the figures that need none. Raises UserError.
+    of `train` keyed by the seed. Data without labels gets the figures that need none. `cache` is as for `train`.
+    Raises UserError.
     """
     from nearfar.face.load import load
     from nearfar.face.prepare import own_test
@@ -49,21 +51,21 @@ def evaluate(
     first = os.fspath(train)
     if test is None:
         first, own = own_test(first, registry.load(encoder.config["modality"]).splits(first))
-        learnt = open_for(encoder, first)
-        judged = None if own is None else open_own_test(encoder, own, learnt)
+        learnt = open_for(encoder, first, cache=cache)
+        judged = None if own is None else open_own_test(encoder, own, learnt, cache=cache)
     else:
-        learnt, judged = open_for(encoder, first), open_for(encoder, os.fspath(test))
+        learnt, judged = (open_for(encoder, os.fspath(part), cache=cache) for part in (train, test))
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
     return compare_systems(measure(encoder, learnt, judged, baselines=baselines, run=run), seed=seed)
 
 
-def open_own_test(encoder: "Encoder", name: str, train: "Source") -> "Source | None":
+def open_own_test(encoder: "Encoder", name: str, train: "Source", *, cache: str) -> "Source | None":
     """The data's own test part; None, with a warning, where it cannot serve: a part of `train` does then."""
     from nearfar.face.sources import open_for
 
     try:
-        test = open_for(encoder, name)
+        test = open_for(encoder, name, cache=cache)
     except DataError as error:
         _log.warning("The test part cannot be used, so a fifth of the training part is held out. %s", error)
         return None

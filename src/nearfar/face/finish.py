@@ -39,7 +39,9 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     if ready.config.model.whiten:
         whiten(encoder, ready.source)
     save_encoder(folder.path / "encoder", encoder)
-    test = None if ready.test is None else open_own_test(encoder, ready.test, ready.source)
+    test = None
+    if ready.test is not None:
+        test = open_own_test(encoder, ready.test, ready.source, cache=ready.config.data.cache)
     measured = measure(encoder, ready.source, test, run=folder.path)
     skipped = list_skipped(folder.path, ready.source, test)
     views = None

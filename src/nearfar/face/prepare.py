@@ -59,7 +59,7 @@ def assemble(options: Mapping[str, Any]) -> Parts:
     start = config.model.pretrained
     config = replace(
         config,
-        data=replace(config.data, data=lasting(data), modality=name),
+        data=replace(config.data, data=lasting(data), modality=name, cache=_lasting_cache(config.data.cache)),
         model=replace(config.model, pretrained=os.path.abspath(start) if start and os.path.exists(start) else start),
     )
     return Parts(config, modality, method)
@@ -143,9 +143,9 @@ def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | Non
     """The training part of the data, and the name of its own test part."""
     train, test = own_test(config.data.data, modality.splits(config.data.data))
     label_column = getattr(config.modality_options, "label_column", None)
-    known = {} if label_column is None else {"label_column": label_column}
-    threads, limit = config.machine.threads, config.data.max_pixels
-    return modality.open(train, least=2, max_pixels=limit, threads=threads, **known), test
+    known: dict[str, Any] = {} if label_column is None else {"label_column": label_column}
+    known |= {"max_pixels": config.data.max_pixels, "threads": config.machine.threads, "cache": config.data.cache}
+    return modality.open(train, least=2, **known), test
 
 
 def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
@@ -238,3 +238,7 @@ def lasting(data: str) -> str:
     if path in BUILTINS or not os.path.exists(path):
         return data
     return os.path.abspath(path) + ("" if split is None else f":{split}")
+
+
+def _lasting_cache(cache: str) -> str:
+    return cache if cache in ("auto", "off") else os.path.abspath(os.path.expanduser(cache))

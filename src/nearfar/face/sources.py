@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped, Source
 
 
-def open_for(encoder: "Encoder", data: str, *, least: int = 1) -> "Source":
-    """`data` opened as the encoder's modality and loaded as the encoder needs it."""
+def open_for(encoder: "Encoder", data: str, *, least: int = 1, cache: str = "auto", grow: bool = True) -> "Source":
+    """`data` opened as the encoder's modality and loaded as the encoder needs it.
+
+    `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added.
+    """
     config: Mapping[str, Any] = encoder.config
     known = {name: config[name] for name in ("max_pixels", "label_column") if config.get(name) is not None}
-    source: Source = registry.load(config["modality"]).open(data, least=least, **known)
+    source: Source = registry.load(config["modality"]).open(data, least=least, cache=cache, grow=grow, **known)
     source.load(config)
     return source
 

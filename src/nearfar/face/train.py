@@ -102,6 +102,8 @@ def _resume(
         raise RunError(f"There is no run to go on with in {str(out)!r}.")
     with folder.locked():
         settled = opts.from_file(folder.path / CONFIG)
+        if given.get("cache") is not None:  # makes no difference to the weights
+            settled["cache"] = given["cache"]
         others = [] if config is None else ["config"]
         others += [name for name, value in given.items() if value is not None and not _same(name, value, settled)]
         if others:

@@ -124,7 +124,6 @@ class _Run:
         self.step_seconds = 0.0
         labels = plan.source.labels
         self._labels = None if labels is None else torch.from_numpy(labels)
-        self._ids = torch.from_numpy(plan.source.ids)
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
         self._data = _fingerprint(plan.source)
@@ -194,7 +193,7 @@ class _Run:
         device = self.plan.device
         labels = torch.full((len(rows),), -1) if self._labels is None else self._labels[at]
         return Batch(
-            ids=self._ids[at].to(device),
+            ids=torch.from_numpy(self.plan.source.ids[rows]).to(device),  # now known: these rows were fetched
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
             progress=progress,

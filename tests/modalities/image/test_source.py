@@ -51,13 +51,18 @@ def test_fetch_gives_the_pixels_of_each_row(tmp_path):
             assert np.array_equal(pictures.pixels[place].numpy(), np.asarray(image).transpose(2, 0, 1))
 
 
-def test_fetch_is_the_same_in_memory_and_on_demand(tmp_path):
-    held, made = opened(tmp_path), opened(tmp_path, memory_limit=0)
+def test_fetch_is_the_same_in_memory_in_the_cache_and_on_demand(tmp_path):
+    held = opened(tmp_path)
     rows = np.array([5, 1, 1, 3])
-    (a, kept_a), (b, kept_b) = held.fetch(rows), made.fetch(rows)
-    assert torch.equal(a.pixels, b.pixels)
-    assert torch.equal(a.aspect, b.aspect)
-    assert kept_a.tolist() == kept_b.tolist() == rows.tolist()
+    a, kept_a = held.fetch(rows)
+    for cache in ("off", str(tmp_path / "cache"), str(tmp_path / "cache")):
+        other = opened(tmp_path, memory_limit=0, cache=cache)
+        for _ in range(2):
+            b, kept_b = other.fetch(rows)
+            assert torch.equal(a.pixels, b.pixels)
+            assert torch.equal(a.aspect, b.aspect)
+            assert kept_a.tolist() == kept_b.tolist() == rows.tolist()
+            assert other.ids[rows].tolist() == held.ids[rows].tolist()
 
 
 def test_aspect_is_width_over_height(tmp_path):
@@ -122,8 +127,12 @@ def test_equal_pictures_have_equal_ids(tmp_path):
     assert len(set(ids.values())) == 4
 
 
-def test_ids_are_row_numbers_where_nothing_is_held(tmp_path):
-    assert opened(tmp_path, memory_limit=0).ids.tolist() == list(range(6))
+def test_ids_are_row_numbers_until_a_picture_is_fetched(tmp_path):
+    source = opened(tmp_path, memory_limit=0, cache="off")
+    assert source.ids.tolist() == list(range(6))
+    source.fetch(np.array([2]))
+    assert source.ids[[1, 3]].tolist() == [1, 3]
+    assert source.ids[2] == opened(tmp_path).ids[2]
 
 
 def test_labels_and_names_come_from_the_folders(tmp_path):
@@ -181,7 +190,7 @@ def test_unreadable_pictures_are_left_out_and_listed_once(tmp_path):
 def test_unreadable_pictures_are_left_out_on_demand_too(tmp_path):
     fill(tmp_path, 6)
     cut(tmp_path / "a" / "04.png")
-    source = open_images(str(tmp_path), memory_limit=0)
+    source = open_images(str(tmp_path), memory_limit=0, cache="off")
     source.load({"stored_size": 12})
     pictures, kept = source.fetch(np.arange(6))
     assert len(pictures) == len(kept) == 5
@@ -199,6 +208,13 @@ def test_data_that_proves_mostly_unreadable_while_decoding_is_an_error(tmp_path)
         cut(path)
     with pytest.raises(DataError, match="16 of 30 images"):
         source.load({"stored_size": 12})
+
+
+def test_a_tenth_of_unreadable_data_is_no_error(tmp_path):
+    """However few of the others are decoded so far."""
+    source = open_images(fill(tmp_path, 600, broken=range(0, 600, 6)))
+    source.load({"stored_size": 12})
+    assert len(source.usable) == 500
 
 
 def test_one_readable_image_is_too_few_to_train_on(tmp_path):

@@ -1,10 +1,10 @@
 """Images as a modality: what the training frame asks for, put together from this folder's parts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from nearfar.contract import Card, Choice, Facts, Rows, Views, Wants
@@ -18,7 +18,7 @@ from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, ope
 from nearfar.modalities.image.views import ViewMaker
 from nearfar.modalities.listing import parse_data, splits_of
 
-_STATISTICS_FROM = 2000  # pictures that the channels' mean and spread are taken from
+_AT_ONCE = 64  # pictures whose mean and spread are taken at once
 
 
 class Images:
@@ -87,7 +87,7 @@ class Images:
             "width": width,
             "channels": source.channels,
             "image_size": options.image_size,
-            "stored_size": stored_size(source.short_side, options.image_size),
+            "stored_size": stored_size(source.short_side, options.image_size, options.crop_scale or 1),
             "stem": encoders.stem_for(name, options.image_size, options.stem),
             "pool": encoders.pool_for(name, options.pool),
             "max_pixels": more.get("max_pixels", 100_000_000),
@@ -127,17 +127,26 @@ class Images:
         return [Card(key="", image=thumbnail(picture.numpy(), 1.0)) for picture in pixels]
 
 
-def stored_size(native: int, size: int) -> int:
-    """The side at which pictures are kept: their own, but at most twice what the encoder sees."""
-    return max(8, min(native, 2 * size))
+def stored_size(native: int, size: int, crop_scale: float) -> int:
+    """The side at which pictures are kept: their own, but no more than the smallest crop needs.
+
+    A crop takes at least the share `crop_scale` of the area, at a ratio of its sides of up to 4/3: its shorter side is
+    then `size` pixels long, as is what the encoder sees.
+    """
+    return max(8, min(native, math.ceil(size / math.sqrt(crop_scale * 3 / 4))))
 
 
 def statistics(source: ImageSource) -> tuple[list[float], list[float]]:
-    """Mean and spread of each channel in [0, 1], over an even sample; the spread is never below 0.05."""
-    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _STATISTICS_FROM)).astype(np.int64))
-    pictures, _ = source.fetch(rows)
-    pixels = pictures.pixels.float() / 255
-    mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3)).clamp_min(0.05)
+    """Mean and spread of each channel in [0, 1], over the source's sample; the spread is never below 0.05."""
+    count, total, squares = 0, torch.zeros(1), torch.zeros(1)
+    for start in range(0, len(source.sample), _AT_ONCE):
+        pictures, _ = source.fetch(source.sample[start : start + _AT_ONCE])
+        pixels = pictures.pixels.transpose(0, 1).flatten(1).double() / 255
+        count += pixels.shape[1]
+        total = total + pixels.sum(1)
+        squares = squares + pixels.square().sum(1)
+    mean = total / count
+    std = ((squares - count * mean.square()) / (count - 1)).clamp_min(0).sqrt().clamp_min(0.05)
     return [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()]
 
 

@@ -1,118 +1,116 @@
-"""Decoded squares of a listing's pictures: kept in memory where they fit, decoded when asked for where not."""
+"""Decoded squares of a listing's pictures: each is decoded once, and kept in memory or in the cache on disk."""
 
-import hashlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import TypeVar
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nearfar.contract import Skipped
 from nearfar.errors import DataError
+from nearfar.modalities.cache import open_records
 from nearfar.modalities.contents import reason_of
+from nearfar.modalities.identity import Identity
 from nearfar.modalities.image.decode import Unreadable, decode
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.listing import Listing
+from nearfar.modalities.records import Records, digest
 from nearfar.progress import track
 
 Rows = NDArray[np.int64]
+Squares = NDArray[np.uint8]
 T = TypeVar("T")
 log = logging.getLogger("nearfar")
 
 _CHUNK = 64
+SMALL = 64
+"""Pictures of at most this side are quicker decoded than looked up: they are kept in memory only, where they fit."""
 _TRUST = 20
 """From this many pictures on, more unreadable than readable ones are an error."""
 
 
 class Store:
-    """The squares of all N pictures of a listing, shared by all sources that show some of them."""
+    """The squares of all N pictures of a listing, shared by all sources that show some of them.
 
-    def __init__(self, listing: Listing, *, max_pixels: int | None, threads: int, memory_limit: int | None) -> None:
+    A picture is decoded when it is first fetched, and then kept: small pictures in memory, where they take no more than
+    `memory_limit` bytes (None: a quarter of what is free), larger ones in the `cache` on disk (`auto`, `off` or a
+    folder; with `grow=False` it is only read), or in memory too where there is no such cache. `data` is the path that
+    the listing was made from.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        max_pixels: int | None,
+        threads: int,
+        memory_limit: int | None = None,
+        cache: str = "auto",
+        grow: bool = True,
+        data: str = "",
+    ) -> None:
         self.listing = listing
         self.max_pixels = max_pixels
         self.threads = threads
         self.memory_limit = memory_limit
+        self.cache = cache
+        self.grow = grow
         self.skipped: list[Skipped] = listing.skipped
         self.ids = np.arange(len(listing))
+        self.aspect = np.ones(len(listing))
         self.met = np.zeros(len(listing), dtype=bool)
         self.bad = np.zeros(len(listing), dtype=bool)
         self.form: tuple[int, int, int | None] | None = None
-        self._done = np.zeros(len(listing), dtype=bool)
-        self._kept: Pictures | None = None  # [N]; a row is valid where done
+        self._identity = Identity(listing, data)
+        self._kept = np.zeros(len(listing), dtype=bool)
+        self._memory: Squares | None = None  # [N c s s]; a row is valid where kept
+        self._records: Records | None = None
+        self._slots = np.zeros(len(listing), dtype=np.int64)  # in the records; valid where kept
         self._lock = threading.Lock()
 
-    def load(self, rows: Rows, size: int, channels: int, white: int | None) -> None:
-        """Decode these rows into memory, if they fit; from now on all are fetched as `[channels, size, size]`.
+    def load(self, rows: Rows, size: int, channels: int, white: int | None, *, sample: Rows) -> None:
+        """From now on pictures are fetched as `[channels, size, size]`; `rows` are those that will be.
 
-        Raises DataError when more than half of the pictures met so far are unreadable.
+        Where pictures are kept, the rows of `sample` are decoded now; and all rows of a container, in its order, for at
+        random they would cost much more. Raises DataError when more than half of the pictures met are unreadable.
         """
         if self.form != (size, channels, white):
             self.form = (size, channels, white)
-            self._done[:] = False
-            self._kept = None
             self.ids[:] = np.arange(len(self.listing))
-        missing = rows[~self._done[rows] & ~self.bad[rows]]
-        bytes_each = channels * size * size
-        limit = available_memory() // 4 if self.memory_limit is None else self.memory_limit
-        if len(missing) * bytes_each > limit:
-            log.info("pictures take %.1f GB decoded: they are decoded as needed", len(missing) * bytes_each / 1e9)
+            self._kept[:] = False
+            self._memory = self._records = None
+        if self._memory is None and self._records is None:
+            self._choose(len(rows))
+        if self._memory is None and (self._records is None or not self._records.limit):
             return
-        if self._kept is None:
-            # Pages that nothing is written to cost nothing, so the rows never asked for are free.
-            pixels = torch.empty((len(self.listing), channels, size, size), dtype=torch.uint8)
-            self._kept = Pictures(pixels, torch.ones(len(self.listing)))
-        pixels_out, aspect_out = self._kept.pixels.numpy(), self._kept.aspect.numpy()
-
-        def put(chunk: Rows) -> None:
-            for row in chunk:
-                square, aspect = self._decoded(int(row))
-                if square is not None:
-                    pixels_out[row], aspect_out[row] = square, aspect
-                    content = hashlib.blake2b(square.data, digest_size=8, salt=np.float64(aspect).tobytes()).digest()
-                    self.ids[row] = int.from_bytes(content, "little", signed=True)
-                    self._done[row] = True
-
-        chunks = [missing[i : i + _CHUNK] for i in range(0, len(missing), _CHUNK)]
-        with closing(in_threads(put, chunks, self.threads)) as done:
-            for _ in track(chunks, "decode"):
-                next(done)
-                self._check_trust()
+        for chunk in track(_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
+            self.fetch(chunk)
+        if self._identity.in_container:
+            for chunk in track(_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
+                self._fill(chunk, quiet=True)
         self.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same
 
     def fetch(self, rows: Rows) -> tuple[Pictures, Rows]:
         """The squares of these rows, and the places in `rows` of those that could be read."""
         if self.form is None:
             raise RuntimeError("load() comes before fetch().")
-        good = np.flatnonzero(~self.bad[rows])
-        if self._kept is not None and self._done[rows[good]].all():
-            return self._picked(self._kept, rows[good]), good
-        size, channels, _ = self.form
-        pixels = torch.empty((len(rows), channels, size, size), dtype=torch.uint8)
-        aspect = torch.ones(len(rows))
-        pixels_out, aspect_out = pixels.numpy(), aspect.numpy()
-
-        def put(places: Rows) -> None:
-            for place in places:
-                row = int(rows[place])
-                if self._kept is not None and self._done[row]:
-                    pixels_out[place], aspect_out[place] = self._kept.pixels[row].numpy(), self._kept.aspect[row].item()
-                    continue
-                square, own = self._decoded(row)
-                if square is not None:
-                    pixels_out[place], aspect_out[place] = square, own
-
-        places = np.arange(len(rows))
-        step = max(1, min(_CHUNK, -(-len(rows) // self.threads)))
-        list(in_threads(put, [places[i : i + step] for i in range(0, len(rows), step)], self.threads))
+        if self._memory is not None and self._kept[rows].all():
+            pixels = torch.from_numpy(self._memory.reshape(len(self._memory), -1))
+            pixels = pixels.index_select(0, torch.from_numpy(rows)).view(-1, *self._memory.shape[1:])
+            return Pictures(pixels, torch.from_numpy(self.aspect[rows]).float()), np.arange(len(rows))
+        pixels = self._fill(rows)
         self._check_trust()
         good = np.flatnonzero(~self.bad[rows])
-        return Pictures(pixels, aspect)[torch.from_numpy(good)], good
+        if len(good) < len(rows):
+            pixels = pixels[torch.from_numpy(good)]
+        return Pictures(pixels, torch.from_numpy(self.aspect[rows[good]]).float()), good
 
     def refuse(self, row: int, reason: str) -> None:
         """Note that a picture cannot be read, once."""
@@ -122,29 +120,120 @@ class Store:
                 self.bad[row] = True
                 self.skipped.append(Skipped(self.listing.keys[row], reason))
 
-    def _decoded(self, row: int) -> tuple[NDArray[np.uint8] | None, float]:
-        if self.bad[row] or self.form is None:
-            return None, 1.0
+    def _choose(self, count: int) -> None:
+        """Choose where `count` pictures are kept."""
+        assert self.form is not None
+        size, channels, white = self.form
+        bytes_each = channels * size * size
+        limit = available_memory() // 4 if self.memory_limit is None else self.memory_limit
+        fits = count * bytes_each <= limit
+        if not (fits and size <= SMALL) and self.cache != "off" and self._identity.known:
+            form = {
+                "data": self._identity.place,
+                "split": self.listing.split,
+                "picture": [channels, size, size],
+                "white": white,
+                "max_pixels": self.max_pixels,
+                "decoder": f"Pillow {PIL.__version__}",
+            }
+            name = f"{self.listing.name}-{size}px"
+            self._records = open_records(self.cache, name, form, size=bytes_each, count=count, grow=self.grow)
+        if self._records is None and fits:
+            # Pages that nothing is written to cost nothing, so the rows never asked for are free.
+            self._memory = np.empty((len(self.listing), channels, size, size), dtype=np.uint8)
+        elif self._records is None:
+            log.info("pictures take %.1f GB decoded: they are decoded as needed", count * bytes_each / 1e9)
+
+    def _fill(self, rows: Rows, *, quiet: bool = False) -> Tensor:
+        """The squares `[n, c, s, s]` of rows, undefined for unreadable ones; those decoded for it are kept.
+
+        With `quiet`, unreadable ones are not noted yet: they will be when they are wanted.
+        """
+        assert self.form is not None
+        size, channels, _ = self.form
+        pixels = torch.empty((len(rows), channels, size, size), dtype=torch.uint8)
+        squares: Squares = pixels.numpy()
+        wanted = np.flatnonzero(~self.bad[rows])
+        for place in wanted[self._kept[rows[wanted]]].tolist():
+            self._kept[rows[place]] = self._again(int(rows[place]), squares[place])
+        new = wanted[~self._kept[rows[wanted]]]
+
+        def first(places: Rows) -> list[tuple[int, int | None]]:
+            """The places that had to be decoded, with the names of what was decoded."""
+            made = []
+            for place in places.tolist():
+                row = int(rows[place])
+                name = None if self._records is None else self._identity.of(row)  # before it is read: it may change
+                if not self._found(row, name, squares[place]) and self._decoded(row, squares[place], quiet):
+                    made.append((place, name))
+            return made
+
+        step = max(1, min(_CHUNK, -(-len(new) // self.threads)))
+        made = [one for some in in_threads(first, _chunks(new, step), self.threads) for one in some]
+        self._keep(rows, made, squares)
+        return pixels
+
+    def _again(self, row: int, out: Squares) -> bool:
+        """Fill `out` from where the picture is kept; False where it is lost."""
+        if self._memory is not None:
+            out[:] = self._memory[row]
+            return True
+        return self._records is not None and self._records.read(int(self._slots[row]), out)
+
+    def _found(self, row: int, name: int | None, out: Squares) -> bool:
+        """Fill `out` from what an earlier run has decoded; False where there is nothing."""
+        if self._records is None or name is None or (slot := self._records.slot(name)) is None:
+            return False
+        found = self._records.checked(slot, out)
+        if found is None:
+            return False
+        self.ids[row], self.aspect[row] = found
+        self._slots[row] = slot
+        self.met[row] = self._kept[row] = True
+        return True
+
+    def _decoded(self, row: int, out: Squares, quiet: bool) -> bool:
+        """Decode a picture into `out`; False where it is unreadable."""
+        assert self.form is not None
         size, channels, white = self.form
         try:
             given = encoded(self.listing, row)
-            found = decode(given, size=size, channels=channels, max_pixels=self.max_pixels, white=white)
+            square, aspect = decode(given, size=size, channels=channels, max_pixels=self.max_pixels, white=white)
         except Unreadable as error:
-            self.refuse(row, str(error))
-            return None, 1.0
+            if not quiet:
+                self.refuse(row, str(error))
+            return False
+        out[:] = square
+        if self.ids[row] == row:  # not known yet
+            self.ids[row], self.aspect[row] = digest(square, aspect), aspect
         self.met[row] = True
-        return found
+        return True
+
+    def _keep(self, rows: Rows, made: list[tuple[int, int | None]], squares: Squares) -> None:
+        """Keep what was decoded, where there is room for it."""
+        if self._memory is not None:
+            for place, _ in made:
+                self._memory[rows[place]] = squares[place]
+                self._kept[rows[place]] = True
+        elif self._records is not None and self._records.limit:
+            named = [(place, name) for place, name in made if name is not None]
+            notes = [(int(self.ids[rows[place]]), float(self.aspect[rows[place]])) for place, _ in named]
+            try:
+                slots = self._records.append([name for _, name in named], [squares[p] for p, _ in named], notes)
+            except OSError as error:
+                self._records.limit = 0
+                log.warning(
+                    "No more decoded pictures can be kept (%s): the others are decoded as needed.", reason_of(error)
+                )
+                return
+            for (place, _), slot in zip(named, slots, strict=True):
+                if slot is not None:
+                    self._slots[rows[place]], self._kept[rows[place]] = slot, True
 
     def _check_trust(self) -> None:
         met, bad = int(self.met.sum()), int(self.bad.sum())
         if met >= _TRUST and bad > met / 2:
             raise DataError(mostly_unreadable(self.listing.name, bad, met, self.skipped))
-
-    @staticmethod
-    def _picked(pictures: Pictures, rows: Rows) -> Pictures:
-        index = torch.from_numpy(rows)
-        flat = pictures.pixels.view(len(pictures), -1).index_select(0, index)
-        return Pictures(flat.view(-1, *pictures.pixels.shape[1:]), pictures.aspect[index])
 
 
 def encoded(listing: Listing, row: int) -> bytes | str:
@@ -162,6 +251,10 @@ def mostly_unreadable(name: str, bad: int, met: int, skipped: list[Skipped]) -> 
     """The text of an error about data of which most cannot be read: three examples with their reasons."""
     shown = "; ".join(f"{one.key!r} ({one.reason})" for one in skipped[-bad:][:3])
     return f"{bad} of {met} images of {name!r} cannot be read: {shown}. Check the data, or leave those files out."
+
+
+def _chunks(rows: Rows, size: int) -> list[Rows]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def in_threads(work: Callable[[Rows], T], chunks: Iterable[Rows], threads: int) -> Generator[T, None, None]:
