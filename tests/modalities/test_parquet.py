@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearfar.errors import DataError
-from nearfar.modalities import contents
+from nearfar.modalities import parquet
 from nearfar.modalities.listing import list_samples, splits_of
 
 CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-train.parquet"
@@ -60,14 +60,14 @@ def test_rows_are_right_in_any_order_across_row_groups(tmp_path):
 
 
 def test_a_small_cache_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "CACHE_BYTES", 20)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 20)
     found = find(hugging_face(tmp_path / "d.parquet", images(b"a", b"b", b"c", b"d"), [0] * 4, row_group_size=1))
     assert [found.bytes(i) for i in (3, 0, 2, 1, 3)] == [b"d", b"a", b"c", b"b", b"d"]
     assert len(found.contents._kept) < 4
 
 
 def test_large_data_is_probed_in_few_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "CACHE_BYTES", 1)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 1)
     rows = images(*(b"x" for _ in range(1000)))
     found = find(hugging_face(tmp_path / "d.parquet", rows, [0] * 1000, row_group_size=10))
     probed = found.probe(100)

@@ -231,10 +231,7 @@ def _first(samples: int, count: int) -> Rows:
 
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
+    from nearfar.modalities import patterns
     from nearfar.modalities.image.source import BUILTINS
-    from nearfar.modalities.listing import parse_data
 
-    path, split = parse_data(data, builtins=BUILTINS)
-    if path in BUILTINS or not os.path.exists(path):
-        return data
-    return os.path.abspath(path) + ("" if split is None else f":{split}")
+    return patterns.lasting(data, builtins=BUILTINS)

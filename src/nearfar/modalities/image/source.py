@@ -62,7 +62,7 @@ class ImageSource:
     @cached_property
     def keys(self) -> Sequence[str]:
         """The samples' keys [N]."""
-        return [self.store.listing.keys[row] for row in self.rows]
+        return self.store.listing.keys.take(self.rows)
 
     @cached_property
     def listing(self) -> Listing:

@@ -96,7 +96,7 @@ class TableSource:
         labels, self.label_names = self._classes(raw)
         self._labels = None if labels is None or (labels[rows] < 0).all() else labels[rows]
         group = raw.named("group")
-        groups = None if group is None else coding.groups(_plain(raw.columns[group]))
+        groups = None if group is None else coding.groups(coding.Column(_plain(raw.columns[group])))
         self._groups = None if groups is None else groups[rows]
         missing = int(np.isnan(self._table).sum())
         self.missing = missing
@@ -242,7 +242,7 @@ class TableSource:
         if _measured_target(cells):
             log.warning("%s: column %r holds measurements, not classes: no labels.", raw.file, self._label_name)
             return None, ()
-        return coding.encode(cells)
+        return coding.encode(coding.Column(cells))
 
 
 def as_text(columns: Sequence[Column], row: NDArray[np.float32]) -> str:
