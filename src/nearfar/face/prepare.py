@@ -12,13 +12,14 @@ from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Choice, Facts, Rows
 from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
+from nearfar.face import sampling
 from nearfar.face.baselines import seed_weights
 from nearfar.face.load import load
 from nearfar.training.loop import Plan, Probe
-from nearfar.training.order import Order
+from nearfar.training.positives import Paired, alternating
 
 if TYPE_CHECKING:
-    from nearfar.contract import Encoder, Method, Modality, Source
+    from nearfar.contract import Encoder, Method, Modality, Source, Views
 
 
 @dataclass
@@ -100,6 +101,10 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
     choices += chosen
     method = parts.method(encoder, method_options).to(device)
+    order, chosen = sampling.order(config.data, source, method.wants, batch_size, machine.seed)
+    choices += chosen
+    positives, chosen = sampling.positives(config.data, source, machine.seed)
+    choices += chosen
     if machine.precision is None:
         raw, kept = source.fetch(_first(len(source), batch_size))
         kind, why = (
@@ -111,19 +116,25 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         encoder.compile()
     config = replace(
         config,
+        data=sampling.settled(config.data, order, positives),
         model=replace(config.model, encoder=name, width=encoder.config.get("width", config.model.width)),
         optimisation=optimisation,
         machine=machine,
         method_options=method_options,
         modality_options=options,
     )
+
+    def views(raw: Any, draws: Rows) -> "Views":
+        if isinstance(raw, Paired):
+            return alternating(views(raw.own, draws), views(raw.other, draws))
+        return modality.views(raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder)
+
     plan = Plan(
         method=method,
         source=source,
-        views=lambda raw, draws: modality.views(
-            raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder
-        ),
-        order=Order(len(source), batch_size, machine.seed),
+        views=views,
+        order=order,
+        positives=positives,
         optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
         lr=lr,
         warmup=warmup,

@@ -31,6 +31,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._array)
 
+    def has(self, row: int) -> bool:
+        """Always."""
+        return True
+
     def bytes(self, row: int) -> bytes:
         """The picture as a `.pgm` or `.ppm` file."""
         picture = self._array[row]

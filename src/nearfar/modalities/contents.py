@@ -18,6 +18,9 @@ class Contents(Protocol):
 
     def __len__(self) -> int: ...
 
+    def has(self, row: int) -> bool:
+        """Whether the user gave anything there."""
+
     def bytes(self, row: int) -> bytes:
         """The content of one sample."""
 
@@ -37,6 +40,10 @@ class Files:
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def has(self, row: int) -> bool:
+        """Whether there is a name."""
+        return bool(self._names[row])
 
     def bytes(self, row: int) -> bytes:
         """The file's content; raises OSError with a short reason where it is no plain, readable file."""
@@ -67,6 +74,10 @@ class Cells:
     def __len__(self) -> int:
         return len(self._cells)
 
+    def has(self, row: int) -> bool:
+        """Whether the cell holds anything."""
+        return bool(self._cells[row])
+
     def bytes(self, row: int) -> bytes:
         """The cell's content."""
         cell = self._cells[row]
@@ -92,6 +103,11 @@ class Joined:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def has(self, row: int) -> bool:
+        """What the part that has the row says."""
+        part = self._part(row)
+        return self._parts[part].has(row - int(self._starts[part]))
 
     def bytes(self, row: int) -> bytes:
         """The content, from the part that has it."""

@@ -101,6 +101,11 @@ class RowGroups:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def has(self, row: int) -> bool:
+        """Whether the cell is not null, or names a file."""
+        _, cells, paths, at = self._cell(row)
+        return bool(cells[at].is_valid or (paths is not None and paths[at].is_valid))
+
     @property
     def groups(self) -> Rows:
         """[N]: the number of each row's group."""

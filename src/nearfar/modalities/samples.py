@@ -1,6 +1,7 @@
 """A list of samples: keys, labels, and where their bytes lie. Nothing of it is read yet."""
 
 import os
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.modalities.contents import Contents
+from nearfar.modalities.contents import Contents, Joined
 from nearfar.modalities.keys import printable
-from nearfar.modalities.texts import Texts
+from nearfar.modalities.texts import Texts, Writer
 
 if TYPE_CHECKING:
     from nearfar.contract import Skipped
@@ -87,6 +88,45 @@ class Listing:
         from nearfar.contract import Skipped
 
         return [Skipped(key, reason) for key, reason in self.refused]
+
+
+def with_positives(listing: Listing) -> tuple[Listing, Rows]:
+    """The samples and behind them their positives, each once; and for each sample [N] where its positive stands.
+
+    A positive that is itself one of the samples is not listed again; a sample without one is its own.
+    """
+    positives, n = listing.positives, len(listing)
+    assert positives is not None
+    place: dict[str, int] = {}
+    for i in range(n):
+        if (path := listing.path(i)) is not None:
+            place[os.path.normpath(path)] = i
+    partners, behind, keys = np.arange(n), array("q"), Writer()
+    for i, row in enumerate(listing.rows.tolist()):
+        if not positives.has(row):
+            continue
+        path = positives.path(row)
+        name = f"{listing.keys[i]} positive" if path is None else os.path.normpath(path)
+        partners[i] = place.setdefault(name, n + len(behind))
+        if partners[i] == n + len(behind):
+            behind.append(row)
+            keys.append(printable(name))
+
+    def longer(values: Rows | None, fill: int) -> Rows | None:
+        return None if values is None else np.append(values, np.full(len(behind), fill, dtype=np.int64))
+
+    whole = replace(
+        listing,
+        keys=Texts.joined([listing.keys, keys.texts()]),
+        contents=Joined([listing.contents, positives]),
+        rows=np.append(listing.rows, len(listing.contents) + np.array(behind, dtype=np.int64)),
+        labels=longer(listing.labels, -1),
+        groups=longer(listing.groups, -1),
+        domains=longer(listing.domains, -1),
+        shards=None,
+        positives=None,
+    )
+    return whole, partners
 
 
 def data_name(path: str, split: str | None) -> str:

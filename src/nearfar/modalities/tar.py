@@ -30,6 +30,10 @@ class Members:
     def __len__(self) -> int:
         return len(self._offsets)
 
+    def has(self, row: int) -> bool:
+        """Always."""
+        return True
+
     def bytes(self, row: int) -> bytes:
         """The member's content; raises OSError where the archive has become shorter."""
         size = int(self._sizes[row])

@@ -115,10 +115,9 @@ def _members(archive: BinaryIO, size: int) -> Iterator[_Member | str]:
             if tar is None:
                 archive.seek(at)
                 tar = tarfile.TarFile(fileobj=cast(BinaryIO, _Bounded(archive)), ignore_zeros=True, errors=_ERRORS)
-                found = tar.firstmember  # type: ignore[attr-defined]
             else:
                 tar.offset = at
-                found = tar.next()
+            found = tar.next()  # the first time, what was read when it was opened
         except _MALFORMED:
             at += _BLOCK  # the search goes on behind what could not be understood
             continue
@@ -133,7 +132,9 @@ def _members(archive: BinaryIO, size: int) -> Iterator[_Member | str]:
         at = end = tar.offset
         if not found.isdir():
             yield _Member(found.name, found.offset_data, found.size, _kind_fault(found))
-    if _holds_something(archive, end, size):
+    if not size:
+        yield "an empty file"
+    elif _holds_something(archive, end, size):
         yield _damage(end, size) if end else "not a tar archive"
 
 
@@ -221,7 +222,7 @@ class _Indexing:
         self._captions = False
         self._stem: str | None = None
         self._notes: dict[str, str] = {}
-        self._members = 0
+        self._members = self._samples = 0
 
     def add(self, name: str, offset: int, size: int, archive: BinaryIO) -> None:
         """One more member."""
@@ -252,6 +253,7 @@ class _Indexing:
         )
 
     def _close(self) -> None:
+        self._samples += 1
         if self._captions:
             self._notes.pop("txt", None)
         for kind in self._notes.keys() - self._said.keys():
@@ -259,7 +261,7 @@ class _Indexing:
         for kind, column in self._said.items():
             column.extend([self._notes.get(kind)] * self._members)
         texts = self._said.get("txt")
-        if texts is not None and len(texts.values) > max(_CAPTIONS, len(texts) / 2):
+        if texts is not None and len(texts.values) > max(_CAPTIONS, self._samples / 2):
             self._captions = True
             del self._said["txt"]
         self._members = 0

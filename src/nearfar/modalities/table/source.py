@@ -140,6 +140,14 @@ class TableSource:
         return self._groups
 
     @property
+    def positives(self) -> None:
+        """None: rows name no other rows."""
+
+    @property
+    def shards(self) -> None:
+        """None: all rows are in memory."""
+
+    @property
     def usable(self) -> Rows:
         """All rows: what cannot be read is left out when the file is opened."""
         return np.arange(len(self), dtype=np.int64)
