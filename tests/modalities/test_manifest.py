@@ -217,3 +217,13 @@ def test_a_long_manifest_is_not_held_as_objects(tmp_path):
     assert len(found) == rows
     assert held < rows * (2 * text + 4 * 8 + 3 * 8 + 100)  # keys and paths, their places, numbers; names of domains
     assert peak < 3 * held
+
+
+def test_manifests_with_other_columns_are_joined(tmp_path):
+    write(tmp_path / "a-1.csv", "path\na\nb\n")
+    write(tmp_path / "a-2.csv", "path,label,positive\nc,x,p.jpg\n")
+    write(tmp_path / "a-3.csv", "path,group\nd,g\n")
+    found = find(tmp_path / "a-*.csv")
+    assert found.labels.tolist() == [-1, -1, 0, -1]
+    assert len(set(found.groups.tolist())) == 4
+    assert [found.positives.has(i) for i in range(4)] == [False, False, True, False]

@@ -99,6 +99,25 @@ def test_a_pattern_joins_shards(tmp_path):
     assert find(tmp_path / "*.parquet").bytes(1) == b"b"
 
 
+def test_row_groups_are_shards_across_files(tmp_path):
+    hugging_face(tmp_path / "a.parquet", images(b"a", b"b", b"c"), [0] * 3, row_group_size=2)
+    hugging_face(tmp_path / "b.parquet", images(b"d", b"e"), [0] * 2, row_group_size=2)
+    found = find(tmp_path / "{a,b}.parquet")
+    assert found.shards.tolist() == [0, 0, 1, 2, 2]
+    assert found.size == sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert [found.bytes(i) for i in range(5)] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+def test_a_column_of_positives_tells_nulls_from_pictures(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": b"p", "path": None}, None, {"bytes": None, "path": None}, {"bytes": None, "path": "x.jpg"}]
+    table = pa.table({"image": pa.array(images(b"a", b"b", b"c", b"d"), kind), "positive": pa.array(rows, kind)})
+    pq.write_table(table, tmp_path / "d.parquet")
+    found = find(tmp_path / "d.parquet").positives
+    assert [found.has(i) for i in range(4)] == [True, False, False, True]
+    assert found.bytes(0) == b"p"
+
+
 def test_a_column_of_paths_is_files(tmp_path):
     (tmp_path / "x.jpg").write_bytes(b"x")
     pq.write_table(pa.table({"Path": ["x.jpg"], "split": ["test"]}), tmp_path / "d.parquet")

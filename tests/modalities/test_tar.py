@@ -348,3 +348,14 @@ def test_common_headers_are_read_as_python_reads_them(tmp_path):
     with tarfile.open(path) as archive:
         wanted = [(one.name, one.offset_data, one.size) for one in archive]
     assert list(zip(found.names, found.offsets.tolist(), found.sizes.tolist(), strict=True)) == wanted
+
+
+def test_probes_spread_over_all_shards(tmp_path):
+    for i, count in enumerate((10, 30, 60)):
+        write(tmp_path / f"s-{i}.tar", *((f"{i}-{j}.jpg", b"x") for j in range(count)))
+    found = find(tmp_path)
+    probed = found.probe(20)
+    assert len(set(probed.tolist())) == 20
+    assert np.bincount(found.shards[probed]).tolist() == [2, 6, 12]
+    some = found.take(np.arange(99, -1, -3))
+    assert len(some.probe(1000)) == len(some)

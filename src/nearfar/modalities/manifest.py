@@ -21,7 +21,7 @@ from nearfar.modalities.sheet import (
     key_of,
     of_cells,
 )
-from nearfar.modalities.texts import Writer
+from nearfar.modalities.texts import Texts, Writer
 
 TABLES = frozenset({".csv", ".tsv", ".jsonl"})
 LISTS = frozenset({".txt", ".lst"})
@@ -36,17 +36,18 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
     Keys are the paths as written, or `file#row` of cells that are samples themselves.
     """
     keys, refused = Writer(), list[tuple[str, str]]()
-    contents = list[Contents]()
-    roles = {role: Column() for role in ROLES}
+    contents, rows_before = list[Contents](), 0
+    roles: dict[str, Column] = {}
     pairs: dict[str, list[Contents]] = {role: [] for role in PAIRS}
     told = set[str]()
     for file in files:
         names, rows = _rows(file)
-        column = content_column(file, names, wanted.columns)
-        content = names.index(column)
-        place = {role: _place(names, known) for role, known in ROLES.items()}
-        beside = {role: _place(names, [role]) for role in PAIRS}
-        cells, others = Writer(), {role: Writer() for role in PAIRS}
+        content = names.index(content_column(file, names, wanted.columns))
+        place = {role: at for role, known in ROLES.items() if (at := _place(names, known)) is not None}
+        beside = {role: at for role in PAIRS if (at := _place(names, [role])) is not None}
+        for role in place.keys() - roles.keys():
+            roles[role] = Column([None] * rows_before)
+        cells, others = Writer(), {role: Writer() for role in beside}
         name, folder = printable(file.name), folder_of(file)
         for number, row in rows:
             reason = row if isinstance(row, str) else _fault(row[content], wanted.inline)
@@ -57,15 +58,20 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
             keys.append(f"{name}#{number}" if wanted.inline else key_of(cell, folder))
             cells.append(cell)
             for role, at in place.items():
-                roles[role].append(None if at is None else row[at])
+                roles[role].append(row[at])
             for role, at in beside.items():
-                other = None if at is None else row[at]
+                other = row[at]
                 others[role].append("" if other is None else str(other))
                 if other not in (None, ""):
                     told.add(role)
         contents.append(of_cells(cells.texts(), file.parent, wanted.inline))
-        for role, writer in others.items():
-            pairs[role].append(of_cells(writer.texts(), file.parent, wanted.inline))
+        count = len(contents[-1])
+        for role in roles.keys() - place.keys():
+            roles[role].extend([None] * count)
+        for role in PAIRS:
+            texts = others[role].texts() if role in others else Texts.empty(count)
+            pairs[role].append(of_cells(texts, file.parent, wanted.inline))
+        rows_before += count
     return Sheet(
         keys=unique(keys.texts()),
         contents=joined(contents),

@@ -62,7 +62,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
     """
     found = [index(file) for file in files]
     some = [_samples(one, wanted.extensions) for one in found]
-    names = Texts.joined([one.names.take(rows) for one, rows in zip(found, some, strict=True)])
+    names = _names(found, some)
     said = {kind: _said(found, some, kind) for kind in ("cls", "txt", *ROLES)}
     splits, classes = splits_and_classes(names)
     labels = next((c for c in (said["cls"], said["label"], classes, _few(said["txt"])) if c is not None), None)
@@ -95,12 +95,18 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
 
 def split_names(files: Sequence[Path], wanted: Wanted) -> list[str]:
     """The splits that the archives hold, by `.json` members or by folders; none where they hold none."""
-    column = read(files, wanted).cells.get("split")
+    found = [index(file) for file in files]
+    some = [_samples(one, wanted.extensions) for one in found]
+    column = _said(found, some, "split") or splits_and_classes(_names(found, some))[0]
     return [] if column is None else [value for value in column.values if value]
 
 
 def _samples(found: Index, extensions: frozenset[str]) -> Rows:
     return np.array([row for row, name in enumerate(found.names) if extension_of(name) in extensions], dtype=np.int64)
+
+
+def _names(found: Sequence[Index], some: Sequence[Rows]) -> Texts:
+    return Texts.joined([one.names.take(rows) for one, rows in zip(found, some, strict=True)])
 
 
 def _said(found: Sequence[Index], some: Sequence[Rows], kind: str) -> Column | None:

@@ -35,6 +35,12 @@ class Texts(Sequence[str]):
         return writer.texts()
 
     @classmethod
+    def empty(cls, count: int) -> "Texts":
+        """`count` empty texts."""
+        nowhere = np.zeros(count, dtype=np.int64)
+        return cls(b"", nowhere, nowhere)
+
+    @classmethod
     def joined(cls, parts: "Sequence[Texts]") -> "Texts":
         """The texts of all parts, one after another."""
         if len(parts) == 1:
