@@ -1,4 +1,5 @@
 import logging
+import os
 
 import pytest
 
@@ -79,3 +80,11 @@ def test_a_lasting_name_means_the_same_from_anywhere(tmp_path, monkeypatch):
     assert lasting("hf:org/name") == "hf:org/name"
     assert lasting("digits", builtins={"digits"}) == "digits"
     assert lasting("nothing") == "nothing"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_and_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "x.tar")
+    with pytest.raises(DataError, match="neither a folder nor a plain file"):
+        files_of(str(tmp_path / "x.tar"))
+    assert names(touch(tmp_path, "y.tar"), "*.tar") == ["y.tar"]

@@ -103,7 +103,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     method = parts.method(encoder, method_options).to(device)
     order, chosen = sampling.order(config.data, source, method.wants, batch_size, machine.seed)
     choices += chosen
-    positives, chosen = sampling.positives(config.data, source, machine.seed)
+    positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
     choices += chosen
     if machine.precision is None:
         raw, kept = source.fetch(_first(len(source), batch_size))

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nearfar.config import Data
-from nearfar.contract import Choice, Source, Wants
+from nearfar.contract import Choice, Encoder, Source, Wants
 from nearfar.errors import ConfigError
 from nearfar.modalities.image.store import available_memory
 from nearfar.training.order import Balanced, Order, Streamed
@@ -37,8 +37,11 @@ def order(given: Data, source: Source, wants: Wants, batch_size: int, seed: int)
     return streamed, [] if given.order else [Choice("order", "streamed", why)]
 
 
-def positives(given: Data, source: Source, seed: int) -> tuple[Positives | None, list[Choice]]:
-    """Where the odd views of a batch come from; None for the samples themselves. Raises ConfigError."""
+def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple[Positives | None, list[Choice]]:
+    """Where the odd views of a batch come from; None for the samples themselves. Raises ConfigError.
+
+    Positives that the data names are loaded as the encoder needs them.
+    """
     groups = source.groups
     grouped = groups is not None and len(np.unique(groups)) < len(groups)
     kind, choices = given.positives, list[Choice]()
@@ -49,6 +52,7 @@ def positives(given: Data, source: Source, seed: int) -> tuple[Positives | None,
     if kind == "pair":
         if source.positives is None:
             raise ConfigError(f"{source.name!r} has no column `positive`: leave out --positives pair.")
+        source.positives.load(encoder.config)
         return Given(source), choices
     if kind == "group":
         if not grouped:

@@ -89,7 +89,7 @@ def read(data: str, split: str | None, wanted: Wanted) -> Sheet:
     numbered = ((part, row) for part, rows in parts.items() for row in range(len(rows)))
     return Sheet(
         keys=Texts.of(f"{name}#{part}/{row}" if part else f"{name}#{row}" for part, row in numbered),
-        contents=HubRows(whole, content),
+        contents=HubRows(whole.select_columns([content]), content),
         cells={role: _column(whole, place) for role, place in places.items() if place is not None},
         class_names=names,
     )

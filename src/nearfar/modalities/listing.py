@@ -156,7 +156,7 @@ def _containers_in(path: str, wanted: Wanted) -> dict[str, list[Path]]:
         except OSError:
             return {}
         for suffix in _IN_FOLDERS:
-            files = [Path(here, name) for name in names if extension_of(name) == suffix]
+            files = [path for name in names if extension_of(name) == suffix and (path := Path(here, name)).is_file()]
             if not files:
                 continue
             if suffix != ".parquet" and walk(path, wanted.extensions).names:

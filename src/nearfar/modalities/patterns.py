@@ -56,6 +56,8 @@ def is_pattern(path: str) -> bool:
 def files_of(path: str, builtins: Collection[str] = ()) -> list[Path]:
     """The file, or the files that a pattern matches, sorted within each brace. Raises DataError where none is."""
     if os.path.exists(path):
+        if not os.path.isfile(path):  # reading a pipe or a device would never end
+            raise DataError(f"{printable(path)!r} is neither a folder nor a plain file.")
         return [Path(path)]
     if is_pattern(path):
         parts = list(itertools.islice(_expanded(path), _MOST + 1))

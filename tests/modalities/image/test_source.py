@@ -337,6 +337,7 @@ def paired(root, *, extra="others/x.png", broken=False):
     (root / "m.csv").write_text("\n".join(["path,positive", *rows]))
     source = open_images(str(root / "m.csv"))
     source.load({"stored_size": 12})
+    source.positives.load({"stored_size": 12})
     return source
 
 

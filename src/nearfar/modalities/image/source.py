@@ -124,8 +124,7 @@ class ImageSource:
         """
         size = config.get("stored_size") or config["image_size"]
         channels = config.get("channels") or self.channels
-        rows = self.rows if self.partners is None else np.union1d(self.rows, self.partners[self.rows])
-        self.store.load(rows, int(size), int(channels), config.get("white") or self.white)
+        self.store.load(self.rows, int(size), int(channels), config.get("white") or self.white)
         _check_enough(self.name, len(self.usable), self.least)
 
     def fetch(self, rows: Rows) -> tuple[Pictures, Rows]:
