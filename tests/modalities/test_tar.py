@@ -265,6 +265,14 @@ def test_an_end_within_a_header_or_its_content_costs_the_rest_only(tmp_path, end
     assert len(found.refused) == 1
 
 
+def test_an_end_between_two_members_is_told(tmp_path):
+    path = write(tmp_path / "d.tar", ("a.jpg", b"a"), ("b.jpg", b"b" * 600))
+    path.write_bytes(path.read_bytes()[:1024])
+    found = find(path)
+    assert found.keys == ["d.tar#a.jpg"]
+    assert reasons(found) == [("d.tar", "no mark of its end: it may be cut off")]
+
+
 def test_after_damage_in_the_middle_the_rest_is_read(tmp_path):
     path = write(tmp_path / "d.tar", *((f"{i}.jpg", b"%d" % i) for i in range(5)))
     content = bytearray(path.read_bytes())

@@ -156,7 +156,8 @@ def _containers_in(path: str, wanted: Wanted) -> dict[str, list[Path]]:
         except OSError:
             return {}
         for suffix in _IN_FOLDERS:
-            files = [path for name in names if extension_of(name) == suffix and (path := Path(here, name)).is_file()]
+            found = [Path(here, name) for name in names if extension_of(name) == suffix]
+            files = [file for file in found if file.is_file()]
             if not files:
                 continue
             if suffix != ".parquet" and walk(path, wanted.extensions).names:

@@ -65,6 +65,8 @@ def members(archive: BinaryIO, size: int) -> Iterator[Member | str]:
         yield "an empty file"
     elif _holds_something(archive, end, size):
         yield _damage(end, size) if end else "not a tar archive"
+    elif end == size:
+        yield "no mark of its end: it may be cut off"
 
 
 def _plain(block: bytes, at: int) -> Member | None:
