@@ -126,7 +126,6 @@ class _Run:
         self.step_seconds = 0.0
         labels = plan.source.labels
         self._labels = None if labels is None else torch.from_numpy(labels)
-        self._ids = plan.source.ids
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
         self._data = _fingerprint(plan.source)
@@ -153,7 +152,7 @@ class _Run:
         schedule.set_lr(plan.optimizer, lr, progress)
         torch.manual_seed(randomness.seed_of(plan.seed, "embed", state.step))
         plan.optimizer.zero_grad(set_to_none=True)
-        batch = self._batch(rows, raw.ids if isinstance(raw, Paired) else self._ids[rows], progress)
+        batch = self._batch(rows, raw.ids if isinstance(raw, Paired) else plan.source.ids[rows], progress)
         losses, latents = cut.step(plan.method, views, batch, autocast=plan.autocast)
         if plan.clip is not None:
             torch.nn.utils.clip_grad_norm_(plan.method.parameters(), plan.clip)

@@ -39,8 +39,6 @@ class OfGroup:
         self._groups = groups
         self._place = np.empty(len(groups), dtype=np.int64)  # of each row in its group
         self._place[self._sorted] = np.arange(len(groups)) - self._starts[groups[self._sorted]]
-        _, contents = np.unique(source.ids, return_inverse=True)
-        self._ids = linked(contents, len(contents) + groups)
 
     def partners(self, rows: Rows, draws: Rows) -> Rows:
         """The rows of the positives of `rows`."""
@@ -56,7 +54,8 @@ class OfGroup:
         other, kept = self._source.fetch(partners)
         if len(kept) < len(partners):
             other, _ = self._source.fetch(np.where(np.isin(partners, kept), partners, rows))
-        return Paired(raw, other, self._ids[rows])
+        _, contents = np.unique(self._source.ids[rows], return_inverse=True)
+        return Paired(raw, other, linked(contents, len(rows) + self._groups[rows]))
 
 
 class Given:
