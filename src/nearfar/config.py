@@ -20,15 +20,25 @@ class Data:
     """What is trained on."""
 
     data: str = ""
-    """Folder, manifest (.csv .tsv .jsonl .parquet), .npy, or `digits`; `DATA:split` picks a split."""
+    """Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards `'s-{000..099}.tar'`, .npy or
+    .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split."""
     modality: str | None = None
     """Kind of data; found from the data when not given."""
     max_pixels: int = 100_000_000
     """Images with more pixels than this are skipped, before any decoder sees them."""
     cache: str = "auto"
     """Where decoded images are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
+    positives: Literal["views", "group", "pair"] | None = None
+    """What is drawn near: two views of a sample, a view of it and one of another sample of its `group`, or one of the
+    sample in its column `positive`; by the columns there are when not given."""
+    order: Literal["shuffled", "streamed"] | None = None
+    """How samples are read: from everywhere, or shard after shard through a shuffle buffer; streamed when not given for
+    shards that do not fit into half of the free memory."""
+    shuffle_buffer: int = 10_000
+    """Samples that a streamed order is shuffled among."""
 
     def __post_init__(self) -> None:
+        must(self.shuffle_buffer >= 1, "shuffle_buffer must be at least 1", got=self.shuffle_buffer)
         must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
 
 

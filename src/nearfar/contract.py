@@ -72,7 +72,8 @@ class Views(Sequence[Any]):
 class Batch:
     """What a loss may know of a batch; it holds no inputs.
 
-    `ids` [n] names the sample behind each row: equal ids are the same content and never negatives of each other.
+    `ids` [n] names what each row shows: equal ids are the same content, or positives of each other by the user's word
+    (`--positives`), and never negatives of each other.
     `labels` [n] is -1 where there is none; `groups` [n] and `present` [v, n] may be missing. `rows` are this rank's
     own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
     """
@@ -107,11 +108,16 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class Wants:
-    """What a method asks of the views and of the sampler."""
+    """What a method asks of the views and of the sampler.
+
+    With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
+    label are left out. Where there are fewer classes than P, each gets more samples.
+    """
 
     wide: int = 2
     small: int = 0
     labels: bool = False
+    samples_per_class: int = 0
 
 
 class Encoder(nn.Module):
@@ -222,6 +228,14 @@ class Card:
     text: str | None = None
 
 
+@dataclass(frozen=True)
+class Shards:
+    """Containers that samples are read from: `numbers` [N] rise in reading order; all of them are `size` bytes."""
+
+    numbers: Rows
+    size: int
+
+
 class Source(Protocol):
     """Opened data: N samples, read by row. `skipped` grows as unreadable ones are met."""
 
@@ -243,6 +257,17 @@ class Source(Protocol):
     @property
     def groups(self) -> Rows | None:
         """[N]: equal for samples that the user says belong together; None where nothing is said."""
+
+    @property
+    def positives(self) -> Source | None:
+        """[N]: the sample that the user gives as the positive of each, itself where none is or where it is unreadable.
+
+        None where nothing is said.
+        """
+
+    @property
+    def shards(self) -> Shards | None:
+        """Where samples lie, if reading them in another order costs more; else None."""
 
     @property
     def usable(self) -> Rows:

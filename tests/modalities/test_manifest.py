@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import pytest
 
@@ -199,3 +200,30 @@ def test_a_pattern_joins_manifests(tmp_path):
     write(tmp_path / "a-2.csv", "label,path\ny,b\n")
     found = find(tmp_path / "a-*.csv")
     assert (found.keys, found.labels.tolist()) == (["a", "b"], [0, 1])
+
+
+def test_a_long_manifest_is_not_held_as_objects(tmp_path):
+    rows = 40_000
+    lines = (f"class {i % 10}/picture {i:07d}.jpg,class {i % 10},{i}\n" for i in range(rows))
+    file = write(tmp_path / "m.csv", "path,label,domain\n" + "".join(lines))
+    list_samples(str(file), extensions=JPG, columns=("path",))
+    tracemalloc.start()
+    try:
+        found = find(file)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    text = len("class 0/picture 0000000.jpg")
+    assert len(found) == rows
+    assert held < rows * (2 * text + 4 * 8 + 3 * 8 + 100)  # keys and paths, their places, numbers; names of domains
+    assert peak < 3 * held
+
+
+def test_manifests_with_other_columns_are_joined(tmp_path):
+    write(tmp_path / "a-1.csv", "path\na\nb\n")
+    write(tmp_path / "a-2.csv", "path,label,positive\nc,x,p.jpg\n")
+    write(tmp_path / "a-3.csv", "path,group\nd,g\n")
+    found = find(tmp_path / "a-*.csv")
+    assert found.labels.tolist() == [-1, -1, 0, -1]
+    assert len(set(found.groups.tolist())) == 4
+    assert [found.positives.has(i) for i in range(4)] == [False, False, True, False]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearfar.errors import DataError
-from nearfar.modalities import contents
+from nearfar.modalities import parquet
 from nearfar.modalities.listing import list_samples, splits_of
 
 CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-train.parquet"
@@ -60,14 +60,14 @@ def test_rows_are_right_in_any_order_across_row_groups(tmp_path):
 
 
 def test_a_small_cache_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "CACHE_BYTES", 20)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 20)
     found = find(hugging_face(tmp_path / "d.parquet", images(b"a", b"b", b"c", b"d"), [0] * 4, row_group_size=1))
     assert [found.bytes(i) for i in (3, 0, 2, 1, 3)] == [b"d", b"a", b"c", b"b", b"d"]
     assert len(found.contents._kept) < 4
 
 
 def test_large_data_is_probed_in_few_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "CACHE_BYTES", 1)
+    monkeypatch.setattr(parquet, "CACHE_BYTES", 1)
     rows = images(*(b"x" for _ in range(1000)))
     found = find(hugging_face(tmp_path / "d.parquet", rows, [0] * 1000, row_group_size=10))
     probed = found.probe(100)
@@ -97,6 +97,25 @@ def test_a_pattern_joins_shards(tmp_path):
     for name in "ab":
         hugging_face(tmp_path / f"{name}.parquet", images(name.encode()), [0])
     assert find(tmp_path / "*.parquet").bytes(1) == b"b"
+
+
+def test_row_groups_are_shards_across_files(tmp_path):
+    hugging_face(tmp_path / "a.parquet", images(b"a", b"b", b"c"), [0] * 3, row_group_size=2)
+    hugging_face(tmp_path / "b.parquet", images(b"d", b"e"), [0] * 2, row_group_size=2)
+    found = find(tmp_path / "{a,b}.parquet")
+    assert found.shards.tolist() == [0, 0, 1, 2, 2]
+    assert found.size == sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert [found.bytes(i) for i in range(5)] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+def test_a_column_of_positives_tells_nulls_from_pictures(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": b"p", "path": None}, None, {"bytes": None, "path": None}, {"bytes": None, "path": "x.jpg"}]
+    table = pa.table({"image": pa.array(images(b"a", b"b", b"c", b"d"), kind), "positive": pa.array(rows, kind)})
+    pq.write_table(table, tmp_path / "d.parquet")
+    found = find(tmp_path / "d.parquet").positives
+    assert [found.has(i) for i in range(4)] == [True, False, False, True]
+    assert found.bytes(0) == b"p"
 
 
 def test_a_column_of_paths_is_files(tmp_path):

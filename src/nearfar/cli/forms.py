@@ -24,7 +24,8 @@ class Train(Common):
     """
 
     data: Positional[str | None] = None
-    """Folder, manifest (.csv .tsv .jsonl .parquet), .npy, or `digits`; `DATA:split` picks a split."""
+    """Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards `'s-{000..099}.tar'`, .npy or
+    .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split."""
     out: str | None = None
     """Folder of the run; when not given, a new one below runs/."""
     resume: bool = False

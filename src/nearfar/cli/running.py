@@ -59,7 +59,7 @@ def _train(command: Command) -> Result:
     if form.resume and form.out is None:
         raise ConfigError("--resume goes on with the run in --out DIR: give --out.")
     if form.data is None and not form.resume and form.config is None:
-        raise ConfigError("nearfar train needs DATA: a folder, a manifest, an array, or `digits`.")
+        raise ConfigError("nearfar train needs DATA: a folder, a manifest, tar shards, an array, or `digits`.")
     return _of_run(nearfar.train(form.data, started=STARTED, **_without(command.given, "json")))
 
 

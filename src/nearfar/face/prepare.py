@@ -12,13 +12,14 @@ from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Choice, Facts, Rows
 from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
+from nearfar.face import sampling
 from nearfar.face.baselines import seed_weights
 from nearfar.face.load import load
 from nearfar.training.loop import Plan, Probe
-from nearfar.training.order import Order
+from nearfar.training.positives import Paired, alternating
 
 if TYPE_CHECKING:
-    from nearfar.contract import Encoder, Method, Modality, Source
+    from nearfar.contract import Encoder, Method, Modality, Source, Views
 
 
 @dataclass
@@ -100,6 +101,10 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
     choices += chosen
     method = parts.method(encoder, method_options).to(device)
+    order, chosen = sampling.order(config.data, source, method.wants, batch_size, machine.seed)
+    choices += chosen
+    positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
+    choices += chosen
     if machine.precision is None:
         raw, kept = source.fetch(_first(len(source), batch_size))
         kind, why = (
@@ -111,19 +116,25 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         encoder.compile()
     config = replace(
         config,
+        data=sampling.settled(config.data, order, positives),
         model=replace(config.model, encoder=name, width=encoder.config.get("width", config.model.width)),
         optimisation=optimisation,
         machine=machine,
         method_options=method_options,
         modality_options=options,
     )
+
+    def views(raw: Any, draws: Rows) -> "Views":
+        if isinstance(raw, Paired):
+            return alternating(views(raw.own, draws), views(raw.other, draws))
+        return modality.views(raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder)
+
     plan = Plan(
         method=method,
         source=source,
-        views=lambda raw, draws: modality.views(
-            raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder
-        ),
-        order=Order(len(source), batch_size, machine.seed),
+        views=views,
+        order=order,
+        positives=positives,
         optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
         lr=lr,
         warmup=warmup,
@@ -231,13 +242,10 @@ def _first(samples: int, count: int) -> Rows:
 
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
+    from nearfar.modalities import patterns
     from nearfar.modalities.image.source import BUILTINS
-    from nearfar.modalities.listing import parse_data
 
-    path, split = parse_data(data, builtins=BUILTINS)
-    if path in BUILTINS or not os.path.exists(path):
-        return data
-    return os.path.abspath(path) + ("" if split is None else f":{split}")
+    return patterns.lasting(data, builtins=BUILTINS)
 
 
 def _lasting_cache(cache: str) -> str:

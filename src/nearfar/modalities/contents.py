@@ -1,28 +1,28 @@
-"""Where the bytes of samples lie: in files, in cells of text, or in parquet shards. They are read when asked for."""
+"""Where the bytes of samples lie: in files, in cells, in containers. They are read when asked for, by row."""
 
 import errno
 import os
 import stat
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 Rows = NDArray[np.int64]
-
-CACHE_BYTES = 256 * 2**20
-"""Row groups of parquet shards are kept until they pass this size together."""
 
 
 class Contents(Protocol):
     """The raw content of N samples. Reading raises OSError where there is nothing to read."""
+
+    in_groups: bool
+    """Whether a row is read with many others only, so that another order than theirs costs much more."""
+
+    def __len__(self) -> int: ...
+
+    def has(self, row: int) -> bool:
+        """Whether the user gave anything there."""
 
     def bytes(self, row: int) -> bytes:
         """The content of one sample."""
@@ -35,24 +35,35 @@ class Contents(Protocol):
 
 
 class Files:
-    """Samples that are files, one each; `None` stands for a missing one."""
+    """Samples that are files, one each, named relative to `folder`; an empty name stands for a missing one."""
 
-    def __init__(self, paths: Sequence[str | None]) -> None:
-        self._paths = paths
+    in_groups: bool = False
+
+    def __init__(self, names: Sequence[str], folder: str = "") -> None:
+        self._names = names
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def has(self, row: int) -> bool:
+        """Whether there is a name."""
+        return bool(self._names[row])
 
     def bytes(self, row: int) -> bytes:
         """The file's content; raises OSError with a short reason where it is no plain, readable file."""
-        path = self._paths[row]
-        if path is None:
+        name = self._names[row]
+        if not name:
             raise OSError("no path given")
+        path = located(name, self._folder)
         check_plain_file(path)
         with open(path, "rb") as file:
             return file.read()
 
     def path(self, row: int) -> Path | None:
         """The file."""
-        path = self._paths[row]
-        return None if path is None else Path(path)
+        name = self._names[row]
+        return Path(located(name, self._folder)) if name else None
 
     def near(self, rows: Rows, count: int) -> Rows:
         """Evenly spread rows."""
@@ -60,15 +71,24 @@ class Files:
 
 
 class Cells:
-    """Samples that are texts (read as UTF-8) or bytes held in memory."""
+    """Samples that are texts (read as UTF-8) or bytes held in memory; an empty one stands for a missing one."""
 
-    def __init__(self, cells: Sequence[str | bytes | None]) -> None:
+    in_groups: bool = False
+
+    def __init__(self, cells: Sequence[str] | Sequence[bytes]) -> None:
         self._cells = cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def has(self, row: int) -> bool:
+        """Whether the cell holds anything."""
+        return bool(self._cells[row])
 
     def bytes(self, row: int) -> bytes:
         """The cell's content."""
         cell = self._cells[row]
-        if cell is None:
+        if not cell:
             raise OSError("empty cell")
         return cell.encode("utf-8", "surrogateescape") if isinstance(cell, str) else cell
 
@@ -81,77 +101,61 @@ class Cells:
         return spread(rows, count)
 
 
-class Shards:
-    """Samples in a column of parquet files, read a row group at a time.
+class Joined:
+    """The samples of several contents, one after another."""
 
-    The column holds texts, bytes, or the Hugging Face layout `struct{bytes, path}`, where a row without bytes names a
-    file, relative to its shard. Reading rows in order touches each row group once.
-    """
+    def __init__(self, parts: Sequence[Contents]) -> None:
+        self.in_groups = any(part.in_groups for part in parts)
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
 
-    def __init__(self, files: Sequence[Path], column: str, footers: Sequence[Any]) -> None:
-        self._files = files
-        self._column = column
-        self._footers = footers
-        self._groups = [(f, g) for f, footer in enumerate(footers) for g in range(footer.num_row_groups)]
-        sizes = [footers[f].row_group(g).num_rows for f, g in self._groups]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._size = sum(footers[f].row_group(g).total_byte_size for f, g in self._groups)
-        self._kept: OrderedDict[int, tuple[pa.Array, pa.Array | None, int]] = OrderedDict()
-        self._lock = threading.Lock()
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def has(self, row: int) -> bool:
+        """What the part that has the row says."""
+        part = self._part(row)
+        return self._parts[part].has(row - int(self._starts[part]))
 
     def bytes(self, row: int) -> bytes:
-        """The cell's content, or that of the file it names."""
-        group, cells, paths, at = self._cell(row)
-        value = cells[at].as_py()
-        if value is not None:
-            return value.encode("utf-8") if isinstance(value, str) else bytes(value)
-        name = None if paths is None else paths[at].as_py()
-        if name is None:
-            raise OSError("empty cell")
-        path = os.path.join(self._files[self._groups[group][0]].parent, name)
-        return Files([path]).bytes(0)
+        """The content, from the part that has it."""
+        part = self._part(row)
+        return self._parts[part].bytes(row - int(self._starts[part]))
 
     def path(self, row: int) -> Path | None:
-        """None: a row is no file."""
-        return None
+        """The file, from the part that has it."""
+        part = self._part(row)
+        return self._parts[part].path(row - int(self._starts[part]))
 
     def near(self, rows: Rows, count: int) -> Rows:
-        """Evenly spread rows; of a large data set from 16 row groups only, for one row costs its whole group."""
-        if self._size <= CACHE_BYTES:
-            return spread(rows, count)
-        groups = np.searchsorted(self._starts, rows, side="right") - 1
-        return spread(rows[np.isin(groups, spread(np.unique(groups), 16))], count)
+        """Rows near by the measure of each part, as many of each as its share."""
+        rows = np.sort(rows)
+        bounds = np.searchsorted(rows, self._starts)
+        shares = np.diff(np.round(count * bounds / max(1, len(rows))).astype(np.int64))
+        found = [
+            part.near(rows[first:last] - start, share) + start
+            for part, start, first, last, share in zip(
+                self._parts, self._starts, bounds, bounds[1:], shares.tolist(), strict=False
+            )
+            if share
+        ]
+        return np.concatenate(found) if found else rows[:0]
 
-    def _cell(self, row: int) -> "tuple[int, pa.Array, pa.Array | None, int]":
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
-        with self._lock:
-            cells, paths = self._read(group)
-        return group, cells, paths, row - int(self._starts[group])
+    def _part(self, row: int) -> int:
+        return int(np.searchsorted(self._starts, row, side="right")) - 1
 
-    def _read(self, group: int) -> "tuple[pa.Array, pa.Array | None]":
-        if group in self._kept:
-            self._kept.move_to_end(group)
-            return self._kept[group][:2]
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        file, number = self._groups[group]
-        try:
-            with pq.ParquetFile(self._files[file], metadata=self._footers[file], memory_map=True) as shard:
-                table = shard.read_row_group(number, columns=[self._column], use_threads=False)
-        except (pa.ArrowException, OSError) as error:
-            raise OSError(f"damaged row group {number}: {str(error)[:80].strip()}") from None
-        column = table.column(0).combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # more than 2 GiB: arrow keeps it in pieces
-            column = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
-        cells, paths = column, None
-        if pa.types.is_struct(column.type):
-            names = {field.name for field in column.type}
-            cells, paths = column.field("bytes"), column.field("path") if "path" in names else None
-        self._kept[group] = cells, paths, column.nbytes
-        while len(self._kept) > 1 and sum(size for _, _, size in self._kept.values()) > CACHE_BYTES:
-            self._kept.popitem(last=False)
-        return cells, paths
+def joined(parts: Sequence[Contents]) -> Contents:
+    """Contents one after another; of a single one, itself."""
+    return parts[0] if len(parts) == 1 else Joined(parts)
+
+
+def located(name: str, folder: str) -> str:
+    """The path that a name in a manifest in `folder` means."""
+    path = os.path.join(folder, os.path.expanduser(name) if name.startswith("~") else name)
+    if "\\" in name and os.sep == "/" and "\0" not in name and not os.path.exists(path):
+        return os.path.join(folder, name.replace("\\", "/"))
+    return name if "://" in name and not os.path.exists(path) else path
 
 
 def check_plain_file(path: str | os.PathLike[str]) -> None:

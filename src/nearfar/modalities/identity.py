@@ -1,12 +1,13 @@
 """What a sample's content is, told without reading it: the same name means the same bytes, from run to run."""
 
-import glob
 import hashlib
 import os
 from collections.abc import Iterator
 from functools import cached_property
 
+from nearfar.errors import DataError
 from nearfar.modalities.listing import Listing
+from nearfar.modalities.patterns import files_of
 
 
 class Identity:
@@ -22,14 +23,14 @@ class Identity:
         self._data = data
 
     @cached_property
-    def in_container(self) -> bool:
-        """Whether the samples are rows of a container, which are best read in order."""
+    def _in_container(self) -> bool:
+        """Whether the samples are rows of a container, and not files of their own."""
         return len(self._listing) > 0 and self._listing.path(0) is None
 
     @property
     def known(self) -> bool:
         """Whether the samples can be named: those that come from no file cannot."""
-        return not self.in_container or self._container is not None
+        return not self._in_container or self._container is not None
 
     def of(self, row: int) -> int | None:
         """64 bits that name the content of a sample; None where there is no file to tell."""
@@ -55,10 +56,11 @@ def _files(data: str) -> Iterator[str]:
     if os.path.isdir(data):
         for folder, _, names in os.walk(data):
             yield from (os.path.join(folder, name) for name in names)
-    elif os.path.isfile(data):
-        yield data
-    else:
-        yield from (path for path in glob.iglob(data, recursive=True) if os.path.isfile(path))
+        return
+    try:
+        yield from map(str, files_of(data))
+    except DataError:  # no files: a name on the hub, or a built-in
+        return
 
 
 def _stamp(path: str) -> tuple[str, int, int]:

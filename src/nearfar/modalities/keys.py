@@ -3,6 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
+
+from nearfar.modalities.texts import Texts
+
 
 def printable(text: str) -> str:
     """The text with control characters and undecodable bytes written as escapes such as `\\xff`."""
@@ -11,13 +15,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def unique(keys: Iterable[str]) -> list[str]:
+def unique(keys: Iterable[str]) -> Texts:
     """The keys as they are, and `#row` added to those that occur more than once."""
-    found = list(keys)
-    if len(set(found)) == len(found):
+    found = Texts.of(keys)
+    hashes = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
+    order = np.argsort(hashes)
+    same = hashes[order[1:]] == hashes[order[:-1]]
+    rows = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))  # equal texts have equal hashes
+    if not len(rows):
         return found
-    times = Counter(found)
-    return [f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found)]
+    times = Counter(found[row] for row in rows)
+    return Texts.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
 
 
 def _escape(character: str) -> str:

@@ -7,78 +7,112 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.errors import DataError
-from nearfar.modalities.contents import reason_of
+from nearfar.modalities.contents import Contents, joined, reason_of
 from nearfar.modalities.keys import printable, unique
-from nearfar.modalities.sheet import PAIRS, ROLES, Sheet, content_column, find_column, key_of, of_cells
+from nearfar.modalities.labels import Column
+from nearfar.modalities.sheet import (
+    PAIRS,
+    ROLES,
+    Sheet,
+    Wanted,
+    content_column,
+    find_column,
+    folder_of,
+    key_of,
+    of_cells,
+)
+from nearfar.modalities.texts import Texts, Writer
 
 TABLES = frozenset({".csv", ".tsv", ".jsonl"})
 LISTS = frozenset({".txt", ".lst"})
 
-Row = tuple[int, dict[str, Any] | str]
+Row = tuple[int, list[Any] | str]
 """A row's number and its cells, or the reason why it has none."""
 
 
-def read(files: Sequence[Path], columns: Sequence[str], *, inline: bool) -> Sheet:
+def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
     """The rows of all files. A malformed row is refused, not fatal; raises DataError where no column holds samples.
 
-    With `inline` the cells are the samples themselves, else paths relative to the file. Keys are the paths as written,
-    or `file#row`.
+    Keys are the paths as written, or `file#row` of cells that are samples themselves.
     """
-    keys: list[str] = []
-    cells: list[str] = []
-    folders: list[Path] = []
-    roles: dict[str, list[Any]] = {role: [] for role in (*ROLES, *PAIRS)}
-    refused: list[tuple[str, str]] = []
+    keys, refused = Writer(), list[tuple[str, str]]()
+    contents, rows_before = list[Contents](), 0
+    roles: dict[str, Column] = {}
+    pairs: dict[str, list[Contents]] = {role: [] for role in PAIRS}
+    told = set[str]()
     for file in files:
         names, rows = _rows(file)
-        content = content_column(file, names, columns)
-        found = {role: find_column(names, wanted) for role, wanted in ROLES.items()}
-        found |= {role: find_column(names, [role]) for role in PAIRS}
+        content = names.index(content_column(file, names, wanted.columns))
+        place = {role: at for role, known in ROLES.items() if (at := _place(names, known)) is not None}
+        beside = {role: at for role in PAIRS if (at := _place(names, [role])) is not None}
+        for role in place.keys() - roles.keys():
+            roles[role] = Column([None] * rows_before)
+        cells, others = Writer(), {role: Writer() for role in beside}
+        name, folder = printable(file.name), folder_of(file)
         for number, row in rows:
-            reason = row if isinstance(row, str) else _fault(row.get(content), inline)
-            if reason is not None or isinstance(row, str):
-                refused.append((f"{printable(file.name)}#{number}", str(reason)))
+            reason = row if isinstance(row, str) else _fault(row[content], wanted.inline)
+            if reason is not None:
+                refused.append((f"{name}#{number}", reason))
                 continue
             cell = str(row[content])
-            keys.append(f"{printable(file.name)}#{number}" if inline else key_of(cell, file.parent))
+            keys.append(f"{name}#{number}" if wanted.inline else key_of(cell, folder))
             cells.append(cell)
-            folders.append(file.parent)
-            for role, column in found.items():
-                roles[role].append(None if column is None else row.get(column))
-    said = {role: values for role, values in roles.items() if any(value not in (None, "") for value in values)}
+            for role, at in place.items():
+                roles[role].append(row[at])
+            for role, at in beside.items():
+                other = row[at]
+                others[role].append("" if other is None else str(other))
+                if other not in (None, ""):
+                    told.add(role)
+        contents.append(of_cells(cells.texts(), file.parent, wanted.inline))
+        count = len(contents[-1])
+        for role in roles.keys() - place.keys():
+            roles[role].extend([None] * count)
+        for role in PAIRS:
+            texts = others[role].texts() if role in others else Texts.empty(count)
+            pairs[role].append(of_cells(texts, file.parent, wanted.inline))
+        rows_before += count
     return Sheet(
-        keys=unique(keys),
-        contents=of_cells(cells, folders, inline),
-        cells={role: said[role] for role in ROLES if role in said},
-        pairs={
-            role: of_cells([None if c in (None, "") else str(c) for c in said[role]], folders, inline)
-            for role in PAIRS
-            if role in said
-        },
+        keys=unique(keys.texts()),
+        contents=joined(contents),
+        cells={role: cells for role, cells in roles.items() if cells.says_anything},
+        pairs={role: joined(parts) for role, parts in pairs.items() if role in told},
         refused=refused,
     )
 
 
-def read_list(file: Path, *, inline: bool) -> Sheet:
-    """One path (with `inline`, one text) a line; empty lines are passed over."""
-    lines = [(n, line.rstrip("\r\n")) for n, line in enumerate(_lines(file))]
-    lines = [(n, line if inline else line.strip()) for n, line in lines if line.strip()]
-    name = printable(file.name)
-    faults = [(f"{name}#{n}", fault) for n, line in lines if (fault := _fault(line, inline)) is not None]
-    lines = [(n, line) for n, line in lines if _fault(line, inline) is None]
-    keys = [f"{name}#{n}" if inline else key_of(line, file.parent) for n, line in lines]
-    cells = [line for _, line in lines]
-    return Sheet(keys=unique(keys), contents=of_cells(cells, [file.parent] * len(cells), inline), refused=faults)
+def read_list(file: Path, wanted: Wanted) -> Sheet:
+    """One path (or one text, where texts are samples) a line; empty lines are passed over."""
+    keys, cells, refused = Writer(), Writer(), list[tuple[str, str]]()
+    name, folder = printable(file.name), folder_of(file)
+    for number, line in enumerate(_lines(file)):
+        cell = line.rstrip("\r\n") if wanted.inline else line.strip()
+        if not line.strip():
+            continue
+        if (fault := _fault(cell, wanted.inline)) is not None:
+            refused.append((f"{name}#{number}", fault))
+            continue
+        keys.append(f"{name}#{number}" if wanted.inline else key_of(cell, folder))
+        cells.append(cell)
+    return Sheet(
+        keys=unique(keys.texts()), contents=of_cells(cells.texts(), file.parent, wanted.inline), refused=refused
+    )
 
 
-def split_names(file: Path) -> list[str]:
+def split_names(files: Sequence[Path], wanted: Wanted) -> list[str]:
     """What stands in the column `split`, in order of appearance; nothing without such a column."""
-    names, rows = _rows(file)
-    column = find_column(names, ROLES["split"])
-    if column is None:
-        return []
-    found = (str(row.get(column) or "").strip() for _, row in rows if not isinstance(row, str))
-    return [name for name in dict.fromkeys(found) if name]
+    found: dict[str, None] = {}
+    for file in files:
+        names, rows = _rows(file)
+        at = _place(names, ROLES["split"])
+        if at is not None:
+            found.update((str(row[at] or "").strip(), None) for _, row in rows if not isinstance(row, str))
+    return [name for name in found if name]
+
+
+def _place(names: Sequence[str], wanted: Sequence[str]) -> int | None:
+    column = find_column(names, wanted)
+    return None if column is None else names.index(column)
 
 
 def _rows(file: Path) -> tuple[list[str], Iterator[Row]]:
@@ -111,30 +145,33 @@ def _csv_rows(file: Path) -> tuple[list[str], Iterator[Row]]:
             if len(fields) != len(header):
                 yield number, f"{len(fields)} fields where the header has {len(header)}"
             else:
-                yield number, dict(zip(header, fields, strict=True))
+                yield number, fields
 
     return header, rows()
 
 
 def _json_rows(file: Path) -> tuple[list[str], Iterator[Row]]:
-    parsed: list[Row] = []
-    names: dict[str, None] = {}
-    number = -1
-    for line in _lines(file):
-        if not line.strip():
-            continue
-        number += 1
+    # Read twice: which columns there are is only known at the end, and the rows are not to be held until then.
+    found: dict[str, None] = {}
+    for _, row in _json_objects(file):
+        if isinstance(row, dict):
+            found.update(dict.fromkeys(row))
+    names = list(found)
+    return names, (
+        (number, row if isinstance(row, str) else [row.get(name) for name in names])
+        for number, row in _json_objects(file)
+    )
+
+
+def _json_objects(file: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    lines = (line for line in _lines(file) if line.strip())
+    for number, line in enumerate(lines):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            parsed.append((number, "not a line of JSON"))
+            yield number, "not a line of JSON"
             continue
-        if isinstance(row, dict):
-            names.update(dict.fromkeys(row))
-            parsed.append((number, row))
-        else:
-            parsed.append((number, "not a JSON object"))
-    return list(names), iter(parsed)
+        yield number, row if isinstance(row, dict) else "not a JSON object"
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -1,14 +1,21 @@
-"""Rows of a manifest: which column holds the samples, and which one says what about them."""
+"""Rows of samples, from whatever file: which column holds the samples, and which one says what about them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nearfar.errors import DataError
+from nearfar.modalities import labels as coding
 from nearfar.modalities.contents import Cells, Contents, Files
 from nearfar.modalities.keys import printable
+from nearfar.modalities.labels import Column
+from nearfar.modalities.samples import Listing
+from nearfar.modalities.texts import Texts
 
 ROLES: dict[str, tuple[str, ...]] = {
     "label": ("label", "class", "category", "target"),
@@ -22,16 +29,54 @@ PAIRS = ("positive", "negative")
 """Columns of further samples: what belongs with the sample of the row, and what does not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is a sample: a file with one of `extensions`, or what stands in the first of `columns` that there is.
+
+    With `inline` a cell is the sample itself, else its path.
+    """
+
+    extensions: frozenset[str]
+    columns: Sequence[str]
+    inline: bool = False
+
+
 @dataclass(kw_only=True)
 class Sheet:
     """N rows: their keys and contents, and the cells of the roles that have a column."""
 
-    keys: list[str]
+    keys: Texts
     contents: Contents
-    cells: dict[str, Sequence[Any]] = field(default_factory=dict)
+    cells: dict[str, Column] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
     pairs: dict[str, Contents] = field(default_factory=dict)
+    shards: NDArray[np.int64] | None = None
+    size: int = 0
+    ignored: Mapping[str, int] = field(default_factory=Counter)
     refused: list[tuple[str, str]] = field(default_factory=list)
+
+    def listing(self, name: str) -> Listing:
+        """The rows as samples, their labels and groups as numbers."""
+        none = Column()
+        numbers, names = coding.encode(self.cells.get("label", none), self.class_names)
+        domains, domain_names = coding.encode(self.cells.get("domain", none))
+        return Listing(
+            name=name,
+            keys=self.keys,
+            contents=self.contents,
+            rows=np.arange(len(self.keys)),
+            labels=numbers,
+            label_names=names,
+            groups=coding.groups(self.cells.get("group", none)),
+            domains=domains,
+            domain_names=domain_names,
+            positives=self.pairs.get("positive"),
+            negatives=self.pairs.get("negative"),
+            shards=self.shards,
+            size=self.size,
+            ignored=self.ignored,
+            refused=tuple(self.refused),
+        )
 
 
 def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
@@ -52,24 +97,21 @@ def content_column(file: Path, names: Sequence[str], wanted: Sequence[str]) -> s
     return column
 
 
-def of_cells(cells: Sequence[str | None], folders: Sequence[Path], inline: bool) -> Contents:
+def of_cells(cells: Texts, folder: Path, inline: bool) -> Contents:
     """Cells as samples themselves (`inline`), or as paths relative to the folder of their manifest."""
-    if inline:
-        return Cells(cells)
-    return Files([located(cell, folder) if cell else None for cell, folder in zip(cells, folders, strict=True)])
+    return Cells(cells) if inline else Files(cells, os.fspath(folder))
 
 
-def located(cell: str, folder: Path) -> str:
-    """The path that a cell of a manifest in `folder` means."""
-    path = os.path.join(folder, os.path.expanduser(cell) if cell.startswith("~") else cell)
-    if "\\" in cell and os.sep == "/" and "\0" not in cell and not os.path.exists(path):
-        return os.path.join(folder, cell.replace("\\", "/"))
-    return cell if "://" in cell and not os.path.exists(path) else path
+def key_of(cell: str, folder: str) -> str:
+    """The key of a sample that is a file: its path as written, relative to the manifest where it lies beside it.
 
-
-def key_of(cell: str, folder: Path) -> str:
-    """The key of a sample that is a file: its path as written, relative to the manifest where it lies beside it."""
+    `folder` is the manifest's, absolute and with a separator at its end.
+    """
     if os.path.isabs(cell):
-        base = os.path.join(os.path.abspath(folder), "")
-        cell = cell.removeprefix(base)
+        cell = cell.removeprefix(folder)
     return printable(cell.replace(os.sep, "/").removeprefix("./"))
+
+
+def folder_of(file: Path) -> str:
+    """The folder of a manifest as `key_of` takes it."""
+    return os.path.join(os.path.abspath(file.parent), "")

@@ -8,13 +8,18 @@ import torch
 
 from nearfar.contract import Rows, Source
 from nearfar.training.order import Order
+from nearfar.training.positives import Positives
 
 
 class Loader:
-    """`get(step)` gives a step's raw batch, the rows in it and their draws; the step after it is fetched meanwhile."""
+    """`get(step)` gives a step's raw batch, the rows in it and their draws; the step after it is fetched meanwhile.
 
-    def __init__(self, source: Source, order: Order) -> None:
+    With `positives` the raw batch is a `Paired` one.
+    """
+
+    def __init__(self, source: Source, order: Order, positives: Positives | None = None) -> None:
         self._source = source
+        self._positives = positives
         self._order = order
         # One thread for its tensor operations too: a second team of threads beside the training's, on the same cores,
         # makes every training step a fifth slower.
@@ -33,6 +38,8 @@ class Loader:
         if len(kept) < len(rows):
             left = set(kept.tolist())
             draws = draws[[row in left for row in rows.tolist()]]
+        if self._positives is not None and len(kept):
+            raw = self._positives.beside(raw, kept, draws)
         return raw, kept, draws
 
     def __enter__(self) -> "Loader":

@@ -24,6 +24,7 @@ from nearfar.training.health import Alarm, Watchdog
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
+from nearfar.training.positives import Paired, Positives
 
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
@@ -41,6 +42,7 @@ class Plan:
     source: Source
     views: ViewsOf
     order: Order
+    positives: Positives | None = None
     optimizer: Optimizer
     lr: float
     warmup: float
@@ -91,7 +93,7 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
     """
     run = _Run(plan, clock, folder, state)
     plan.method.train()
-    with Loader(plan.source, plan.order) as loader, Interrupt() as interrupt, display:
+    with Loader(plan.source, plan.order, plan.positives) as loader, Interrupt() as interrupt, display:
         while not clock.done(state.step, run.step_seconds):
             record = run.one(loader)
             done, left = clock.progress(state.step), clock.remaining(state.step)
@@ -150,7 +152,7 @@ class _Run:
         schedule.set_lr(plan.optimizer, lr, progress)
         torch.manual_seed(randomness.seed_of(plan.seed, "embed", state.step))
         plan.optimizer.zero_grad(set_to_none=True)
-        batch = self._batch(rows, progress)
+        batch = self._batch(rows, raw.ids if isinstance(raw, Paired) else plan.source.ids[rows], progress)
         losses, latents = cut.step(plan.method, views, batch, autocast=plan.autocast)
         if plan.clip is not None:
             torch.nn.utils.clip_grad_norm_(plan.method.parameters(), plan.clip)
@@ -188,12 +190,12 @@ class _Run:
         checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
         self._saved = time.monotonic()
 
-    def _batch(self, rows: Rows, progress: float) -> Batch:
+    def _batch(self, rows: Rows, ids: Rows, progress: float) -> Batch:
         at = torch.from_numpy(rows)
         device = self.plan.device
         labels = torch.full((len(rows),), -1) if self._labels is None else self._labels[at]
         return Batch(
-            ids=torch.from_numpy(self.plan.source.ids[rows]).to(device),  # now known: these rows were fetched
+            ids=torch.from_numpy(ids).to(device),
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
             progress=progress,

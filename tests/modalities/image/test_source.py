@@ -340,3 +340,50 @@ def test_cifar10_loads():
     pictures, kept = source.fetch(np.arange(200))
     assert pictures.pixels.shape == (200, 3, 32, 32)
     assert len(kept) == len(set(source.ids.tolist())) == 200
+
+
+def paired(root, *, extra="others/x.png", broken=False):
+    """Four pictures: the positive of the first is another file, of the second the third; the others have none."""
+    fill(root, 4)
+    (root / "others").mkdir()
+    noise(99).save(root / "others" / "x.png")
+    if broken:
+        (root / "others" / "x.png").write_text("no picture")
+    rows = ["a/00.png," + extra, "b/01.png,./a/02.png", "a/02.png,", "b/03.png,"]
+    (root / "m.csv").write_text("\n".join(["path,positive", *rows]))
+    source = open_images(str(root / "m.csv"))
+    source.load({"stored_size": 12})
+    source.positives.load({"stored_size": 12})
+    return source
+
+
+def test_positives_are_the_pictures_that_the_column_names(tmp_path):
+    source = paired(tmp_path)
+    assert len(source) == 4
+    assert source.keys == ["a/00.png", "b/01.png", "a/02.png", "b/03.png"]
+    pictures, kept = source.positives.fetch(np.arange(4))
+    assert kept.tolist() == [0, 1, 2, 3]
+    for place, name in enumerate(("others/x.png", "a/02.png", "a/02.png", "b/03.png")):
+        with Image.open(tmp_path / name) as image:
+            assert np.array_equal(pictures.pixels[place].numpy(), np.asarray(image).transpose(2, 0, 1))
+
+
+def test_a_positive_that_is_a_sample_is_not_held_twice(tmp_path):
+    assert len(paired(tmp_path).store.listing) == 5
+
+
+def test_taken_samples_keep_their_positives(tmp_path):
+    source = paired(tmp_path)
+    some = source.take(np.array([3, 1])).positives
+    assert torch.equal(some.fetch(np.array([1]))[0].pixels, source.fetch(np.array([2]))[0].pixels)
+
+
+def test_a_sample_is_its_own_positive_where_that_cannot_be_read(tmp_path):
+    source = paired(tmp_path, broken=True)
+    assert torch.equal(source.positives.fetch(np.array([0]))[0].pixels, source.fetch(np.array([0]))[0].pixels)
+    assert [one.key for one in source.skipped] == [str(tmp_path / "others/x.png")]
+    assert source.usable.tolist() == [0, 1, 2, 3]
+
+
+def test_without_the_column_there_are_no_positives(tmp_path):
+    assert opened(tmp_path).positives is None

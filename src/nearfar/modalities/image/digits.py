@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nearfar.modalities.contents import Cells
 from nearfar.modalities.listing import Listing
 from nearfar.modalities.splits import pick
+from nearfar.modalities.texts import Texts
 
 SPLITS = ["test", "train"]
 
@@ -30,7 +31,7 @@ def digits(split: str | None = None) -> Listing:
         nth[rows] = np.arange(len(rows))
     whole = Listing(
         name="digits",
-        keys=[f"digits/{row:04d}" for row in range(len(labels))],
+        keys=Texts.of(f"digits/{row:04d}" for row in range(len(labels))),
         # A portable grey map is its header and the bytes: the digits take the same way as all other pictures.
         contents=Cells([b"P5 8 8 255\n" + picture.tobytes() for picture in pixels]),
         rows=np.arange(len(labels)),

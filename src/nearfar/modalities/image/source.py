@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.contract import Card
+from nearfar.contract import Card, Shards
 from nearfar.errors import DataError
 from nearfar.modalities.image.decode import EXTENSIONS, Header, Unreadable, brightest, decode, header, white_level
 from nearfar.modalities.image.digits import digits
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.store import SMALL, Store, encoded, in_threads, mostly_unreadable
 from nearfar.modalities.listing import Listing, list_samples, parse_data
+from nearfar.modalities.samples import with_positives
 
 __all__ = ["BUILTINS", "COLUMNS", "ImageSource", "Pictures", "open_images", "thumbnail"]
 
@@ -44,11 +45,20 @@ class ImageSource:
 
     `channels` is 1 where all pictures looked at are grey, else 3; `short_side` the median of their shorter sides in
     pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none. `sample` are
-    the rows that `load` decoded, evenly spread. `skipped` is shared by all sources taken from one another.
+    the rows that `load` decoded, evenly spread. `partners` say which picture of the store is the positive of each.
+    `skipped` is shared by all sources taken from one another.
     """
 
     def __init__(
-        self, store: Store, rows: Rows, *, channels: int, short_side: int, white: int | None, least: int = 0
+        self,
+        store: Store,
+        rows: Rows,
+        *,
+        channels: int,
+        short_side: int,
+        white: int | None,
+        least: int = 0,
+        partners: Rows | None = None,
     ) -> None:
         self.store = store
         self.rows = rows
@@ -56,6 +66,7 @@ class ImageSource:
         self.short_side = short_side
         self.white = white
         self.least = least
+        self.partners = partners
         self.name = store.listing.name
         self.label_names: Sequence[str] = store.listing.label_names
         self.skipped = store.skipped
@@ -67,7 +78,7 @@ class ImageSource:
     @cached_property
     def keys(self) -> Sequence[str]:
         """The samples' keys [N]."""
-        return [self.store.listing.keys[row] for row in self.rows]
+        return self.store.listing.keys.take(self.rows)
 
     @cached_property
     def listing(self) -> Listing:
@@ -91,6 +102,20 @@ class ImageSource:
         """[N]: equal for pictures that are equal once decoded; row numbers of those not fetched yet."""
         ids: Rows = self.store.ids[self.rows]
         return ids
+
+    @property
+    def positives(self) -> "ImageSource | None":
+        """[N]: the picture in the column `positive` of each, itself where there is none; None without such a column."""
+        if self.partners is None:
+            return None
+        partners = self.partners[self.rows]
+        return self._of(np.where(self.store.bad[partners], self.rows, partners))
+
+    @property
+    def shards(self) -> Shards | None:
+        """The tar files or row groups that the pictures lie in; None for files of their own."""
+        numbers = self.store.listing.shards
+        return None if numbers is None else Shards(numbers[self.rows], self.store.listing.size)
 
     @property
     def usable(self) -> Rows:
@@ -118,12 +143,16 @@ class ImageSource:
 
     def take(self, rows: Rows) -> "ImageSource":
         """The same pictures, these rows only; what is decoded is shared."""
+        return self._of(self.rows[np.asarray(rows, dtype=np.int64)])
+
+    def _of(self, rows: Rows) -> "ImageSource":
         return ImageSource(
             self.store,
-            self.rows[np.asarray(rows, dtype=np.int64)],
+            rows,
             channels=self.channels,
             short_side=self.short_side,
             white=self.white,
+            partners=self.partners,
         )
 
     def vectors(self) -> Tensor:
@@ -198,6 +227,9 @@ def open_images(
     else:
         listing = list_samples(data, extensions=EXTENSIONS, columns=COLUMNS, split=split, builtins=BUILTINS)
     _check_enough(listing.name, len(listing), least)
+    samples, partners = len(listing), None
+    if listing.positives is not None:
+        listing, partners = with_positives(listing)
     store = Store(
         listing,
         max_pixels=max_pixels,
@@ -220,7 +252,8 @@ def open_images(
         store.threads = 1
     return ImageSource(
         store,
-        np.arange(len(listing)),
+        np.arange(samples),
+        partners=partners,
         channels=1 if all(found.channels == 1 for found in headers.values()) else 3,
         short_side=short_side,
         white=_white(store, deep),

@@ -78,8 +78,8 @@ class Store:
     def load(self, rows: Rows, size: int, channels: int, white: int | None, *, sample: Rows) -> None:
         """From now on pictures are fetched as `[channels, size, size]`; `rows` are those that will be.
 
-        Where pictures are kept, the rows of `sample` are decoded now; and all rows of a container, in its order, for at
-        random they would cost much more. Raises DataError when more than half of the pictures met are unreadable.
+        Where pictures are kept, the rows of `sample` are decoded now; and all rows of parquet files, in their order, as
+        another order costs much more. Raises DataError when more than half of the pictures met are unreadable.
         """
         if self.form != (size, channels, white):
             self.form = (size, channels, white)
@@ -92,7 +92,7 @@ class Store:
             return
         for chunk in track(_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
             self.fetch(chunk)
-        if self._identity.in_container:
+        if self.listing.contents.in_groups:
             for chunk in track(_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
                 self._fill(chunk, quiet=True)
         self.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same

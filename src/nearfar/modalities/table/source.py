@@ -96,7 +96,7 @@ class TableSource:
         labels, self.label_names = self._classes(raw)
         self._labels = None if labels is None or (labels[rows] < 0).all() else labels[rows]
         group = raw.named("group")
-        groups = None if group is None else coding.groups(_plain(raw.columns[group]))
+        groups = None if group is None else coding.groups(coding.Column(_plain(raw.columns[group])))
         self._groups = None if groups is None else groups[rows]
         missing = int(np.isnan(self._table).sum())
         self.missing = missing
@@ -138,6 +138,14 @@ class TableSource:
     def groups(self) -> Rows | None:
         """[N]: equal for rows with the same value in the column `group`; None where there is none."""
         return self._groups
+
+    @property
+    def positives(self) -> None:
+        """None: rows name no other rows."""
+
+    @property
+    def shards(self) -> None:
+        """None: all rows are in memory."""
 
     @property
     def usable(self) -> Rows:
@@ -242,7 +250,7 @@ class TableSource:
         if _measured_target(cells):
             log.warning("%s: column %r holds measurements, not classes: no labels.", raw.file, self._label_name)
             return None, ()
-        return coding.encode(cells)
+        return coding.encode(coding.Column(cells))
 
 
 def as_text(columns: Sequence[Column], row: NDArray[np.float32]) -> str:

@@ -1,0 +1,140 @@
+"""The odd views of a batch may show a positive that the user gives: of the same group, or by name."""
+
+from typing import Any
+
+import numpy as np
+
+from nearfar.contract import Rows, Views
+from nearfar.training.loader import Loader
+from nearfar.training.order import Order
+from nearfar.training.positives import Given, OfGroup, Paired, alternating, linked
+
+GROUPS = np.array([7, 3, 7, 5, 3, 7, 9])
+
+
+class Numbers:
+    """A source whose samples are their row numbers; `bad` ones cannot be read."""
+
+    def __init__(self, groups: Any = GROUPS, bad: tuple[int, ...] = (), partners: Any = None) -> None:
+        self.groups = groups
+        self.ids = np.arange(len(groups))
+        self.bad = set(bad)
+        self.known: set[int] = set()
+        self.partners = partners
+
+    @property
+    def positives(self) -> Any:
+        other = Numbers(self.groups, tuple(self.bad))
+        own = np.arange(len(self.groups))
+        other.ids = np.where(np.isin(self.partners, list(self.known)), own, self.partners)
+        other.known = self.known
+        return other
+
+    def fetch(self, rows: Rows) -> tuple[Any, Rows]:
+        lost = [row for row in rows.tolist() if self.ids[row] in self.bad]
+        self.known |= {int(self.ids[row]) for row in lost}
+        kept = np.array([row for row in rows.tolist() if row not in lost], dtype=np.int64)
+        return self.ids[kept], kept
+
+
+def of_group(source: Any, seed: int = 0) -> OfGroup:
+    return OfGroup(source, seed)
+
+
+def test_a_partner_is_another_sample_of_the_group() -> None:
+    rows = np.tile(np.arange(7), 50)
+    partners = of_group(Numbers()).partners(rows, np.arange(len(rows)))
+    assert (GROUPS[partners] == GROUPS[rows]).all()
+    alone = np.isin(GROUPS[rows], [5, 9])
+    assert ((partners == rows) == alone).all()
+
+
+def test_all_others_of_a_group_are_drawn_evenly() -> None:
+    groups = np.zeros(5, dtype=np.int64)
+    partners = of_group(Numbers(groups)).partners(np.full(4000, 2), np.arange(4000))
+    counts = np.bincount(partners, minlength=5)
+    assert counts[2] == 0
+    assert (np.abs(counts[[0, 1, 3, 4]] - 1000) < 4 * np.sqrt(4000 * 0.25 * 0.75)).all()
+
+
+def test_a_partner_belongs_to_its_draw_and_not_to_its_place() -> None:
+    positives = of_group(Numbers())
+    rows, draws = np.array([0, 2, 5, 1]), np.array([11, 12, 13, 14])
+    whole = positives.partners(rows, draws)
+    assert positives.partners(rows[::-1], draws[::-1]).tolist() == whole[::-1].tolist()
+    many = np.zeros(64, dtype=np.int64)
+    assert (
+        of_group(Numbers(), 1).partners(many, np.arange(64)).tolist()
+        != positives.partners(many, np.arange(64)).tolist()
+    )
+
+
+def test_samples_of_a_group_are_no_negatives_of_each_other() -> None:
+    rows = np.arange(7)
+    ids = of_group(Numbers()).beside(rows, rows, rows).ids
+    same = ids[:, None] == ids[None, :]
+    assert (same == (GROUPS[:, None] == GROUPS[None, :])).all()
+
+
+def test_equal_content_joins_groups() -> None:
+    source = Numbers()
+    source.ids = np.array([0, 1, 2, 3, 4, 5, 1])  # sample 6, of group 9, shows what sample 1, of group 3, shows
+    ids = of_group(source).beside(np.arange(7), np.arange(7), np.arange(7)).ids
+    assert ids[6] == ids[1] == ids[4]
+    assert len(set(ids.tolist())) == 3
+
+
+def test_a_sample_stands_in_for_its_unreadable_partner() -> None:
+    groups = np.array([0, 0, 1, 1])
+    paired = of_group(Numbers(groups, bad=(1,))).beside(None, np.array([0, 2]), np.array([0, 1]))
+    assert paired.other.tolist() == [0, 3]
+
+
+def test_a_named_positive_is_fetched_beside_its_sample() -> None:
+    partners = np.array([3, 1, 0, 3, 6, 5, 6])
+    paired = Given(Numbers(partners=partners)).beside(None, np.array([0, 1, 4]), np.array([0, 1, 2]))
+    assert paired.other.tolist() == [3, 1, 6]
+
+
+def test_an_unreadable_positive_gives_way_to_its_sample() -> None:
+    paired = Given(Numbers(partners=np.array([3, 2, 2, 3, 4, 5, 6]), bad=(3,))).beside(
+        None, np.array([0, 1]), np.array([0, 1])
+    )
+    assert paired.other.tolist() == [0, 2]
+
+
+def test_samples_that_share_a_positive_or_are_one_are_no_negatives() -> None:
+    partners = np.array([3, 3, 5, 4, 4, 5, 6])
+    ids = Given(Numbers(partners=partners)).beside(None, np.array([0, 1, 2, 6]), np.arange(4)).ids
+    assert ids[0] == ids[1]
+    assert len(set(ids.tolist())) == 3
+    ids = Given(Numbers(partners=partners)).beside(None, np.array([2, 5]), np.arange(2)).ids
+    assert ids[0] == ids[1]
+
+
+def test_links_join_chains() -> None:
+    found = linked(np.array([1, 2, 3, 8]), np.array([2, 3, 4, 9]))
+    assert found[0] == found[1] == found[2] != found[3]
+
+
+def test_odd_views_are_the_positives_and_keep_their_numbers() -> None:
+    made: list[tuple[str, int, int, int]] = []
+
+    def views(name: str) -> Views:
+        return Views(lambda number, start, stop: made.append((name, number, start, stop)) or name, range(4), 0, 6, 2)
+
+    found = alternating(views("own"), views("other"))
+    assert list(found) == ["own", "other", "own", "other"]
+    assert list(found.part(2, 5)[1:3]) == ["other", "own"]
+    assert made[-2:] == [("other", 1, 2, 5), ("own", 2, 2, 5)]
+    assert found.wide == 2
+
+
+def test_the_loader_fetches_both_of_a_pair() -> None:
+    source = Numbers()
+    order = Order(7, 4, seed=0)
+    with Loader(source, order, of_group(source)) as loader:  # type: ignore[arg-type]
+        raw, rows, draws = loader.get(1)
+    assert isinstance(raw, Paired)
+    assert raw.own.tolist() == rows.tolist()
+    assert raw.other.tolist() == of_group(source).partners(rows, draws).tolist()
