@@ -52,10 +52,10 @@ def group_numbers(ids: Tensor, size: int, *, name: str = "ids") -> Tensor:
 
 
 def class_numbers(labels: Tensor, size: int, *, name: str = "labels") -> Tensor:
-    """Equal labels as equal small int32 numbers; each -1, which is no class, gets a number of its own: [size]."""
+    """`group_numbers` where each -1, which is no class, gets a number of its own: [size] -> [size]."""
     numbers = group_numbers(labels, size, name=name)
-    own = torch.arange(size, 2 * size, dtype=torch.int32, device=labels.device)
-    return torch.where(labels == -1, own, numbers)
+    alone = torch.arange(size, 2 * size, dtype=torch.int32, device=labels.device)
+    return group_numbers(torch.where(labels == -1, alone, numbers), size)
 
 
 def refuse_gathering(gather_distributed: bool) -> None:

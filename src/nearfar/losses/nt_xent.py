@@ -7,7 +7,8 @@ https://arxiv.org/abs/2002.05709
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.batch import inverse_temperature
+from nearfar.errors import ConfigError
+from nearfar.losses.batch import inverse_temperature, refuse_gathering
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.views import Anchors
 
@@ -52,11 +53,28 @@ def nt_xent(
 
 
 class NTXentLoss(nn.Module):
-    """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views."""
+    """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views.
 
-    def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
+    A loss holds no memory bank (`MoCoLoss` takes one that is the caller's) and gathers nothing: these two arguments,
+    known from lightly, raise ConfigError for anything but their defaults.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        memory_bank_size: int = 0,
+        gather_distributed: bool = False,
+        *,
+        reduction: str = "mean",
+    ):
         super().__init__()
         inverse_temperature(temperature)
+        if memory_bank_size:
+            raise ConfigError(
+                "memory_bank_size must be 0: a loss holds no memory bank. Keep earlier embeddings of the second view "
+                "in a tensor [K, D], call MoCoLoss(temperature)(z1, z2, bank), and put z2 in it after the loss."
+            )
+        refuse_gathering(gather_distributed)
         check_reduction(reduction, all_active=True)
         self.temperature = temperature
         self.reduction = reduction
