@@ -35,7 +35,7 @@ def dcl(
     samples whose anchors are summed; the mean still divides by 2 * B, so that shares of disjoint rows sum to the whole.
     reduction "none" gives [2, rows]. Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
 
-    Where all views coincide the loss is log(2B - 2) - 1 / t. Raises DataError for shapes that do not agree,
+    Where all views coincide the loss is log(2B - 2). Raises DataError for shapes that do not agree,
     ConfigError for options out of range.
     """
     check_reduction(reduction, all_active=True)

@@ -48,7 +48,7 @@ def multi_positive(
     check_variant(variant)
     for name, z in {"queries": queries, "documents": documents}.items():
         if z.dim() != 2 or len(z) == 0 or z.shape[1] != queries.shape[-1]:
-            raise DataError(f"{name} must be embeddings [{name[0].upper()}, D] of one width, got {list(z.shape)}.")
+            raise DataError(f"{name} must be embeddings, all of one width D and at least one, got {list(z.shape)}.")
     if (mask is None) == (groups is None):
         raise ConfigError("positives are given by mask or by groups: pass one of the two.")
     scale = inverse_temperature(temperature)

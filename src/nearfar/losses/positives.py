@@ -30,7 +30,7 @@ def by_class(
     denominator. The mean of "out" needs no similarities: it is one product with the sum of the class.
     """
     count = count_by_class(same)
-    number = count.clamp(min=1)
+    number = count.clamp(min=1).to(anchors.dtype)
     if variant == "in":
         positives = row_lse(anchors, candidates, scale=scale, pairs=same, implementation=implementation) - number.log()
     else:
@@ -72,7 +72,7 @@ def by_mask(
     """The same, where mask [M, N] is True for positives; candidate `self_column + i` is anchor i, and no candidate."""
     never = Pairs(self_column=self_column)
     count = mask.sum(1)
-    number = count.clamp(min=1)
+    number = count.clamp(min=1).to(anchors.dtype)
 
     def score(similarities: Tensor, at: slice, scale: Tensor) -> Tensor:
         logits = similarities * scale
