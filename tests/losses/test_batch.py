@@ -36,5 +36,5 @@ def test_rows_that_are_no_range_are_refused(rows):
 
 def test_a_loss_does_not_gather():
     refuse_gathering(False)
-    with pytest.raises(ConfigError, match="call the function with rows="):
+    with pytest.raises(ConfigError, match="gather the embeddings of all ranks"):
         refuse_gathering(True)

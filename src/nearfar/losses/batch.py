@@ -58,10 +58,10 @@ def class_numbers(labels: Tensor, size: int, *, name: str = "labels") -> Tensor:
     return group_numbers(torch.where(labels == -1, alone, numbers), size)
 
 
-def refuse_gathering(gather_distributed: bool) -> None:
+def refuse_gathering(gather_distributed: bool, *, name: str = "gather_distributed") -> None:
     """Raise ConfigError for True: a loss compares what it is given, and talks to no other process."""
     if gather_distributed:
         raise ConfigError(
-            "gather_distributed=True is not done by the loss: gather the embeddings of all ranks with their gradient, "
-            "and call the function with rows=, the range of this rank's own samples."
+            f"{name}=True is not done by the loss: gather the embeddings of all ranks with their gradient, and call "
+            "the function on all of them (its documentation says what the share of a rank is)."
         )
