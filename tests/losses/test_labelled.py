@@ -51,6 +51,24 @@ def equal(found, expected, **tolerance):
     torch.testing.assert_close(found, expected, **({"rtol": 1e-9, "atol": 1e-11} | tolerance))
 
 
+@BOTH
+@EVERY
+def test_samples_without_a_class_are_classes_of_their_own(loss, implementation):
+    z, labels = normal(12, 5), torch.tensor([0, 1, -1, 0, -1, 1, 2, 2, -1, 0, 1, -1])
+    alone = torch.where(labels == -1, torch.arange(12) + 100, labels)
+    found, expected = (value_and_gradient(loss, z, labels=k, implementation=implementation) for k in (labels, alone))
+    equal(found, expected)
+    columns = torch.cat([normal(4, 5, seed=1), z])
+    found, expected = (
+        value_and_gradient(
+            loss, z, labels=k, reference=columns, reference_labels=torch.cat([torch.tensor([0, 50, 51, 2]), k]),
+            offset=4, implementation=implementation,
+        )
+        for k in (labels, alone)
+    )  # fmt: skip
+    equal(found, expected)
+
+
 @EVERY
 @settings(max_examples=5, deadline=None)
 @given(n=st.integers(1, 40), d=st.integers(2, 9), count=st.integers(1, 12), seed=st.integers(0, 99))

@@ -40,9 +40,24 @@ def test_arguments_and_defaults_are_lightlys(name, lightly):
     assert list(ours) == list(theirs)
 
 
+@pytest.mark.parametrize("name", ["NTXentLoss", "DCLLoss", "DCLWLoss"])
+def test_arguments_of_losses_of_pairs_begin_with_lightlys(name, lightly):
+    """Ours have more behind them, by keyword."""
+    for part in (lambda package: getattr(package, name), lambda package: getattr(package, name).forward):
+        ours, theirs = (inspect.signature(part(package)).parameters for package in (losses, lightly))
+        assert list(ours)[: len(theirs)] == list(theirs)
+        assert [ours[key].default for key in theirs] == [p.default for p in theirs.values()]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "count"),
     [
+        ("NTXentLoss", {}, 2),
+        ("NTXentLoss", {"temperature": 0.1}, 2),
+        ("DCLLoss", {}, 2),
+        ("DCLLoss", {"temperature": 0.3}, 2),
+        ("DCLWLoss", {}, 2),
+        ("DCLWLoss", {"temperature": 0.3, "sigma": 0.9}, 2),
         ("BarlowTwinsLoss", {}, 2),
         ("BarlowTwinsLoss", {"lambda_param": 0.3}, 2),
         ("NegativeCosineSimilarity", {}, 2),

@@ -112,14 +112,14 @@ class DCLLoss(nn.Module):
         self.weight_fn = weight_fn
         self.reduction = reduction
 
-    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
+    def forward(self, out0: Tensor, out1: Tensor, *, ids: Tensor | None = None) -> Tensor:
         """The loss of two views [B, D], row i of sample i."""
         weights = None
         if self.weight_fn is not None:
-            check_same_shape({"z1": z1, "z2": z2})
-            u1, u2 = unit(z1), unit(z2)
+            check_same_shape({"out0": out0, "out1": out1})
+            u1, u2 = unit(out0), unit(out1)
             weights = torch.stack([self.weight_fn(u1, u2), self.weight_fn(u2, u1)])
-        return dcl(z1, z2, temperature=self.temperature, weights=weights, ids=ids, reduction=self.reduction)
+        return dcl(out0, out1, temperature=self.temperature, weights=weights, ids=ids, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -141,9 +141,9 @@ class DCLWLoss(nn.Module):
         self.sigma = sigma
         self.reduction = reduction
 
-    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
+    def forward(self, out0: Tensor, out1: Tensor, *, ids: Tensor | None = None) -> Tensor:
         """The loss of two views [B, D], row i of sample i."""
-        return dclw(z1, z2, temperature=self.temperature, sigma=self.sigma, ids=ids, reduction=self.reduction)
+        return dclw(out0, out1, temperature=self.temperature, sigma=self.sigma, ids=ids, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         """Show the settings."""

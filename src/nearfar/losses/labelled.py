@@ -2,7 +2,8 @@
 
 The one calling convention: `loss(z, *, labels, reference=None, reference_labels=None, offset=None, rows=None, ...)`.
 
-- z [M, D] are the anchors, labels [M] integers: equal means the same class.
+- z [M, D] are the anchors, labels [M] integers: equal means the same class, and -1 none, so that such an anchor has
+  negatives alone.
 - Anchors are compared with each other, never with themselves; or, with reference [N, D] and reference_labels [N] (a
   memory, the embeddings of all ranks), with those columns alone. Where the anchors are among the columns, `offset` says
   where: `reference[offset + i]` is anchor i, and is no pair of it.
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import group_numbers, own_rows, part
+from nearfar.losses.batch import class_numbers, own_rows, part
 
 
 class Labelled(NamedTuple):
@@ -88,7 +89,7 @@ def compare(
         raise DataError("The batch is empty: a loss needs at least one sample.")
     m = len(z)
     own = own_rows(rows, m)
-    numbers = group_numbers(labels, m, name="labels")
+    numbers = class_numbers(labels, m)
     if reference is None:
         must(reference_labels is None, "reference_labels belong to a reference", got=reference)
         must(offset is None, "offset is a place in a reference", got=offset)
@@ -100,11 +101,14 @@ def compare(
     n = len(reference)
     if n == 0:
         raise DataError("The reference is empty: leave it out to compare the batch with itself.")
-    group_numbers(reference_labels, n, name="reference_labels")
+    class_numbers(reference_labels, n, name="reference_labels")
     must(offset is None or 0 <= offset <= n - m, f"offset must lie in 0..{n - m} for {m} anchors in {n} columns",
          got=offset)  # fmt: skip
-    numbers = group_numbers(torch.cat([labels, reference_labels]), m + n, name="labels and reference_labels")
-    return Labelled(prepare(z), prepare(reference), numbers[:m], numbers[m:], own, offset)
+    numbers = class_numbers(torch.cat([labels, reference_labels]), m + n, name="labels and reference_labels")
+    own_numbers, column_numbers = numbers[:m], numbers[m:]
+    if offset is not None:  # an anchor without a class has one number in both places
+        own_numbers = torch.where(labels == -1, column_numbers[offset : offset + m], own_numbers)
+    return Labelled(prepare(z), prepare(reference), own_numbers, column_numbers, own, offset)
 
 
 def check_embeddings(name: str, z: Tensor, *, width: int | None = None) -> None:

@@ -54,15 +54,15 @@ def nt_xent(
 
 
 class NTXentLoss(nn.Module):
-    """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views.
+    """`nt_xent` as a module: `NTXentLoss(temperature=0.5)(out0, out1)`, or with more views.
 
-    A loss holds no memory bank (`MoCoLoss` takes one that is the caller's) and gathers nothing: these two arguments,
-    known from lightly (where the temperature is 0.5 by default), raise ConfigError for anything but their defaults.
+    The arguments and their defaults are those of lightly's class of this name. A loss holds no memory bank (`MoCoLoss`
+    takes one that is the caller's) and gathers nothing: those two raise ConfigError for anything but their defaults.
     """
 
     def __init__(
         self,
-        temperature: float = 0.1,
+        temperature: float = 0.5,
         memory_bank_size: int = 0,
         gather_distributed: bool = False,
         *,
@@ -80,9 +80,9 @@ class NTXentLoss(nn.Module):
         self.temperature = temperature
         self.reduction = reduction
 
-    def forward(self, z1: Tensor, z2: Tensor, *more: Tensor, ids: Tensor | None = None) -> Tensor:
+    def forward(self, out0: Tensor, out1: Tensor, *more: Tensor, ids: Tensor | None = None) -> Tensor:
         """The loss of views [B, D] each, row i of sample i."""
-        return nt_xent(z1, z2, *more, temperature=self.temperature, ids=ids, reduction=self.reduction)
+        return nt_xent(out0, out1, *more, temperature=self.temperature, ids=ids, reduction=self.reduction)
 
     def extra_repr(self) -> str:
         """Show the settings."""
