@@ -113,7 +113,7 @@ def contenders():
             "pml": pml_sup_con,
         },
         "triplet": {
-            "nearfar": lambda: lambda z, labels: losses.triplet_all(z, labels=labels, margin=0.2),
+            "nearfar": lambda: lambda z, labels: losses.labelled_triplet(z, labels=labels, reduction="mean_active"),
             "pml": pml_triplet,
         },
     }

@@ -1,0 +1,29 @@
+"""The pages below docs/ name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def test_the_page_of_losses_has_a_row_for_every_loss():
+    import nearfar.losses
+
+    table = (DOCS / "losses.md").read_text(encoding="utf-8").split("## The table")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= set(nearfar.losses.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_imports_what_there_is(page):
+    for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S):
+        for line in re.findall(r"^from nearfar.*$", code, flags=re.M):
+            exec(line, {})
