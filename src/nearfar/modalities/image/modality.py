@@ -140,7 +140,9 @@ def without(channels: int) -> dict[str, str]:
     """The changes of colour that pictures of so many channels go without, and why."""
     if channels == 1:
         return dict.fromkeys(("saturation", "hue", "greyscale"), "grey pictures have no colours to lose")
-    return {} if channels == 3 else {"hue": f"hue is that of red, green and blue; the pictures have {channels} channels"}
+    return (
+        {} if channels == 3 else {"hue": f"hue is that of red, green and blue; the pictures have {channels} channels"}
+    )
 
 
 def stored_size(native: int, size: int) -> int:

@@ -1,8 +1,10 @@
 """Gaussian blur, a width of its own for each sample: as matrices, or as a convolution over large views."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv1d, conv2d
 
 _NOTHING = 17  # exponents from here on are nothing beside 1 in float32; as denormals they would cost ten times more
 
@@ -22,16 +24,18 @@ def blurring(sigmas: Tensor, size: int) -> Tensor:
     return weights.div_(weights.sum(2, keepdim=True))
 
 
-def blurred(pictures: Tensor, sigmas: Tensor) -> Tensor:
-    """What the matrices of `blurring` make of pictures `[b, c, s, s]`, by a convolution that leaves out their zeros."""
-    b, c, size = pictures.shape[:3]
-    reach = min(size - 1, int((2 * _NOTHING) ** 0.5 * float(sigmas.max())) + 1)
-    half = gaussians(sigmas, reach)
-    kernels = torch.cat([half.flip(1), half[:, 1:]], dim=1)  # [b 2reach+1]
-    planes = kernels.repeat_interleave(c, dim=0)[:, None, :, None]
-    inside = conv2d(torch.ones(1, b, size, 1), kernels[:, None, :, None], padding=(reach, 0), groups=b)
-    share = inside.view(b, 1, size, 1)  # of the weights that lie within the view
-    for _ in range(2):  # down, and across as down of the transposed: oneDNN is much quicker at tall kernels than at wide
-        turned = pictures.transpose(2, 3).reshape(1, b * c, size, size)
-        pictures = conv2d(turned, planes, padding=(reach, 0), groups=b * c).view(b, c, size, size).div_(share)
-    return pictures
+def blurred(picture: Tensor, sigma: float) -> Tensor:
+    """What the matrices of `blurring` make of one picture `[c, h, w]`, by convolutions that leave out their zeros."""
+    reach = math.ceil(math.sqrt(2 * _NOTHING) * sigma)
+    half = gaussians(torch.tensor([sigma]), reach)[0]
+    kernel = torch.cat([half.flip(0), half[1:]])
+    kernel /= kernel.sum()
+    for _ in range(2):  # down the columns, each a channel of its own, then the same with the picture transposed
+        columns = picture.transpose(1, 2)[:, :, None]  # [c w 1 h], the channels innermost in memory
+        high, wide = picture.shape[1:]
+        found = conv2d(columns, kernel.expand(wide, 1, 1, -1), padding=(0, reach), groups=wide)[:, :, 0]
+        within = conv1d(torch.ones(1, 1, high), kernel[None, None], padding=reach)  # of the weights, inside the view
+        for border in (slice(0, reach), slice(max(reach, high - reach), high)):
+            found[..., border].div_(within[0, 0, border])
+        picture = found.contiguous()
+    return picture

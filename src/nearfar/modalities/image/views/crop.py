@@ -69,9 +69,10 @@ def cropped(
     """
     high, wide = pictures.shape[-2:]
     if large(pictures):
-        found = cut(pictures, boxes, size, flipped, inverted).float()
-        if sigmas is not None and (some := sigmas > 0).any():
-            found[some] = blurred(found[some], sigmas[some])
+        found = cut(pictures, boxes, size, flipped, inverted)
+        for i, sigma in enumerate([] if sigmas is None else sigmas.tolist()):
+            if sigma > 0:
+                found[i] = blurred(found[i], sigma)
         return found
     across = resampling(boxes[:, 0], boxes[:, 2], wide, size, flipped)
     down = resampling(boxes[:, 1], boxes[:, 3], high, size, inverted)
@@ -107,7 +108,7 @@ def cut(
     corners[:, 2:] = torch.minimum(torch.maximum(corners[:, 2:], corners[:, :2] + 1), whole[2:])
     by_channels = pictures.is_contiguous(memory_format=torch.channels_last) and not pictures.is_contiguous()
     layout = torch.channels_last if by_channels else torch.contiguous_format
-    found = pictures.new_empty(b, c, size, size)
+    found = torch.empty(b, c, size, size)
     left_right = [False] * b if flipped is None else flipped.tolist()
     upside_down = [False] * b if inverted is None else inverted.tolist()
     for i, (left, top, right, bottom) in enumerate(corners.tolist()):

@@ -8,7 +8,8 @@ from torch import Tensor
 
 LARGE = 128
 """Pixels a side from where pictures on a CPU go by pieces."""
-_PIECE = 8
+_PIECE = 2**20
+"""Numbers that the views of a piece have, about."""
 
 
 def large(pictures: Tensor) -> bool:
@@ -26,10 +27,12 @@ def by_pieces(pictures: Tensor, size: int, work: Callable[[slice], Tensor]) -> T
 
     def put(start: int) -> None:
         with torch.inference_mode(inference):
-            part = slice(start, min(start + _PIECE, b))
+            part = slice(start, min(start + step, b))
             made[part] = work(part)
 
-    starts, threads = range(0, b, _PIECE), torch.get_num_threads()
+    threads = torch.get_num_threads()
+    step = max(1, min(_PIECE // (c * size**2), -(-b // threads)))
+    starts = range(0, b, step)
     if threads == 1 or len(starts) == 1:
         for start in starts:
             put(start)
