@@ -1,7 +1,7 @@
 """Masks: a part of the view is covered, X' = (1 - alpha) X + alpha M, by a box, by a cut-out or at random pixels.
 
-A box is that of Random Erasing (Zhong et al. 2020); a cut-out the square of DeVries and Taylor (2017), whose centre lies
-anywhere in the view, so that part of it may lie outside.
+A box is that of Random Erasing (Zhong et al. 2020); a cut-out the square of DeVries and Taylor (2017), whose centre
+lies anywhere in the view, so that part of it may lie outside.
 """
 
 import numpy as np

@@ -75,19 +75,19 @@ class ViewMaker:
     def _covered(self, views: Tensor, drawn: Drawn) -> Tensor:
         """Normalised views, some of them solarised, cut out and masked; the others are not touched."""
         options = self.options
-        shape = views.shape[-2:]
+        high_px, wide_px = views.shape[-2:]
         low, high = self._low.to(views), self._high.to(views)
         fill = low if options.mask_fill == "black" else torch.zeros_like(low)
         if some := _chosen(drawn.solarised):
             views[some] = solarised(views[some], low, high, options.solarise_from)
         if (some := _chosen(drawn.cut)) and drawn.cutouts is not None:
-            views[some] = covered(views[some], inside(drawn.cutouts[some], *shape), fill, 1.0)
+            views[some] = covered(views[some], inside(drawn.cutouts[some], high_px, wide_px), fill, 1.0)
         if some := _chosen(drawn.masked):
             if drawn.masks is not None:
-                where = inside(drawn.masks[some], *shape)
+                where = inside(drawn.masks[some], high_px, wide_px)
             else:
                 assert drawn.pixels is not None
-                where = at_random(drawn.pixels[some], *shape, options.mask_ratio)
+                where = at_random(drawn.pixels[some], high_px, wide_px, options.mask_ratio)
             views[some] = covered(views[some], where, fill, options.mask_alpha)
         return views
 
