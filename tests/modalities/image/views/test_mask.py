@@ -6,6 +6,7 @@ import torch
 from torchvision.transforms import RandomErasing
 
 from nearfar import randomness
+from nearfar.modalities.image.views import mask
 from nearfar.modalities.image.views.mask import at_random, covered, cutout_boxes, inside, mask_boxes
 
 DRAWS = 4000
@@ -94,6 +95,13 @@ def test_neither_pixels_nor_samples_depend_on_each_other():
 def test_the_same_numbers_give_the_same_pixels_in_any_batch():
     numbers = torch.from_numpy(uniform(5, 3))
     assert torch.equal(at_random(numbers, 9, 12, 0.4)[3:], at_random(numbers[3:], 9, 12, 0.4))
+
+
+def test_the_mixing_is_that_of_splitmix64():
+    """The published sequence of the seed 1234567."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    states = torch.tensor([1234567]) + torch.arange(1, 4) * mask._GOLDEN
+    assert [word % 2**64 for word in mask._mixed(states).tolist()] == published
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
