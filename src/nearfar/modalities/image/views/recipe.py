@@ -76,6 +76,8 @@ class ViewMaker:
         """Normalised views, some of them solarised, cut out and masked; the others are not touched."""
         options = self.options
         high_px, wide_px = views.shape[-2:]
+        if drawn.solarised is drawn.cut is drawn.masked is None:
+            return views
         low, high = self._low.to(views), self._high.to(views)
         fill = low if options.mask_fill == "black" else torch.zeros_like(low)
         if some := _chosen(drawn.solarised):
