@@ -12,7 +12,7 @@ from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
 from nearfar.modalities.image.encoder import ImageEncoder
-from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, ImageOptions
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
 from nearfar.modalities.image.views import ViewMaker
@@ -42,7 +42,11 @@ class Images:
     def settle(
         self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts
     ) -> tuple[ImageOptions, str, list[Choice]]:
-        """Sizes and strengths by the pictures' size, the number of channels and the device."""
+        """Sizes and strengths by the pictures' size, the number of channels and the device.
+
+        Single changes of colour that were not given stay open: they follow `views_strength`, also where a later run
+        takes these options and another strength.
+        """
         choices: list[Choice] = []
         native = source.short_side
 
@@ -61,17 +65,13 @@ class Images:
         size = min(largest, max(least, step * round(native / step)))
         choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
         choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
-        blended = "" if source.channels in (1, 3) else f", towards the mean of {source.channels} channels"
         for name, why in without(source.channels).items():
             if getattr(options, name) != 0:
                 put(name, 0.0, why)
-        for name, share in STRENGTH.items():
-            why = f"{share} of views_strength" + (blended if name == "saturation" else "")
-            choose(name, round(share * (options.views_strength or 0), 6), why)
         choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
         choose("flip", 0.5, "pictures seldom care for left and right")
         choose("rotate", 0.0, "most pictures have an upright")
-        choose("greyscale", 0.2, f"as in SimCLR{blended}")
+        choose("greyscale", 0.2, "as in SimCLR")
         choose("jitter", 0.8, "as in SimCLR")
         small = (options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
         choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")

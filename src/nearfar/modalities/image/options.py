@@ -103,3 +103,8 @@ class ImageOptions:
         for name in ("stem", "pool", "mask_shape", "mask_fill", "mask_views"):
             known = get_args(hints[name])
             must(getattr(self, name) in known, f"{name} must be one of {', '.join(known)}", got=getattr(self, name))
+
+    def largest(self, change: str) -> float:
+        """The largest change of brightness, contrast, saturation or hue: its own, or its share of views_strength."""
+        own: float | None = getattr(self, change)
+        return STRENGTH[change] * (self.views_strength or 0) if own is None else own

@@ -36,7 +36,7 @@ NONE = {
     "jitter": 0.0,
 }
 DEFAULT = {
-    **{name: share * 0.5 for name, share in STRENGTH.items()},
+    "views_strength": 0.5,
     "crop_scale": 0.15,
     "flip": 0.5,
     "greyscale": 0.2,

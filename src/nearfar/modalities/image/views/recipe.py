@@ -58,10 +58,10 @@ class ViewMaker:
         matrix, offset = colour(
             numbers,
             flat.mean(2) / 255,
-            brightness=options.brightness or 0,
-            contrast=options.contrast or 0,
-            saturation=options.saturation or 0,
-            hue=options.hue or 0,
+            brightness=options.largest("brightness"),
+            contrast=options.largest("contrast"),
+            saturation=options.largest("saturation"),
+            hue=options.largest("hue"),
             jitter=options.jitter or 0,
             greyscale=options.greyscale or 0,
         )
