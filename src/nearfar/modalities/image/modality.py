@@ -140,9 +140,9 @@ def without(channels: int) -> dict[str, str]:
     """The changes of colour that pictures of so many channels go without, and why."""
     if channels == 1:
         return dict.fromkeys(("saturation", "hue", "greyscale"), "grey pictures have no colours to lose")
-    return (
-        {} if channels == 3 else {"hue": f"hue is that of red, green and blue; the pictures have {channels} channels"}
-    )
+    if channels == 3:
+        return {}
+    return {"hue": f"hue is that of three channels; saturation and greyscale blend {channels} with their mean"}
 
 
 def stored_size(native: int, size: int) -> int:
