@@ -1,6 +1,6 @@
 import io
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,14 +12,19 @@ from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
 from nearfar.modalities.image.modality import MODALITY, statistics, stored_size
-from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
+from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
-from nearfar.modalities.image.views import crop_boxes, resampling
+from nearfar.modalities.image.views.crop import crop_boxes, resampling
 
-AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None]
+AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None and field.name not in STRENGTH]
 GIVEN = ImageOptions(
     image_size=24,
     views_strength=0.3,
+    brightness=0.1,
+    contrast=0.2,
+    saturation=0.4,
+    hue=0.05,
     crop_scale=0.3,
     flip=0.1,
     rotate=5.0,
@@ -101,9 +106,65 @@ def test_sizes_chosen_for_timms_networks_are_ones_they_take(source, name, side):
     assert encoder.features(encoder.prepare(raw)).shape == (2, encoder.dim)
 
 
-def test_grey_pictures_lose_no_colours(source):
-    options, _, _ = MODALITY.settle(ImageOptions(), source(mode="L"), None, facts())
-    assert options.greyscale == 0
+COLOURS = ("saturation", "hue", "greyscale")
+
+
+@pytest.mark.parametrize("given", [{}, {"saturation": 0.3, "hue": 0.1, "greyscale": 0.5}])
+def test_grey_pictures_lose_no_colours_and_it_is_told(source, given):
+    options, _, choices = MODALITY.settle(ImageOptions(**given), source(mode="L"), None, facts())
+    told = {choice.name: choice for choice in choices}
+    for name in COLOURS:
+        assert getattr(options, name) == told[name].value == 0
+        assert told[name].why == "grey pictures have no colours to lose"
+
+
+@pytest.mark.parametrize("given", [{}, {"hue": 0.1}])
+def test_pictures_of_many_channels_have_no_hue_and_it_is_told(source, given):
+    opened = source()
+    opened.channels = 13
+    options, _, choices = MODALITY.settle(ImageOptions(**given), opened, None, facts())
+    told = {choice.name: choice.why for choice in choices}
+    assert options.hue == 0
+    assert told["hue"] == "hue is that of three channels; saturation and greyscale blend 13 with their mean"
+    assert options.greyscale == 0.2
+
+
+def test_pictures_of_many_channels_settle_once(source):
+    opened = source()
+    opened.channels = 13
+    options, encoder, _ = MODALITY.settle(ImageOptions(hue=0.1), opened, None, facts())
+    assert MODALITY.settle(options, opened, encoder, facts()) == (options, encoder, [])
+
+
+def test_changes_of_colour_follow_the_strength_where_they_are_not_given(source):
+    options, _, _ = MODALITY.settle(ImageOptions(views_strength=0.25, contrast=0.7), source(), None, facts())
+    for strength in (0.25, 1.0):  # as when a later run takes the options of this one and another strength
+        found = {name: replace(options, views_strength=strength).largest(name) for name in STRENGTH}
+        assert found == {
+            "brightness": 0.8 * strength,
+            "contrast": 0.7,
+            "saturation": 0.8 * strength,
+            "hue": 0.2 * strength,
+        }
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+def test_views_are_made_of_any_number_of_channels(source, channels):
+    opened = source()
+    opened.channels = channels
+    options, name, _ = MODALITY.settle(ImageOptions(image_size=16), opened, "small_cnn", facts())
+    pixels = torch.randint(0, 256, (4, channels, 20, 20), dtype=torch.uint8)
+    config = {
+        "encoder": name,
+        "channels": channels,
+        "image_size": 16,
+        "mean": [0.5] * channels,
+        "std": [0.2] * channels,
+    }
+    encoder, raw = MODALITY.restore(config), Pictures(pixels, torch.ones(4))
+    found = MODALITY.views(raw, np.arange(4), wants=Wants(), seed=0, options=options, encoder=encoder)
+    assert found[0].shape == (4, channels, 16, 16)
+    assert encoder(found).isfinite().all()
 
 
 @pytest.mark.parametrize(("native", "size", "expected"), [(28, 32, 28), (500, 32, 96), (50, 32, 50), (4, 32, 8)])
@@ -223,6 +284,23 @@ def test_shown_views_have_the_colours_of_the_pictures(source):
         ("greyscale", -0.1, r"greyscale is a probability and must be in \[0, 1\], got -0.1"),
         ("blur", 2, r"blur is a probability and must be in \[0, 1\], got 2"),
         ("jitter", 2, r"jitter is a probability and must be in \[0, 1\], got 2"),
+        ("brightness", 2.5, r"brightness must be in \[0, 2\], got 2.5"),
+        ("contrast", -1, r"contrast must be in \[0, 2\], got -1"),
+        ("saturation", -1, r"saturation must be in \[0, 2\], got -1"),
+        ("hue", 0.6, r"hue must be in \[0, 0.5\], got 0.6"),
+        ("flip_vertical", -1, r"flip_vertical is a probability and must be in \[0, 1\], got -1"),
+        ("solarise", 2, r"solarise is a probability and must be in \[0, 1\], got 2"),
+        ("solarise_from", 128, r"solarise_from must be in \[0, 1\], got 128"),
+        ("cutout", 2, r"cutout is a probability and must be in \[0, 1\], got 2"),
+        ("cutout_size", 16, r"cutout_size must be in \(0, 1\], got 16"),
+        ("mask", 2, r"mask is a probability and must be in \[0, 1\], got 2"),
+        ("mask_ratio", 0.0, r"mask_ratio must be in \(0, 1\], got 0.0"),
+        ("mask_alpha", 1.5, r"mask_alpha must be in \[0, 1\], got 1.5"),
+        ("mask_shape", "disc", "mask_shape must be one of box, pixels, got 'disc'"),
+        ("mask_fill", "red", "mask_fill must be one of mean, black, got 'red'"),
+        ("mask_views", "first", "mask_views must be one of all, later, got 'first'"),
+        ("small_scale", 0.0, r"small_scale must be in \(0, 1\], got 0.0"),
+        ("small_size", 96, r"small_size must be in \(0, 1\], got 96"),
         ("stem", "tall", "stem must be one of auto, cifar, imagenet, patch, got 'tall'"),
         ("pool", "max", "pool must be one of auto, last, stages, got 'max'"),
     ],

@@ -18,7 +18,7 @@ from nearfar.modalities.image.options import ENCODERS
 from nearfar.modalities.image.resnet import LAYERS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
-from nearfar.modalities.image.views import cropped
+from nearfar.modalities.image.views import by_pieces, cropped
 
 _LOGGER = logging.getLogger("nearfar")
 
@@ -52,7 +52,7 @@ class ImageEncoder(Encoder):
         else:
             wide, high = (1 / aspect).clamp_max(1), aspect.clamp_max(1)
             boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
-            squares = cropped(pixels, boxes, self.size)
+            squares = by_pieces(pixels, self.size, lambda part: cropped(pixels[part], boxes[part], self.size))
         mean = torch.tensor(self.config["mean"], device=pixels.device)[:, None, None]
         std = torch.tensor(self.config["std"], device=pixels.device)[:, None, None]
         return squares.sub(255 * mean).div_(255 * std)

@@ -42,15 +42,22 @@ class Images:
     def settle(
         self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts
     ) -> tuple[ImageOptions, str, list[Choice]]:
-        """Sizes and strengths by the pictures' size, the number of channels and the device."""
+        """Sizes and strengths by the pictures' size, the number of channels and the device.
+
+        Single changes of colour that were not given stay open: they follow `views_strength`, also where a later run
+        takes these options and another strength.
+        """
         choices: list[Choice] = []
         native = source.short_side
 
-        def choose(name: str, value: Any, why: str, unset: str | None = None) -> None:
+        def put(name: str, value: Any, why: str) -> None:
             nonlocal options
+            options = replace(options, **{name: value})
+            choices.append(Choice(name, value, why))
+
+        def choose(name: str, value: Any, why: str, unset: str | None = None) -> None:
             if getattr(options, name) == unset:
-                options = replace(options, **{name: value})
-                choices.append(Choice(name, value, why))
+                put(name, value, why)
 
         # timm's models halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
         step, least = (8, 16) if encoder in {None, *ENCODERS, *LAYERS} else (32, 32)
@@ -58,11 +65,13 @@ class Images:
         size = min(largest, max(least, step * round(native / step)))
         choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
         choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
+        for name, why in without(source.channels).items():
+            if getattr(options, name) != 0:
+                put(name, 0.0, why)
         choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
         choose("flip", 0.5, "pictures seldom care for left and right")
         choose("rotate", 0.0, "most pictures have an upright")
-        grey = source.channels == 1
-        choose("greyscale", 0.0 if grey else 0.2, "no colours to lose" if grey else "as in SimCLR")
+        choose("greyscale", 0.2, "as in SimCLR")
         choose("jitter", 0.8, "as in SimCLR")
         small = (options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
         choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
@@ -125,6 +134,15 @@ class Images:
         mean, std = (torch.tensor(encoder.config[name])[:, None, None] for name in ("mean", "std"))
         pixels = ((inputs.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
         return [Card(key="", image=thumbnail(picture.numpy(), 1.0)) for picture in pixels]
+
+
+def without(channels: int) -> dict[str, str]:
+    """The changes of colour that pictures of so many channels go without, and why."""
+    if channels == 1:
+        return dict.fromkeys(("saturation", "hue", "greyscale"), "grey pictures have no colours to lose")
+    if channels == 3:
+        return {}
+    return {"hue": f"hue is that of three channels; saturation and greyscale blend {channels} with their mean"}
 
 
 def stored_size(native: int, size: int, crop_scale: float) -> int:

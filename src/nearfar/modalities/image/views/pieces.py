@@ -1,0 +1,46 @@
+"""Large pictures on a CPU go a few at a time, on all threads: what is made of them stays in each core's cache."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+LARGE = 128
+"""Pixels a side from where pictures on a CPU go by pieces."""
+_PIECE = 2**20
+"""Numbers that the views of a piece have, about."""
+
+
+def large(pictures: Tensor) -> bool:
+    """Whether pictures `[b, c, h, w]` are ones that a CPU makes views of one by one."""
+    return pictures.device.type == "cpu" and max(pictures.shape[-2:]) >= LARGE
+
+
+def by_pieces(pictures: Tensor, size: int, work: Callable[[slice], Tensor]) -> Tensor:
+    """`work` on the samples of pictures `[b, c, h, w]`: `[b, c, size, size]` float, in as many calls as is quick."""
+    b, c = pictures.shape[:2]
+    if not large(pictures):
+        return work(slice(0, b))
+    made = torch.empty(b, c, size, size, memory_format=torch.channels_last)
+    inference = torch.is_inference_mode_enabled()  # each thread has a mode of its own
+
+    def put(start: int) -> None:
+        with torch.inference_mode(inference):
+            part = slice(start, min(start + step, b))
+            made[part] = work(part)
+
+    threads = torch.get_num_threads()
+    step = max(1, min(_PIECE // (c * size**2), -(-b // threads)))
+    starts = range(0, b, step)
+    if threads == 1 or len(starts) == 1:
+        for start in starts:
+            put(start)
+        return made
+    # A thread of the pool must not start a team of its own; torch would then hand that on to all threads to come.
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            list(pool.map(put, starts))
+        finally:
+            torch.set_num_threads(threads)
+    return made
