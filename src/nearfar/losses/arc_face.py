@@ -1,0 +1,83 @@
+"""ArcFace: classification by cosines, where a sample must be nearer to its class by an angle.
+
+Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", 2019, eq. 3.
+https://arxiv.org/abs/1801.07698
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nearfar.errors import must
+from nearfar.losses.classes import against_classes, class_vectors
+from nearfar.losses.reduction import check_reduction, reduce
+
+
+def arc_face(
+    z: Tensor,
+    weight: Tensor,
+    *,
+    labels: Tensor,
+    scale: float = 64.0,
+    margin: float = 0.5,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Mean cross-entropy of `scale * cos(angle)` over classes, `margin` added to the angle of a sample's own class.
+
+    z [B, D], weight [C, D], a vector for each class, both of any length; labels [B] in 0..C-1; margin in radians.
+    Where angle and margin pass pi, cos(angle) - margin * sin(margin) stands in, which keeps falling. rows: the samples
+    whose losses are summed, as shares of the whole; "none" gives [rows].
+
+    The B x C cosines are never held: memory is linear in B and in C; `implementation` is "auto", "tiled" or "dense".
+    With a single class the loss is 0. Raises DataError for shapes and labels that do not fit, ConfigError for options
+    out of range.
+    """
+    check_reduction(reduction, all_active=True)
+    _check(scale, margin)
+    with torch.autocast(z.device.type, enabled=False):
+        found = against_classes(z, weight, labels, rows)
+        own = found.own_classes()
+        cosine = (found.samples * own).sum(-1)
+        # The sine as the length of what the sample has across its class: exact at small angles, where the root of
+        # 1 - cos^2 is not, and with a gradient that stays finite.
+        across = (found.samples - cosine.unsqueeze(-1) * own).square().sum(-1)
+        apart = across > 0
+        sine = torch.where(apart, across, 1.0).sqrt() * apart
+        inside = cosine >= -math.cos(margin)
+        moved = torch.where(inside, cosine * math.cos(margin) - sine * math.sin(margin),
+                            cosine - margin * math.sin(margin))  # fmt: skip
+        losses = F.softplus(found.others_lse(scale, implementation) - scale * moved, threshold=40)
+        return reduce(losses, reduction, len(z))
+
+
+def _check(scale: float, margin: float) -> None:
+    must(0 < scale < math.inf, "scale must be > 0", got=scale)
+    must(0 <= margin < math.pi, "margin must be radians in 0..pi", got=margin)
+
+
+class ArcFaceLoss(nn.Module):
+    """`arc_face` with its class vectors: the parameter `weight` [C, D], drawn evenly over the sphere.
+
+    `ArcFaceLoss(dim, classes)(z, labels=labels)`; its parameters belong to an optimiser, as the encoder's do.
+    """
+
+    def __init__(self, dim: int, classes: int, *, scale: float = 64.0, margin: float = 0.5, reduction: str = "mean"):
+        super().__init__()
+        _check(scale, margin)
+        check_reduction(reduction, all_active=True)
+        self.weight = class_vectors(dim, classes)
+        self.scale = scale
+        self.margin = margin
+        self.reduction = reduction
+
+    def forward(self, z: Tensor, *, labels: Tensor) -> Tensor:
+        """The loss of z [B, D] of classes labels [B]."""
+        return arc_face(z, self.weight, labels=labels, scale=self.scale, margin=self.margin, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"scale={self.scale}, margin={self.margin}, reduction={self.reduction!r}"

@@ -1,0 +1,107 @@
+"""Multi-similarity: similar positives and dissimilar negatives weigh little, and each is weighed against its like.
+
+Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning", 2019, eq. 15.
+https://arxiv.org/abs/1904.06627
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nearfar.errors import must
+from nearfar.losses.labelled import compare
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.tuples import anchor_lse, check_indices, columns_of, products
+from nearfar.losses.unit import unit
+
+
+def multi_similarity(
+    z: Tensor,
+    *,
+    labels: Tensor | None = None,
+    pairs: Sequence[Tensor] | None = None,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    base: float = 0.5,
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    offset: int | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Mean over anchors of `log(1 + sum_p exp(-alpha (s_ip - base))) / alpha + log(1 + sum_n exp(beta (s_in - base))) / beta`.
+
+    s is the cosine. z, labels, reference, offset and rows: see `labelled.py`; or, without labels, pairs
+    `(a1, p, a2, n)` of indices, as the paper's miner gives them (`mining.multi_similarity_pairs`).
+
+    "mean" divides by all anchors, as the paper: one without a positive has the second term alone. "mean_active" divides
+    by the anchors that have a pair; "none" gives [rows]. Memory is linear in the batch; `implementation` is "auto",
+    "tiled" or "dense".
+    """  # noqa: E501
+    check_reduction(reduction)
+    _check(alpha, beta)
+    with torch.autocast(z.device.type, enabled=False):
+        if pairs is not None:
+            must(labels is None and rows is None, "pairs come without labels and without rows", got=(labels, rows))
+            anchors, columns = columns_of(z, reference, unit)
+            check_indices("pairs", pairs, (len(anchors), len(columns)) * 2)
+            a1, p, a2, n = pairs
+            pulls = anchor_lse(-alpha * products(anchors, columns, a1, p), a1, len(anchors))
+            pushes = anchor_lse(beta * products(anchors, columns, a2, n), a2, len(anchors))
+            active = (pulls.isfinite() | pushes.isfinite()).count_nonzero()
+        else:
+            must(labels is not None, "Give labels, or pairs", got=labels)
+            assert labels is not None
+            found = compare(z, labels, reference, reference_labels, offset, rows, unit)
+            pulls = found.lse(-alpha, "same", implementation)
+            pushes = found.lse(beta, "different", implementation)
+            positives, negatives = found.counts()
+            active = (positives + negatives).count_nonzero()
+        pulls = _softplus(pulls + alpha * base) / alpha
+        pushes = _softplus(pushes - beta * base) / beta
+        return reduce(pulls + pushes, reduction, len(z), active)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return F.softplus(x, threshold=40)
+
+
+def _check(alpha: float, beta: float) -> None:
+    must(alpha > 0, "alpha must be > 0", got=alpha)
+    must(beta > 0, "beta must be > 0", got=beta)
+
+
+class MultiSimilarityLoss(nn.Module):
+    """`multi_similarity` as a module: `MultiSimilarityLoss(2, 50, 0.5)(z, labels=labels)`."""
+
+    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, *, reduction: str = "mean"):
+        super().__init__()
+        _check(alpha, beta)
+        check_reduction(reduction)
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+        self.reduction = reduction
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        labels: Tensor | None = None,
+        pairs: Sequence[Tensor] | None = None,
+        reference: Tensor | None = None,
+        reference_labels: Tensor | None = None,
+        offset: int | None = None,
+    ) -> Tensor:
+        """The loss of z [M, D] by labels [M] or index pairs."""
+        return multi_similarity(
+            z, labels=labels, pairs=pairs, alpha=self.alpha, beta=self.beta, base=self.base, reference=reference,
+            reference_labels=reference_labels, offset=offset, reduction=self.reduction,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"alpha={self.alpha}, beta={self.beta}, base={self.base}, reduction={self.reduction!r}"

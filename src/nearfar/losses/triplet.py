@@ -1,0 +1,275 @@
+"""Triplet: an anchor must be nearer to its positive than to its negative, by a margin.
+
+Schroff et al., "FaceNet: A Unified Embedding for Face Recognition and Clustering", 2015, eq. 3 and section 3.2.
+https://arxiv.org/abs/1503.03832
+Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification", 2017, eq. 5 and 8, and its soft margin.
+https://arxiv.org/abs/1703.07737
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nearfar.errors import ConfigError, must
+from nearfar.kernels import extremes
+from nearfar.losses.batch import check_same_shape, own_rows
+from nearfar.losses.distance import (
+    check_distance,
+    distance_scores,
+    index_distances,
+    pair_distances,
+    preparation,
+    wide_dtype,
+)
+from nearfar.losses.labelled import Labelled, compare
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.tuples import check_indices, columns_of
+
+MININGS = ("all", "hard", "semi_hard")
+
+
+def triplet(
+    anchors: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    margin: float | None = 0.2,
+    distance: str = "euclidean",
+    normalize: bool = True,
+    rows: slice | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean over given triplets of `max(0, d_ap - d_an + margin)`, d the distance: [B, D] three times -> [].
+
+    margin None is the soft margin, `log(1 + exp(d_ap - d_an))`. distance is "euclidean", "squared_euclidean"
+    (FaceNet's) or "cosine" (1 - cos); with normalize False the Euclidean ones are of embeddings as they are. rows: the
+    triplets whose losses are summed, as shares of the whole. "mean_active" divides by the triplets of loss above 0;
+    "none" gives [rows]. At distance 0 a distance has gradient 0.
+
+    Where all embeddings coincide the loss is the margin. Raises DataError for shapes that do not agree, ConfigError
+    for options out of range.
+    """
+    _check(margin, distance, reduction)
+    check_same_shape({"anchors": anchors, "positives": positives, "negatives": negatives})
+    b = len(anchors)
+    own = own_rows(rows, b)
+    prepare = preparation(distance, normalize)
+    with torch.autocast(anchors.device.type, enabled=False):
+        a = prepare(anchors)
+        near, far = (pair_distances(a, prepare(other), distance) for other in (positives, negatives))
+        losses = _hinge(near - far, margin)
+        return reduce(losses[own], reduction, b, torch.count_nonzero(losses.detach()))
+
+
+def labelled_triplet(
+    z: Tensor,
+    *,
+    labels: Tensor | None = None,
+    triplets: Sequence[Tensor] | None = None,
+    mining: str = "all",
+    margin: float | None = 0.2,
+    distance: str = "euclidean",
+    normalize: bool = True,
+    reference: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    offset: int | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """The triplet loss of a batch with labels; `mining` says of which of its triplets.
+
+    - "all": every anchor with every positive and every negative. Their number is cubic, the time N^2 log N: for each
+      anchor the negatives' distances are sorted once, and their running sums give all its hinges. There is no soft
+      margin here, whose terms do not add up that way.
+    - "hard": every anchor with its farthest positive and its nearest negative (Hermans' batch-hard). Anchors without a
+      positive or without a negative are no triplet.
+    - "semi_hard": every positive pair with the nearest negative that is farther than the positive, else with the
+      farthest negative of all (FaceNet).
+
+    Or, without labels, triplets `(a, p, n)` of indices, as miners give them: rows of z, and rows of the reference if
+    there is one. z, labels, reference, offset and rows: see `labelled.py`. margin, distance, normalize: as `triplet`.
+
+    "mean" divides by the triplets there are under this mining (by the number of positive pairs with "semi_hard");
+    "mean_active" by those of loss above 0, which keeps the size of the gradient as fewer and fewer triplets are left.
+    With rows, counting them takes the forward pass of all anchors. "none" gives a loss for each anchor with "hard"
+    (0 where it has no triplet), for each tuple with `triplets`, and is refused otherwise. Memory is linear in the
+    batch; `implementation` is "auto", "tiled" or "dense". Where no triplet exists the loss is 0.
+    """
+    _check(margin, distance, reduction)
+    prepare = preparation(distance, normalize)
+    with torch.autocast(z.device.type, enabled=False):
+        if triplets is not None:
+            must(labels is None and rows is None, "triplets come without labels and without rows", got=(labels, rows))
+            anchors, columns = columns_of(z, reference, prepare)
+            check_indices("triplets", triplets, (len(anchors), len(columns), len(columns)))
+            a, p, n = triplets
+            near, far = (index_distances(anchors, columns, a, other, distance) for other in (p, n))
+            return reduce(_hinge(near - far, margin), reduction, max(1, len(a)))
+        must(labels is not None, "Give labels, or triplets", got=labels)
+        assert labels is not None
+        must(mining in MININGS, f"mining must be one of {', '.join(map(repr, MININGS))}", got=mining)
+        must(reduction != "none" or mining == "hard",
+             f"reduction must be a number with mining {mining!r}, as triplets are never held at once",
+             got=reduction)  # fmt: skip
+        found = compare(z, labels, reference, reference_labels, offset, rows, prepare)
+        positives, negatives = found.counts()
+
+        def sums(found: Labelled) -> tuple[Tensor, Tensor]:
+            """The sum of each anchor's hinges and the number above 0: [R], [R]."""
+            if mining == "hard":
+                losses = _hardest(found, margin, distance)
+                return losses, (losses.detach() > 0).long()
+            score = _all_of_rows(found, margin) if mining == "all" else _semi_hard_of_rows(found, margin)
+            out = distance_scores(score, found.rows, found.columns, distance=distance, implementation=implementation)
+            return out[:, 0], out[:, 1].detach()
+
+        losses, active = sums(found)
+        if reduction == "mean_active" and not found.whole:
+            with torch.no_grad():
+                active = sums(found.all_rows())[1]
+        exist = {
+            "all": positives * negatives,
+            "hard": (positives > 0) & (negatives > 0),
+            "semi_hard": positives * (negatives > 0),
+        }[mining]
+        return reduce(losses, reduction, max(1, int(exist.sum())), active.sum()).to(found.anchors.dtype)
+
+
+def _all_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, slice], Tensor]:
+    if margin is None:
+        raise ConfigError("mining 'all' has no soft margin, whose terms are cubic in number: use 'hard' or a margin.")
+
+    def score(d: Tensor, at: slice) -> Tensor:
+        positive, negative = found.masks(at)
+        ordered = d.masked_fill(~negative, torch.inf).sort(1).values
+        wide = wide_dtype(d)
+        sums = ordered.masked_fill(ordered.isinf(), 0.0).to(wide).cumsum(1)
+        sums = F.pad(sums, (1, 0))  # [r N+1]
+        reach = d + margin
+        # For each positive, how many negatives are nearer than it and the margin: their hinges are positive.
+        nearer = torch.searchsorted(ordered.detach(), reach.detach()).masked_fill(~positive, 0)
+        hinges = nearer * reach.to(wide) - sums.gather(1, nearer)
+        return torch.stack([hinges.sum(1), nearer.sum(1)], 1)
+
+    return score
+
+
+def _semi_hard_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, slice], Tensor]:
+    def score(d: Tensor, at: slice) -> Tensor:
+        positive, negative = found.masks(at)
+        ordered = d.masked_fill(~negative, torch.inf).sort(1).values
+        farthest = negative.sum(1, keepdim=True) - 1
+        farther = torch.searchsorted(ordered.detach(), d.detach(), right=True)
+        chosen = torch.minimum(farther, farthest).clamp(min=0)
+        hinges = _hinge(d - ordered.gather(1, chosen), margin)
+        hinges = torch.where(positive & (farthest >= 0), hinges, 0.0)
+        return torch.stack([hinges.sum(1), (hinges > 0).sum(1)], 1)
+
+    return score
+
+
+def _hardest(found: Labelled, margin: float | None, distance: str) -> Tensor:
+    """The hinge of each row's farthest positive and nearest negative, 0 where it lacks one: [R]."""
+    anchors, positives, negatives = hardest_of(found, distance)
+    near, far = (index_distances(found.rows, found.columns, anchors, j, distance) for j in (positives, negatives))
+    return torch.zeros_like(found.rows[:, 0]).index_put((anchors,), _hinge(near - far, margin))
+
+
+def hardest_of(found: Labelled, distance: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows with a positive and a negative, with their farthest positive and nearest negative: three times [K]."""
+    rows, columns = found.rows.detach(), found.columns.detach()
+    if distance != "cosine":
+        # x . y - |y|^2 / 2 is largest where |x - y| is smallest.
+        rows = F.pad(rows, (0, 1), value=1.0)
+        columns = torch.cat([columns, columns.square().sum(1, keepdim=True) / -2], 1)
+    positives = extremes(rows, columns, pairs=found.pairs("same"), largest=False).columns
+    negatives = extremes(rows, columns, pairs=found.pairs("different")).columns
+    both = ((positives >= 0) & (negatives >= 0)).nonzero().squeeze(1)
+    return both, positives[both], negatives[both]
+
+
+def _hinge(over: Tensor, margin: float | None) -> Tensor:
+    # Beyond its threshold softplus is taken as the identity: 40 leaves no digit of float64 behind.
+    return F.softplus(over, threshold=40) if margin is None else (over + margin).relu()
+
+
+def _check(margin: float | None, distance: str, reduction: str) -> None:
+    must(margin is None or margin >= 0, "margin must be >= 0, or None for the soft margin", got=margin)
+    check_distance(distance)
+    check_reduction(reduction)
+
+
+class TripletLoss(nn.Module):
+    """`triplet` as a module: `TripletLoss(margin=0.2)(anchors, positives, negatives)`."""
+
+    def __init__(
+        self,
+        margin: float | None = 0.2,
+        *,
+        distance: str = "euclidean",
+        normalize: bool = True,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        _check(margin, distance, reduction)
+        self.margin = margin
+        self.distance = distance
+        self.normalize = normalize
+        self.reduction = reduction
+
+    def forward(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The loss of triplets, [B, D] each."""
+        return triplet(
+            anchors, positives, negatives, margin=self.margin, distance=self.distance, normalize=self.normalize,
+            reduction=self.reduction,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
+
+
+class LabelledTripletLoss(nn.Module):
+    """`labelled_triplet` as a module: `LabelledTripletLoss(mining="hard")(z, labels=labels)`."""
+
+    def __init__(
+        self,
+        margin: float | None = 0.2,
+        *,
+        mining: str = "all",
+        distance: str = "euclidean",
+        normalize: bool = True,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        _check(margin, distance, reduction)
+        must(mining in MININGS, f"mining must be one of {', '.join(map(repr, MININGS))}", got=mining)
+        self.margin = margin
+        self.mining = mining
+        self.distance = distance
+        self.normalize = normalize
+        self.reduction = reduction
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        labels: Tensor | None = None,
+        triplets: Sequence[Tensor] | None = None,
+        reference: Tensor | None = None,
+        reference_labels: Tensor | None = None,
+        offset: int | None = None,
+    ) -> Tensor:
+        """The loss of z [M, D] by labels [M] or index triplets."""
+        return labelled_triplet(
+            z, labels=labels, triplets=triplets, mining=self.mining, margin=self.margin, distance=self.distance,
+            normalize=self.normalize, reference=reference, reference_labels=reference_labels, offset=offset,
+            reduction=self.reduction,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"mining={self.mining!r}, margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
