@@ -1,49 +1,81 @@
 """Objectives: pure functions of embeddings, each with a thin nn.Module twin. Exact, and linear in memory."""
 
-from nearfar.losses.alignment import alignment, uniformity
+from nearfar.losses.alignment import AlignmentLoss, UniformityLoss, alignment, uniformity
 from nearfar.losses.arc_face import ArcFaceLoss, arc_face
+from nearfar.losses.barlow_twins import BarlowTwinsLoss, barlow_twins
+from nearfar.losses.bpr import BPRLoss, bpr
 from nearfar.losses.circle import CircleLoss, circle
 from nearfar.losses.contrastive import ContrastiveLoss, LabelledContrastiveLoss, contrastive, labelled_contrastive
 from nearfar.losses.cos_face import CosFaceLoss, cos_face
+from nearfar.losses.cosent import CoSENTLoss, cosent
+from nearfar.losses.dino import DINOLoss, dino, dino_center
 from nearfar.losses.info_nce import CLIPLoss, InfoNCELoss, clip, info_nce
+from nearfar.losses.koleo import KoLeoLoss, koleo
 from nearfar.losses.memory import CrossBatchMemory
 from nearfar.losses.multi_similarity import MultiSimilarityLoss, multi_similarity
 from nearfar.losses.n_pair import NPairLoss, n_pair
 from nearfar.losses.nt_xent import NTXentLoss, nt_xent
 from nearfar.losses.proxy_anchor import ProxyAnchorLoss, proxy_anchor
 from nearfar.losses.proxy_nca import ProxyNCALoss, proxy_nca
+from nearfar.losses.regression import BYOLLoss, NegativeCosineSimilarity, SimSiamLoss, byol, negative_cosine, simsiam
+from nearfar.losses.swav import SwaVLoss, sinkhorn, swav
 from nearfar.losses.triplet import LabelledTripletLoss, TripletLoss, labelled_triplet, triplet
+from nearfar.losses.vicreg import VICRegLoss, vicreg
 
 __all__ = [
+    "AlignmentLoss",
     "ArcFaceLoss",
+    "BPRLoss",
+    "BYOLLoss",
+    "BarlowTwinsLoss",
     "CLIPLoss",
     "CircleLoss",
+    "CoSENTLoss",
     "ContrastiveLoss",
     "CosFaceLoss",
     "CrossBatchMemory",
+    "DINOLoss",
     "InfoNCELoss",
+    "KoLeoLoss",
     "LabelledContrastiveLoss",
     "LabelledTripletLoss",
     "MultiSimilarityLoss",
     "NPairLoss",
     "NTXentLoss",
+    "NegativeCosineSimilarity",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
+    "SimSiamLoss",
+    "SwaVLoss",
     "TripletLoss",
+    "UniformityLoss",
+    "VICRegLoss",
     "alignment",
     "arc_face",
+    "barlow_twins",
+    "bpr",
+    "byol",
     "circle",
     "clip",
     "contrastive",
     "cos_face",
+    "cosent",
+    "dino",
+    "dino_center",
     "info_nce",
+    "koleo",
     "labelled_contrastive",
     "labelled_triplet",
     "multi_similarity",
     "n_pair",
+    "negative_cosine",
     "nt_xent",
     "proxy_anchor",
     "proxy_nca",
+    "simsiam",
+    "sinkhorn",
+    "swav",
     "triplet",
     "uniformity",
+    "vicreg",
 ]

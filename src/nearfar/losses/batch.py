@@ -6,12 +6,12 @@ from torch import Tensor
 from nearfar.errors import ConfigError, DataError, must
 
 
-def check_same_shape(named: dict[str, Tensor]) -> None:
-    """Raise DataError unless all are [B, D] of one shape, with at least one row."""
+def check_same_shape(named: dict[str, Tensor], *, kind: str = "embeddings [B, D]") -> None:
+    """Raise DataError unless all are [B, D] of one shape, with at least one row; `kind` is what they are."""
     first, *_ = named.values()
     for name, z in named.items():
         if z.dim() != 2:
-            raise DataError(f"{name} must be embeddings [B, D], got shape {list(z.shape)}.")
+            raise DataError(f"{name} must be {kind}, got shape {list(z.shape)}.")
         if z.shape != first.shape:
             shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in named.items())
             raise DataError(f"Row i of each must belong to the same sample, so shapes must agree, got {shapes}.")
@@ -19,10 +19,24 @@ def check_same_shape(named: dict[str, Tensor]) -> None:
         raise DataError("The batch is empty: a loss needs at least one sample.")
 
 
-def inverse_temperature(temperature: float | Tensor) -> float | Tensor:
+def check_several(named: dict[str, Tensor]) -> None:
+    """Raise DataError unless all are [B, D] of one shape, with the two rows that statistics over a batch need."""
+    check_same_shape(named)
+    first, *_ = named.values()
+    if len(first) < 2:
+        raise DataError("The loss compares samples of the batch with each other: it needs at least two, got 1.")
+
+
+def check_not_gathering(gather_distributed: bool, *, name: str = "gather_distributed") -> None:
+    """Raise ConfigError where a loss is asked to speak with other processes, which no loss here does."""
+    if gather_distributed:
+        raise ConfigError(f"{name} must be False: gather the embeddings of all processes, then call the loss on them.")
+
+
+def inverse_temperature(temperature: float | Tensor, *, name: str = "temperature") -> float | Tensor:
     """1 / temperature; a number must be > 0 (a tensor is trusted: reading it would wait for its device)."""
     if not isinstance(temperature, Tensor):
-        must(0 < temperature < float("inf"), "temperature must be > 0", got=temperature)
+        must(0 < temperature < float("inf"), f"{name} must be > 0", got=temperature)
     return 1 / temperature
 
 

@@ -1,4 +1,4 @@
-"""Rows of length one, as all cosine losses want them."""
+"""Embeddings as losses want them: wide enough to compute with, and for cosines of length one."""
 
 from typing import Any
 
@@ -17,11 +17,16 @@ def unit(z: Tensor, *, overwrite: bool = False) -> Tensor:
     A row shorter than 1e-12 has no direction: it becomes 0 and gets gradient 0, where a division by a small constant
     would give a gradient of 1e12. With `overwrite`, z is a tensor of the caller's own making that may be written on.
     """
+    exact = wide(z)
+    out: Tensor = _Unit.apply(exact, overwrite or exact is not z)[0]
+    return out
+
+
+def wide(z: Tensor) -> Tensor:
+    """z in float32 (float64 stays float64), which all losses compute in. Raises DataError for integers."""
     if not z.is_floating_point():
         raise DataError(f"Embeddings must be floating point, got {z.dtype}: pass z.float().")
-    wide = z if z.dtype == torch.float64 else z.float()
-    out: Tensor = _Unit.apply(wide, overwrite or wide is not z)[0]
-    return out
+    return z if z.dtype == torch.float64 else z.float()
 
 
 class _Unit(torch.autograd.Function):

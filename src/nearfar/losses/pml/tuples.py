@@ -51,7 +51,7 @@ def checked_indices(indices: Indices, rows: int, columns: int, device: torch.dev
     anchors = (0,) if len(moved) == 3 else (0, 2)
     for k, part in enumerate(moved):
         size = rows if k in anchors else columns
-        if len(part) and not (0 <= int(part.min()) and int(part.max()) < size):
+        if len(part) and not (int(part.min()) >= 0 and int(part.max()) < size):
             raise DataError(
                 f"indices_tuple[{k}] must lie within 0..{size - 1}, got {int(part.min())}..{int(part.max())}."
             )

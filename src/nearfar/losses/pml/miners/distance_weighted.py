@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.pml.distances import LpDistance
 from nearfar.losses.pml.miners.base import BaseMiner
 from nearfar.losses.pml.tuples import Indices, random_positives
 

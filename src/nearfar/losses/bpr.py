@@ -1,0 +1,59 @@
+"""BPR: a user's own item must score above items that are not.
+
+Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", 2009, section 4.1.
+https://arxiv.org/abs/1205.2618
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nearfar.errors import DataError
+from nearfar.losses.batch import check_same_shape, own_rows, part
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import wide
+
+
+def bpr(
+    users: Tensor, positives: Tensor, negatives: Tensor, *, rows: slice | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Mean of `-log sigmoid(u . i+ - u . i-)` over users and their negatives: [B, D], [B, D], [B, (K,) D] -> [].
+
+    Scores are dot products, of embeddings as they are: their length counts. negatives: one of each user [B, D], or K
+    [B, K, D]. Computed as `softplus(u . i- - u . i+)`, which the worst pairs leave with their whole gradient, where
+    `log(sigmoid + constant)` would flatten it. Where both items score alike the loss is log 2.
+
+    rows: the users whose losses are summed; the mean still divides by all B (times K), so that shares of disjoint rows
+    sum to the whole. reduction "none" gives [rows], or [rows, K]. Raises DataError for shapes that do not agree.
+    """
+    check_reduction(reduction, all_active=True)
+    check_same_shape({"users": users, "positives": positives})
+    b, d = users.shape
+    if negatives.dim() not in (2, 3) or len(negatives) != b or negatives.shape[-1] != d or negatives.numel() == 0:
+        raise DataError(f"negatives must be [{b}, {d}] or [{b}, K, {d}], K >= 1, got shape {list(negatives.shape)}.")
+    own = own_rows(rows, b)
+    with torch.autocast(users.device.type, enabled=False):
+        u, positive, negative = (wide(part(z, own)) for z in (users, positives, negatives))
+        if negative.dim() == 2:
+            losses = F.softplus((u * (negative - positive)).sum(-1))
+        else:
+            scores = torch.bmm(negative, u.unsqueeze(-1)).squeeze(-1)  # [rows K]
+            losses = F.softplus(scores - (u * positive).sum(-1, keepdim=True))
+        return reduce(losses, reduction, negatives.shape[:-1].numel())
+
+
+class BPRLoss(nn.Module):
+    """`bpr` as a module: `BPRLoss()(users, positives, negatives)`."""
+
+    def __init__(self, *, reduction: str = "mean"):
+        super().__init__()
+        check_reduction(reduction, all_active=True)
+        self.reduction = reduction
+
+    def forward(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+        """The loss of users and their items [B, D], row i of user i, and negatives [B, D] or [B, K, D]."""
+        return bpr(users, positives, negatives, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"reduction={self.reduction!r}"

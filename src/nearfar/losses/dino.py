@@ -1,0 +1,158 @@
+"""DINO: the student must predict, from any view of a sample, what the teacher says of another.
+
+Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021, eq. 1 to 4 and algorithm 1.
+https://arxiv.org/abs/2104.14294
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import DataError, must
+from nearfar.losses.batch import check_same_shape, inverse_temperature, own_rows, part
+from nearfar.losses.blockwise import blockwise
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import wide
+
+_SCORES = "outputs [B, K]"
+
+
+def dino(
+    teachers: Sequence[Tensor],
+    students: Sequence[Tensor],
+    *,
+    center: Tensor,
+    teacher_temperature: float = 0.04,
+    student_temperature: float = 0.1,
+    rows: slice | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Mean over samples and pairs of different views of `-softmax((t - center) / tt) . log_softmax(s / ts)`, eq. 3.
+
+    teachers: outputs [B, K] of the wide views; students: of the same views in the same order, and of more; row i of
+    sample i. center [K] keeps the teacher from giving one output for all (see `dino_center`). Teachers and centre get
+    no gradient.
+
+    rows: the samples whose losses are summed; the mean still divides by B, so that shares of disjoint rows sum to the
+    whole. reduction "none" gives [rows]. Probabilities are made for a block of samples at a time, and again in the
+    backward pass, so that nothing of the size [views, B, K] is held beside the outputs themselves.
+
+    Where students are uniform the loss is log K. Raises DataError for shapes that do not agree or no pair of views.
+    """
+    check_reduction(reduction, all_active=True)
+    teacher_scale = inverse_temperature(teacher_temperature, name="teacher_temperature")
+    student_scale = inverse_temperature(student_temperature, name="student_temperature")
+    t, s = len(teachers), len(students)
+    pairs = t * s - min(t, s)
+    if pairs == 0:
+        raise DataError(f"DINO compares different views, got {t} of the teacher and {s} of the student.")
+    named = {f"teachers[{k}]": z for k, z in enumerate(teachers)}
+    check_same_shape(named | {f"students[{k}]": z for k, z in enumerate(students)}, kind=_SCORES)
+    b, k = teachers[0].shape
+    if center.numel() != k:
+        raise DataError(f"center must be [{k}] for outputs [{b}, {k}], got shape {list(center.shape)}.")
+    own = own_rows(rows, b)
+    # A copy: the blocks are made again after the caller may have moved the centre in place.
+    c = wide(center.detach()).reshape(k).clone()
+
+    def of_block(*views: Tensor) -> Tensor:
+        targets = [((wide(z.detach()) - c) * teacher_scale).softmax(1) for z in views[:t]]
+        total = torch.stack(targets).sum(0)  # [b K]
+        terms = []
+        for at, z in enumerate(views[t:]):
+            # The terms of one student view share its softmax: their targets are summed first.
+            others = total if at >= t else sum(targets[:at] + targets[at + 1 :], torch.zeros_like(total))
+            terms.append((others * (wide(z) * student_scale).log_softmax(1)).sum(1))
+        return torch.stack(terms).sum(0) / -pairs
+
+    with torch.autocast(teachers[0].device.type, enabled=False):
+        losses = blockwise(of_block, *(part(z, own) for z in [*teachers, *students]), width=k * (t + s))
+        return reduce(losses, reduction, b)
+
+
+@torch.no_grad()
+def dino_center(center: Tensor, teachers: Sequence[Tensor], *, momentum: float = 0.9) -> Tensor:
+    """The centre after a batch, eq. 4: `momentum * center + (1 - momentum) * mean` of all teacher outputs.
+
+    center holds K numbers in any shape, which is kept; teachers are [B, K] each, of all ranks. The step's loss uses the
+    centre from before it.
+    """
+    must(0 <= momentum <= 1, "momentum must lie in 0..1", got=momentum)
+    check_same_shape({f"teachers[{k}]": z for k, z in enumerate(teachers)}, kind=_SCORES)
+    mean = torch.stack([wide(z).mean(0) for z in teachers]).mean(0)
+    return center.lerp(mean.to(center.dtype).view_as(center), 1 - momentum)
+
+
+class DINOLoss(nn.Module):
+    """`dino` as a module with a centre of its own: `DINOLoss(output_dim=65536)(teacher_out, student_out, epoch=3)`.
+
+    The teacher's temperature rises in a line from `warmup_teacher_temp` to `teacher_temp` over the first
+    `warmup_teacher_temp_epochs` epochs where the epoch is given. The centre is the buffer `center` [1, 1, output_dim];
+    each call moves it by `dino_center` after the loss, with the teacher outputs of this process.
+
+    Values are those of lightly's class of this name, which differs in one thing: it also averages the centre over
+    processes. Under several, use `dino` and `dino_center` on the outputs of all.
+    """
+
+    center: Tensor
+
+    def __init__(
+        self,
+        output_dim: int = 65536,
+        warmup_teacher_temp: float = 0.04,
+        teacher_temp: float = 0.04,
+        warmup_teacher_temp_epochs: int = 30,
+        student_temp: float = 0.1,
+        center_momentum: float = 0.9,
+        center_mode: str = "mean",
+    ):
+        super().__init__()
+        must(output_dim >= 1, "output_dim must be >= 1", got=output_dim)
+        must(warmup_teacher_temp_epochs >= 0, "warmup_teacher_temp_epochs must be >= 0", got=warmup_teacher_temp_epochs)
+        must(0 <= center_momentum <= 1, "center_momentum must lie in 0..1", got=center_momentum)
+        must(center_mode == "mean", "center_mode must be 'mean'", got=center_mode)
+        for name, temperature in {
+            "warmup_teacher_temp": warmup_teacher_temp, "teacher_temp": teacher_temp, "student_temp": student_temp,
+        }.items():  # fmt: skip
+            inverse_temperature(temperature, name=name)
+        self.warmup_teacher_temp = warmup_teacher_temp
+        self.teacher_temp = teacher_temp
+        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
+        self.student_temp = student_temp
+        self.center_momentum = center_momentum
+        self.register_buffer("center", torch.zeros(1, 1, output_dim))
+
+    def forward(
+        self,
+        teacher_out: Sequence[Tensor],
+        student_out: Sequence[Tensor],
+        teacher_temp: float | None = None,
+        epoch: int | None = None,
+    ) -> Tensor:
+        """The loss of outputs [B, output_dim] of each view; `teacher_temp` overrules the schedule of `epoch`."""
+        loss = dino(
+            teacher_out, student_out, center=self.center, student_temperature=self.student_temp,
+            teacher_temperature=self.teacher_temp_at(epoch) if teacher_temp is None else teacher_temp,
+        )  # fmt: skip
+        self.update_center(teacher_out)
+        return loss
+
+    def teacher_temp_at(self, epoch: int | None) -> float:
+        """The teacher's temperature in an epoch, counted from 0; without one, that after the warm-up."""
+        if epoch is None or epoch >= self.warmup_teacher_temp_epochs:
+            return self.teacher_temp
+        done = epoch / max(1, self.warmup_teacher_temp_epochs - 1)
+        return self.warmup_teacher_temp + done * (self.teacher_temp - self.warmup_teacher_temp)
+
+    def update_center(self, teacher_out: Sequence[Tensor]) -> None:
+        """Move the centre by one batch of teacher outputs."""
+        self.center.copy_(dino_center(self.center, teacher_out, momentum=self.center_momentum))
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return (
+            f"output_dim={self.center.shape[-1]}, warmup_teacher_temp={self.warmup_teacher_temp}, "
+            f"teacher_temp={self.teacher_temp}, warmup_teacher_temp_epochs={self.warmup_teacher_temp_epochs}, "
+            f"student_temp={self.student_temp}, center_momentum={self.center_momentum}"
+        )

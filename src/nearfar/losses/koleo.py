@@ -1,0 +1,85 @@
+"""KoLeo: each embedding is pushed from its nearest neighbour, so that a batch spreads over the sphere.
+
+Sablayrolles et al., "Spreading Vectors for Similarity Search", 2019, section 3.3 (the estimator of differential
+entropy of Kozachenko and Leonenko). https://arxiv.org/abs/1806.03198
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import DataError, must
+from nearfar.losses.batch import own_rows, part
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import unit
+
+_ENTRIES = 2**20  # of a block of similarities
+
+
+def koleo(
+    z: Tensor, *, p: float = 2.0, eps: float = 1e-8, rows: slice | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Mean of `-log(|u_i - u_j|_p + eps)`, u of unit length and u_j the nearest to u_i by cosine: [N, D] -> [], N >= 2.
+
+    From -log 2 (p = 2, two opposite rows) to -log eps (each has a duplicate); coinciding rows get no gradient from each
+    other. Of equally near rows the first is taken; float32 does not order neighbours nearer than about 3e-4.
+
+    rows: the samples whose losses are summed, their neighbours being sought among all; the mean still divides by N, so
+    that shares of disjoint rows sum to the whole. reduction "none" gives [rows]. Memory is linear in N. Raises
+    DataError for fewer than two rows.
+    """
+    check_reduction(reduction, all_active=True)
+    _check(p, eps)
+    if z.dim() != 2 or len(z) < 2:
+        raise DataError(f"KoLeo needs at least two embeddings [N, D], got shape {list(z.shape)}.")
+    own = own_rows(rows, len(z))
+    with torch.autocast(z.device.type, enabled=False):
+        u = unit(z)
+        distances = _length(part(u, own) - u.index_select(0, _nearest(u, own)), p)
+        return reduce(-(distances + eps).log(), reduction, len(z))
+
+
+def _check(p: float, eps: float) -> None:
+    must(1 <= p < float("inf"), "p must be >= 1 and finite", got=p)
+    must(eps > 0, "eps must be > 0: the log of the distance of duplicates would be infinite", got=eps)
+
+
+@torch.no_grad()
+def _nearest(u: Tensor, own: slice) -> Tensor:
+    """The other row of the largest cosine with each of the rows `own`, a block of rows at a time: -> [rows]."""
+    found = torch.empty(own.stop - own.start, dtype=torch.long, device=u.device)
+    block = max(1, _ENTRIES // len(u))
+    for start in range(own.start, own.stop, block):
+        stop = min(start + block, own.stop)
+        cosines = u[start:stop] @ u.T
+        cosines.diagonal(start).fill_(-torch.inf)
+        found[start - own.start : stop - own.start] = cosines.argmax(1)
+    return found
+
+
+def _length(x: Tensor, p: float) -> Tensor:
+    # The root has no derivative at 0: coinciding rows take no part in it.
+    apart = x.detach().ne(0).any(1)
+    length: Tensor = torch.linalg.vector_norm(torch.where(apart.unsqueeze(1), x, 1.0), p, dim=1)
+    return length * apart
+
+
+class KoLeoLoss(nn.Module):
+    """`koleo` as a module: `KoLeoLoss(p=2, eps=1e-8)(z)`.
+
+    Values are those of lightly's class of this name to about eps over the distance: there, eps is also added to each
+    coordinate of the difference, which gives duplicates a distance of eps sqrt(D) and a gradient of 1 / eps.
+    """
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-8):
+        super().__init__()
+        _check(p, eps)
+        self.p = p
+        self.eps = eps
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The loss of embeddings [N, D]."""
+        return koleo(z, p=self.p, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"p={self.p}, eps={self.eps}"

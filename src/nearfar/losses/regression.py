@@ -1,0 +1,144 @@
+"""BYOL and SimSiam: the prediction of one view is drawn to the target of another, without negatives.
+
+Grill et al., "Bootstrap Your Own Latent", 2020, eq. 2. https://arxiv.org/abs/2006.07733
+Chen & He, "Exploring Simple Siamese Representation Learning", 2021, eq. 1 to 4. https://arxiv.org/abs/2011.10566
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import DataError, must
+from nearfar.losses.batch import check_same_shape, own_rows, part
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import unit
+
+Views = Sequence[Tensor] | Tensor
+
+
+def negative_cosine(
+    predictions: Tensor, targets: Tensor, *, rows: slice | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Mean of minus the cosine of a prediction and its target, SimSiam eq. 1: [B, D], [B, D] -> [].
+
+    Targets get no gradient: the stop-gradient is inside. From -1 to 1; a zero row has cosine 0 and gradient 0. rows:
+    the samples whose losses are summed; the mean still divides by B, so that shares of disjoint rows sum to the whole.
+    reduction "none" gives [rows]. Raises DataError for shapes that do not agree.
+    """
+    check_reduction(reduction, all_active=True)
+    check_same_shape({"predictions": predictions, "targets": targets})
+    b = len(predictions)
+    own = own_rows(rows, b)
+    with torch.autocast(predictions.device.type, enabled=False):
+        return reduce(-(unit(part(predictions, own)) * unit(part(targets.detach(), own))).sum(-1), reduction, b)
+
+
+def simsiam(predictions: Views, targets: Views, *, rows: slice | None = None, reduction: str = "mean") -> Tensor:
+    """The symmetric `negative_cosine`, SimSiam eq. 2 to 4: v views [B, D] each, stacked or in a sequence -> [].
+
+    The mean over all pairs of the prediction of one view and the target of another; for two views this is half of
+    each direction. Targets get no gradient. From -1 to 1. rows as in `negative_cosine`, the mean divides by v * B;
+    reduction "none" gives [v, rows], for each prediction the mean over targets of other views.
+    """
+    check_reduction(reduction, all_active=True)
+    cosines, count = _other_views(predictions, targets, rows)
+    return reduce(-cosines, reduction, count)
+
+
+def byol(predictions: Views, targets: Views, *, rows: slice | None = None, reduction: str = "mean") -> Tensor:
+    """`2 - 2 cos` of prediction and target, both directions summed, BYOL eq. 2: v views [B, D] each -> [].
+
+    `2 - 2 cos` is the squared distance of the two at length 1. As `4 + 4 simsiam`: with more than two views, twice the
+    mean over all pairs of different views. Targets get no gradient. From 0 to 8. rows as in `simsiam`; reduction
+    "none" gives [v, rows], whose mean is the loss.
+    """
+    check_reduction(reduction, all_active=True)
+    cosines, count = _other_views(predictions, targets, rows)
+    return reduce(4 - 4 * cosines, reduction, count)
+
+
+def _other_views(predictions: Views, targets: Views, rows: slice | None) -> tuple[Tensor, int]:
+    """The mean cosine of each prediction with the targets of other views [v rows], and v * B."""
+    v = len(predictions)
+    if v < 2 or len(targets) != v:
+        raise DataError(
+            f"predictions and targets must be the same two views or more, got {v} predictions and {len(targets)} "
+            "targets."
+        )
+    named = {f"predictions[{k}]": z for k, z in enumerate(predictions)}
+    check_same_shape(named | {f"targets[{k}]": z for k, z in enumerate(targets)})
+    b = len(predictions[0])
+    own = own_rows(rows, b)
+    with torch.autocast(predictions[0].device.type, enabled=False):
+        p = unit(torch.stack([part(z, own) for z in predictions]))  # [v rows D]
+        z = unit(torch.stack([part(z.detach(), own) for z in targets]))
+        others = [torch.stack([z[w] for w in range(v) if w != k]).mean(0) for k in range(v)]
+        return (p * torch.stack(others)).sum(-1), v * b
+
+
+class NegativeCosineSimilarity(nn.Module):
+    """Minus the mean cosine of two tensors: `NegativeCosineSimilarity()(p0, z1)`, as lightly's class of this name.
+
+    As there, neither argument is special: either may be the target, and whoever calls detaches it. `negative_cosine`
+    detaches its targets itself. dim is the dimension of the embedding; vectors shorter than eps count as 0.
+    """
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8):
+        super().__init__()
+        must(eps >= 0, "eps must be >= 0", got=eps)
+        self.dim = dim
+        self.eps = eps
+
+    def forward(self, x0: Tensor, x1: Tensor) -> Tensor:
+        """Minus the mean cosine of x0 and x1, of one shape."""
+        if x0.shape != x1.shape or not -x0.dim() <= self.dim < x0.dim() or x0.numel() == 0:
+            raise DataError(
+                f"x0 and x1 must have one shape, with samples and a dimension {self.dim}, got {list(x0.shape)} and "
+                f"{list(x1.shape)}."
+            )
+        with torch.autocast(x0.device.type, enabled=False):
+            return -(self._unit(x0) * self._unit(x1)).sum(-1).mean()
+
+    def _unit(self, x: Tensor) -> Tensor:
+        x = x.movedim(self.dim, -1)
+        short = x.detach().norm(dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)) < self.eps
+        return unit(x.masked_fill(short, 0.0))
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"dim={self.dim}, eps={self.eps}"
+
+
+class SimSiamLoss(nn.Module):
+    """`simsiam` as a module: `SimSiamLoss()([p1, p2], [z1, z2])`."""
+
+    def __init__(self, *, reduction: str = "mean"):
+        super().__init__()
+        check_reduction(reduction, all_active=True)
+        self.reduction = reduction
+
+    def forward(self, predictions: Views, targets: Views) -> Tensor:
+        """The loss of predictions and targets of the same views, [B, D] each."""
+        return simsiam(predictions, targets, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"reduction={self.reduction!r}"
+
+
+class BYOLLoss(nn.Module):
+    """`byol` as a module: `BYOLLoss()([p1, p2], [z1, z2])`."""
+
+    def __init__(self, *, reduction: str = "mean"):
+        super().__init__()
+        check_reduction(reduction, all_active=True)
+        self.reduction = reduction
+
+    def forward(self, predictions: Views, targets: Views) -> Tensor:
+        """The loss of predictions and targets of the same views, [B, D] each."""
+        return byol(predictions, targets, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"reduction={self.reduction!r}"

@@ -1,0 +1,88 @@
+"""VICReg: views agree, every dimension varies, and no two dimensions say the same.
+
+Bardes, Ponce & LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", 2022,
+eq. 1 to 6 and algorithm 1. https://arxiv.org/abs/2105.04906
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import must
+from nearfar.losses.batch import check_not_gathering, check_several
+from nearfar.losses.decorrelation import off_diagonal_square
+from nearfar.losses.unit import wide
+
+
+def vicreg(
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+    eps: float = 1e-4,
+) -> Tensor:
+    """`invariance * s(z1, z2) + variance * (v(z1) + v(z2)) + covariance * (c(z1) + c(z2))`: [B, D] twice -> [].
+
+    s: the mean square of z1 - z2 over samples and dimensions (algorithm 1; eq. 5 sums over dimensions).
+    v: the mean over dimensions of max(0, 1 - sqrt(var + eps)); c: the sum of the squares of all covariances of two
+    different dimensions, divided by D. Variances and covariances are over the batch of B >= 2, divided by B - 1.
+
+    From 0 up; constant embeddings give 2 variance (1 - sqrt(eps)). The authors' code halves v(z1) + v(z2), which is
+    `variance=12.5` here. Memory is a few times that of the inputs: covariances [D, D] are made in blocks.
+
+    A statistic of the whole batch, and no sum over samples: the share of a rank is the loss of the batch of all ranks,
+    divided by the number of ranks. Raises DataError for shapes that do not agree or one sample alone.
+    """
+    _check(eps, invariance=invariance, variance=variance, covariance=covariance)
+    check_several({"z1": z1, "z2": z2})
+    with torch.autocast(z1.device.type, enabled=False):
+        x, y = wide(z1), wide(z2)
+        loss = invariance * (x - y).square().mean()
+        for z in (x, y):
+            centred = z - z.mean(0)
+            spread = (centred.square().sum(0) / (len(z) - 1) + eps).sqrt()
+            loss = loss + variance * (1 - spread).relu().mean()
+            loss = loss + covariance * off_diagonal_square(centred, centred) / ((len(z) - 1) ** 2 * z.shape[1])
+        return loss
+
+
+def _check(eps: float, **weights: float) -> None:
+    for name, weight in weights.items():
+        must(weight >= 0, f"{name} must be >= 0", got=weight)
+    must(eps > 0, "eps must be > 0: the root of a variance of 0 has no derivative", got=eps)
+
+
+class VICRegLoss(nn.Module):
+    """`vicreg` as a module: `VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0)(z1, z2)`.
+
+    The weights are of invariance, variance and covariance. Values are those of lightly's class of this name and of the
+    authors' code, where mu_param weighs the mean of v(z1) and v(z2), and not their sum as in `vicreg` and the paper.
+    gather_distributed is refused: see `vicreg` for ranks. Embeddings are [B, D], without further dimensions.
+    """
+
+    def __init__(
+        self,
+        lambda_param: float = 25.0,
+        mu_param: float = 25.0,
+        nu_param: float = 1.0,
+        gather_distributed: bool = False,
+        eps: float = 1e-4,
+    ):
+        super().__init__()
+        check_not_gathering(gather_distributed)
+        _check(eps, lambda_param=lambda_param, mu_param=mu_param, nu_param=nu_param)
+        self.lambda_param = lambda_param
+        self.mu_param = mu_param
+        self.nu_param = nu_param
+        self.eps = eps
+
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """The loss of two views [B, D], row i of sample i."""
+        return vicreg(
+            z1, z2, invariance=self.lambda_param, variance=self.mu_param / 2, covariance=self.nu_param, eps=self.eps
+        )
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"lambda_param={self.lambda_param}, mu_param={self.mu_param}, nu_param={self.nu_param}, eps={self.eps}"
