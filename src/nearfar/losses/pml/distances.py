@@ -75,7 +75,7 @@ class BaseDistance(nn.Module):
         query, ref = self.prepare(query_emb, ref_emb)
         if len(query) * len(ref) == 0 or len(list(row_blocks(len(query), len(ref)))) == 1:
             return self._entries(query, ref, rows, columns)
-        used, rows = rows.unique(return_inverse=True)
+        used, rows = torch.unique(rows, return_inverse=True)
         query = query[used]
         order = rows.argsort(stable=True)
         rows, columns = rows[order], columns[order]
@@ -121,7 +121,8 @@ class BaseDistance(nn.Module):
 
     def get_norm(self, embeddings: Tensor, dim: int = 1, **kwargs: Any) -> Tensor:
         """The p-norm along `dim`."""
-        return embeddings.norm(p=self.p, dim=dim, **kwargs)
+        norms: Tensor = embeddings.norm(p=self.p, dim=dim, **kwargs)
+        return norms
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -154,7 +155,8 @@ class LpDistance(BaseDistance):
 
     def pairwise_distance(self, query_emb: Tensor, ref_emb: Tensor) -> Tensor:
         """[N, D], [N, D] -> [N]."""
-        return (query_emb - ref_emb).norm(p=self.p, dim=1)
+        norms: Tensor = (query_emb - ref_emb).norm(p=self.p, dim=1)
+        return norms
 
 
 class DotProductSimilarity(BaseDistance):

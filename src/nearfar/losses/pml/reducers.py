@@ -18,7 +18,7 @@ Losses = dict[str, dict[str, Any]]
 
 
 class BaseReducer(nn.Module):
-    """Reduces one entry of losses; pairs and triplets are reduced as elements, each by its anchor, unless overridden."""
+    """Reduces one entry of losses; pairs and triplets are reduced as elements, each by its anchor."""
 
     def __init__(self, collect_stats: bool | None = None):
         super().__init__()
@@ -151,8 +151,8 @@ class DoNothingReducer(BaseReducer):
 class PerAnchorReducer(BaseReducer):
     """The mean over the pairs of each anchor, 0 for an anchor without; then `reducer` (the mean) over all anchors.
 
-    A pair that is listed twice counts once. `aggregation_func(x, counts)` may take the place of the mean: x [N, M] holds
-    the losses of anchors and others and 0 elsewhere, counts [N] how many pairs each anchor has.
+    A pair that is listed twice counts once. `aggregation_func(x, counts)` may take the place of the mean: x [N, M]
+    holds the losses of anchors and others and 0 elsewhere, counts [N] how many pairs each anchor has.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class PerAnchorReducer(BaseReducer):
 
     def _by_anchor(self, losses: Tensor, indices: Any, embeddings: Tensor, labels: Tensor | None) -> Tensor:
         n = len(embeddings)
-        anchors, others, losses = _listed_once(*indices, losses)
+        anchors, others, losses = _listed_once(indices[0], indices[1], losses)
         counts = losses.new_zeros(n).index_add(0, anchors, torch.ones_like(losses))
         if self.aggregation_func is None:
             per_anchor = losses.new_zeros(n).index_add(0, anchors, losses) / counts.clamp(min=1)
@@ -205,15 +205,15 @@ class MultipleReducers(BaseReducer):
 
     def forward(self, loss_dict: Losses, embeddings: Tensor, labels: Tensor | None) -> Tensor:
         """The sum over all entries of `loss_dict`."""
-        total = self.zero_loss(embeddings)
+        total, known = self.zero_loss(embeddings), dict(self.reducers.items())
         for name, info in loss_dict.items():
-            reducer = self.reducers[name] if name in self.reducers else self.default_reducer
+            reducer = known.get(name, self.default_reducer)
             total = total + reducer({name: info}, embeddings, labels)
         return total
 
 
 # The reductions of `nearfar.losses` that do the same; of a subclass nobody can know.
-_WORDS = {MeanReducer: "mean", SumReducer: "sum", AvgNonZeroReducer: "mean_active"}
+_WORDS: dict[type[BaseReducer], str] = {MeanReducer: "mean", SumReducer: "sum", AvgNonZeroReducer: "mean_active"}
 
 
 def reduction_word(reducer: BaseReducer) -> str | None:

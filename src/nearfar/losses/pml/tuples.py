@@ -1,8 +1,8 @@
 """Which embeddings are compared: pairs and triplets, from labels or from a miner, in memory linear in their number.
 
 Pairs are (anchors, positives, anchors, negatives), triplets (anchors, positives, negatives): indices of the rows of
-embeddings first, of the rows of the references after. Where labels and reference labels are one tensor, row i of both is
-the same sample, and is no pair.
+embeddings first, of the rows of the references after. Where labels and reference labels are one tensor, row i of both
+is one sample, and no pair.
 """
 
 import torch
@@ -157,7 +157,7 @@ def _below(limits: Tensor) -> Tensor:
 def distinct_pairs(indices: Indices | None, labels: Tensor | None, ref_labels: Tensor | None, width: int) -> Indices:
     """`to_pairs`, each once; raises DataError where a pair is both positive and negative."""
     a1, p, a2, n = to_pairs(indices, labels, ref_labels)
-    positives, negatives = (a1 * width + p).unique(), (a2 * width + n).unique()
+    positives, negatives = (torch.unique(anchors * width + others) for anchors, others in ((a1, p), (a2, n)))
     if torch.isin(positives, negatives).any():
         raise DataError("indices_tuple lists a pair as positive and as negative: it can be one of them.")
     return positives // width, positives % width, negatives // width, negatives % width

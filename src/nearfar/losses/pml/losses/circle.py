@@ -13,7 +13,7 @@ from nearfar.losses.pml.tuples import Indices, distinct_pairs
 
 
 class CircleLoss(BaseMetricLossFunction):
-    """`nearfar.losses.circle` with margin m; the distance is the cosine. An anchor that lacks either kind has loss 0."""
+    """`nearfar.losses.circle` with margin m, by the cosine; an anchor that lacks either kind of pair has loss 0."""
 
     def __init__(self, m: float = 0.4, gamma: float = 80, **kwargs: Any):
         super().__init__(**kwargs)

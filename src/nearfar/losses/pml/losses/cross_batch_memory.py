@@ -25,6 +25,8 @@ class CrossBatchMemory(nn.Module):
 
     embedding_memory: Tensor
     label_memory: Tensor
+    queue_idx: int
+    has_been_filled: bool
 
     def __init__(
         self,

@@ -45,10 +45,11 @@ class MultiSimilarityLoss(BaseMetricLossFunction):
         a1, p, a2, n = distinct_pairs(indices_tuple, labels, ref_labels, len(ref_emb))
         pulls = self.distance.margin(self.distance.of_pairs(embeddings, ref_emb, a1, p), self.base)
         pushes = self.distance.margin(self.base, self.distance.of_pairs(embeddings, ref_emb, a2, n))
-        losses = 0
-        for weight, terms, anchors in ((self.alpha, pulls, a1), (self.beta, pushes, a2)):
-            losses = losses + softplus(anchor_lse(weight * terms, anchors, len(embeddings)), threshold=40) / weight
-        return {"loss": element_entry(losses)}
+        pull, push = (
+            softplus(anchor_lse(weight * terms, anchors, len(embeddings)), threshold=40) / weight
+            for weight, terms, anchors in ((self.alpha, pulls, a1), (self.beta, pushes, a2))
+        )
+        return {"loss": element_entry(pull + push)}
 
     def get_default_distance(self) -> BaseDistance:
         """The cosine."""

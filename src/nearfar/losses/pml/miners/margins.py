@@ -32,8 +32,8 @@ class PairMarginMiner(BaseMiner):
 class TripletMarginMiner(BaseMiner):
     """Triplets by how much farther the negative is than the positive.
 
-    type_of_triplets: "all" (by the margin at most), "hard" (not at all), "semihard" (by more than nothing and the margin
-    at most) or "easy" (by more than the margin).
+    type_of_triplets: "all" (by the margin at most), "hard" (not at all), "semihard" (by the margin at most, but some)
+    or "easy" (by more than the margin).
     """
 
     kinds = ("all", "hard", "semihard", "easy")

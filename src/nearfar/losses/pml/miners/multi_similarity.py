@@ -15,7 +15,7 @@ from nearfar.losses.pml.tuples import Indices
 
 
 class MultiSimilarityMiner(BaseMiner):
-    """Positives less similar than the most similar negative plus epsilon, and negatives likewise the other way round."""
+    """Positives less similar than the most similar negative plus epsilon, and negatives the other way round."""
 
     def __init__(self, epsilon: float = 0.1, **kwargs: Any):
         super().__init__(**kwargs)
