@@ -34,11 +34,9 @@ def bpr(
     own = own_rows(rows, b)
     with torch.autocast(users.device.type, enabled=False):
         u, positive, negative = (wide(part(z, own)) for z in (users, positives, negatives))
-        if negative.dim() == 2:
-            losses = F.softplus((u * (negative - positive)).sum(-1))
-        else:
-            scores = torch.bmm(negative, u.unsqueeze(-1)).squeeze(-1)  # [rows K]
-            losses = F.softplus(scores - (u * positive).sum(-1, keepdim=True))
+        if negative.dim() == 3:
+            u, positive = u.unsqueeze(1), positive.unsqueeze(1)
+        losses = F.softplus((u * (negative - positive)).sum(-1))  # [rows], [rows K]
         return reduce(losses, reduction, negatives.shape[:-1].numel())
 
 

@@ -4,18 +4,19 @@ Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", 2021
 https://arxiv.org/abs/2104.14294
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
 from nearfar.losses.batch import check_same_shape, inverse_temperature, own_rows, part
-from nearfar.losses.blockwise import blockwise
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import wide
 
 _SCORES = "outputs [B, K]"
+_ENTRIES = 2**20  # of all views in a block: its temporaries stay within a few times 4 MB
 
 
 def dino(
@@ -36,7 +37,7 @@ def dino(
 
     rows: the samples whose losses are summed; the mean still divides by B, so that shares of disjoint rows sum to the
     whole. reduction "none" gives [rows]. Probabilities are made for a block of samples at a time, and again in the
-    backward pass, so that nothing of the size [views, B, K] is held beside the outputs themselves.
+    backward pass, so that nothing of the size [B, K] is held beside the outputs themselves.
 
     Where students are uniform the loss is log K. Raises DataError for shapes that do not agree or no pair of views.
     """
@@ -55,20 +56,67 @@ def dino(
     own = own_rows(rows, b)
     # A copy: the blocks are made again after the caller may have moved the centre in place.
     c = wide(center.detach()).reshape(k).clone()
-
-    def of_block(*views: Tensor) -> Tensor:
-        targets = [((wide(z.detach()) - c) * teacher_scale).softmax(1) for z in views[:t]]
-        total = torch.stack(targets).sum(0)  # [b K]
-        terms = []
-        for at, z in enumerate(views[t:]):
-            # The terms of one student view share its softmax: their targets are summed first.
-            others = total if at >= t else sum(targets[:at] + targets[at + 1 :], torch.zeros_like(total))
-            terms.append((others * (wide(z) * student_scale).log_softmax(1)).sum(1))
-        return torch.stack(terms).sum(0) / -pairs
-
     with torch.autocast(teachers[0].device.type, enabled=False):
-        losses = blockwise(of_block, *(part(z, own) for z in [*teachers, *students]), width=k * (t + s))
-        return reduce(losses, reduction, b)
+        views = [part(z, own) for z in [*(z.detach() for z in teachers), *students]]
+        sums: Tensor = _CrossEntropies.apply(t, teacher_scale, student_scale, c, *views)
+        return reduce(sums / pairs, reduction, b)
+
+
+def _targets(teachers: Sequence[Tensor], center: Tensor, scale: float, students: int) -> list[Tensor]:
+    """What each student view must predict: the sum of what the teacher says of all other views, [b K] each."""
+    said = [((wide(z) - center) * scale).softmax(1) for z in teachers]
+    everything = torch.stack(said).sum(0)
+    others = [said[:k] + said[k + 1 :] for k in range(min(len(said), students))]
+    sums = [torch.stack(rest).sum(0) if rest else torch.zeros_like(everything) for rest in others]
+    return sums + [everything] * (students - len(sums))
+
+
+class _CrossEntropies(torch.autograd.Function):
+    # Sums over pairs of different views [b], a block of samples at a time, which the backward pass makes again.
+
+    @staticmethod
+    def forward(ctx: Any, t: int, teacher_scale: float, student_scale: float, center: Tensor, *views: Tensor) -> Tensor:
+        ctx.save_for_backward(center, *views)
+        ctx.settings = (t, teacher_scale, student_scale)
+        blocks = [_sums(block, center, *ctx.settings) for block in _blocks(views)]
+        return torch.cat(blocks)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        center, *views = ctx.saved_tensors
+        t, teacher_scale, student_scale = ctx.settings
+        wanted = ctx.needs_input_grad[4:]
+        if torch.is_grad_enabled():
+            students = [z for z, wants in zip(views, wanted, strict=True) if wants]
+            sums = _sums(views, center, *ctx.settings)
+            found = iter(torch.autograd.grad(sums, students, grad, create_graph=True))
+            return (None,) * 4 + tuple(next(found) if wants else None for wants in wanted)
+        grads = [torch.empty_like(z) if wants else None for z, wants in zip(views, wanted, strict=True)]
+        at = 0
+        for block in _blocks(views):
+            rows = slice(at, at + len(block[0]))
+            at = rows.stop
+            weights = grad[rows].unsqueeze(1) * student_scale
+            targets = _targets(block[:t], center, teacher_scale, len(block) - t)
+            for student, out, target in zip(block[t:], grads[t:], targets, strict=True):
+                if out is not None:
+                    mass = target.sum(1, keepdim=True)
+                    softmax = (wide(student) * student_scale).softmax(1)
+                    out[rows] = softmax.mul_(mass).sub_(target).mul_(weights)
+        return (None,) * 4 + tuple(grads)
+
+
+def _blocks(views: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    rows = max(1, _ENTRIES // max(1, len(views) * views[0].shape[1]))
+    return zip(*(torch.split(z, rows) for z in views), strict=True)
+
+
+def _sums(views: Sequence[Tensor], center: Tensor, t: int, teacher_scale: float, student_scale: float) -> Tensor:
+    targets = _targets(views[:t], center, teacher_scale, len(views) - t)
+    terms = [
+        (target * (wide(z) * student_scale).log_softmax(1)).sum(1) for z, target in zip(views[t:], targets, strict=True)
+    ]
+    return -torch.stack(terms).sum(0)
 
 
 @torch.no_grad()

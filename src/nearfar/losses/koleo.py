@@ -34,7 +34,8 @@ def koleo(
     own = own_rows(rows, len(z))
     with torch.autocast(z.device.type, enabled=False):
         u = unit(z)
-        distances = _length(part(u, own) - u.index_select(0, _nearest(u, own)), p)
+        apart = part(u, own) - u.index_select(0, _nearest(u, own))
+        distances = torch.linalg.vector_norm(apart, p, dim=1)  # its derivative at 0 is 0
         return reduce(-(distances + eps).log(), reduction, len(z))
 
 
@@ -54,13 +55,6 @@ def _nearest(u: Tensor, own: slice) -> Tensor:
         cosines.diagonal(start).fill_(-torch.inf)
         found[start - own.start : stop - own.start] = cosines.argmax(1)
     return found
-
-
-def _length(x: Tensor, p: float) -> Tensor:
-    # The root has no derivative at 0: coinciding rows take no part in it.
-    apart = x.detach().ne(0).any(1)
-    length: Tensor = torch.linalg.vector_norm(torch.where(apart.unsqueeze(1), x, 1.0), p, dim=1)
-    return length * apart
 
 
 class KoLeoLoss(nn.Module):

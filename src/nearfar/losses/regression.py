@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearfar.errors import DataError, must
 from nearfar.losses.batch import check_same_shape, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.unit import unit, wide
 
 Views = Sequence[Tensor] | Tensor
 
@@ -98,12 +98,9 @@ class NegativeCosineSimilarity(nn.Module):
                 f"{list(x1.shape)}."
             )
         with torch.autocast(x0.device.type, enabled=False):
-            return -(self._unit(x0) * self._unit(x1)).sum(-1).mean()
-
-    def _unit(self, x: Tensor) -> Tensor:
-        x = x.movedim(self.dim, -1)
-        short = x.detach().norm(dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32)) < self.eps
-        return unit(x.masked_fill(short, 0.0))
+            x, y = (wide(z.movedim(self.dim, -1)) for z in (x0, x1))
+            short = (x.detach().norm(dim=-1) < self.eps) | (y.detach().norm(dim=-1) < self.eps)
+            return -(unit(x) * unit(y)).sum(-1).masked_fill(short, 0.0).mean()
 
     def extra_repr(self) -> str:
         """Show the settings."""

@@ -15,6 +15,7 @@ from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import wide
 
 _SCORES = "prototype scores [B, K]"
+_PLAIN_ITERATIONS = 3
 
 
 @torch.no_grad()
@@ -25,18 +26,28 @@ def sinkhorn(scores: Tensor, *, iterations: int = 3, epsilon: float = 0.05) -> T
     dividing columns and rows by their sums in turn: rows sum to 1 / B, columns to 1 / K. Rows come last, so that each
     code sums to 1 within rounding after any number of iterations, while the sums of the columns near B / K with each.
     For cosines of 256 random samples with 64 prototypes they are within 3 % after 3 iterations, within 3e-6 after 10.
-    Computed with logarithms: scores of any size and any epsilon > 0 stay finite.
+    Sums are kept as logarithms: scores of any size and any epsilon > 0 stay finite.
 
     A statistic of the whole batch: ranks compute the codes of all samples from the scores of all.
     """
     _check(iterations, epsilon)
     check_same_shape({"scores": scores}, kind=_SCORES)
     with torch.autocast(scores.device.type, enabled=False):
-        log_codes = wide(scores) / epsilon
-        for _ in range(iterations):
-            log_codes -= log_codes.logsumexp(0)
-            log_codes -= log_codes.logsumexp(1, keepdim=True)
-        return log_codes.exp_()
+        logits = wide(scores) / epsilon
+        log_columns = logits.logsumexp(0)
+        codes = (logits - log_columns).softmax(1)
+        done = 1
+        while done < iterations:
+            # From here on all sums lie within 1 / K and B, so that plain numbers do for some iterations: what was lost
+            # by underflow, 1e-38, is worth at most (B K)^3 of that after three.
+            rows = codes.new_ones(len(codes))
+            for _ in range(min(_PLAIN_ITERATIONS, iterations - done)):
+                columns = rows @ codes
+                rows = (codes @ columns.reciprocal()).reciprocal()
+                done += 1
+            log_columns += columns.log()
+            codes = torch.softmax(logits - log_columns, 1)
+        return codes
 
 
 def swav(

@@ -43,7 +43,7 @@ def vicreg(
             centred = z - z.mean(0)
             spread = (centred.square().sum(0) / (len(z) - 1) + eps).sqrt()
             loss = loss + variance * (1 - spread).relu().mean()
-            loss = loss + covariance * off_diagonal_square(centred, centred) / ((len(z) - 1) ** 2 * z.shape[1])
+            loss = loss + covariance * off_diagonal_square(centred) / ((len(z) - 1) ** 2 * z.shape[1])
         return loss
 
 
