@@ -54,6 +54,14 @@ def index_distances(rows: Tensor, columns: Tensor, i: Tensor, j: Tensor, distanc
     return _finish(squared_differences(rows, columns, i, j), distance)
 
 
+def centred(rows: Tensor, columns: Tensor, distance: str) -> tuple[Tensor, Tensor]:
+    """Both less the mean column, which no Euclidean distance depends on: products are then of the size of distances."""
+    if distance == "cosine":
+        return rows, columns
+    middle = columns.detach().mean(0)
+    return rows - middle, columns - middle
+
+
 def distance_scores(
     score: Callable[..., Tensor],
     rows: Tensor,
@@ -69,6 +77,8 @@ def distance_scores(
             lambda products, at: score(1 - products, at), rows, columns, implementation=implementation, longest=longest
         )
 
+    rows, columns = centred(rows, columns, distance)
+
     def of_products(products: Tensor, at: slice, row_squares: Tensor, column_squares: Tensor) -> Tensor:
         lengths = row_squares[at, None] + column_squares
         squared = lengths - 2 * products
@@ -82,7 +92,7 @@ def distance_scores(
 
 
 def block_distances(rows: Tensor, columns: Tensor, distance: str) -> Tensor:
-    """Distances of a block of rows with all columns, both prepared, without gradient: [r, D], [N, D] -> [r, N]."""
+    """Distances of a block of rows with all columns, prepared and `centred`, no gradient: [r, D], [N, D] -> [r, N]."""
     with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
         if distance == "cosine":
             return 1 - rows @ columns.T

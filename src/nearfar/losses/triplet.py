@@ -16,6 +16,7 @@ from nearfar.errors import ConfigError, must
 from nearfar.kernels import extremes
 from nearfar.losses.batch import check_same_shape, own_rows
 from nearfar.losses.distance import (
+    centred,
     check_distance,
     distance_scores,
     index_distances,
@@ -180,7 +181,7 @@ def _hardest(found: Labelled, margin: float | None, distance: str) -> Tensor:
 
 def hardest_of(found: Labelled, distance: str) -> tuple[Tensor, Tensor, Tensor]:
     """Rows with a positive and a negative, with their farthest positive and nearest negative: three times [K]."""
-    rows, columns = found.rows.detach(), found.columns.detach()
+    rows, columns = centred(found.rows.detach(), found.columns.detach(), distance)
     if distance != "cosine":
         # x . y - |y|^2 / 2 is largest where |x - y| is smallest.
         rows = F.pad(rows, (0, 1), value=1.0)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.distance import block_distances, wide_dtype
+from nearfar.losses.distance import block_distances, centred, wide_dtype
 from nearfar.losses.labelled import compare
 from nearfar.losses.unit import unit
 
@@ -39,14 +39,15 @@ def distance_weighted_triplets(
     must(0 < cutoff < 2, "cutoff must lie in 0..2", got=cutoff)
     must(farthest > 0, "farthest must be > 0", got=farthest)
     found = compare(z, labels, reference, reference_labels, offset, None, unit)
-    m, n = len(found.anchors), len(found.columns)
+    anchors, columns = centred(found.anchors, found.columns, "euclidean")
+    m, n = len(anchors), len(columns)
     wide = wide_dtype(z)
     drawn_on = z.device if generator is None else generator.device
     number = int(found.counts()[0].sum())
     draws = torch.rand(number, generator=generator, device=drawn_on, dtype=wide).to(z.device)
     parts, used = [], 0
     for at in row_blocks(m, n, longest=longest):
-        d = block_distances(found.anchors[at], found.columns, "euclidean")
+        d = block_distances(anchors[at], columns, "euclidean")
         positive, negative = found.masks(at)
         weights = _log_weights(d.to(wide), z.shape[1], cutoff)
         weights.masked_fill_(~negative | (d >= farthest), -torch.inf)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.distance import block_distances, preparation
+from nearfar.losses.distance import block_distances, centred, preparation
 from nearfar.losses.labelled import compare
 from nearfar.losses.triplet import hardest_of
 
@@ -39,10 +39,11 @@ def margin_triplets(
     must(kind in KINDS, f"kind must be one of {', '.join(map(repr, KINDS))}", got=kind)
     must(margin >= 0, "margin must be >= 0", got=margin)
     found = compare(z, labels, reference, reference_labels, offset, None, preparation(distance, normalize))
-    m, n = len(found.anchors), len(found.columns)
+    anchors, columns = centred(found.anchors, found.columns, distance)
+    m, n = len(anchors), len(columns)
     parts = []
     for at in row_blocks(m, n, longest=longest):
-        d = block_distances(found.anchors[at], found.columns, distance)
+        d = block_distances(anchors[at], columns, distance)
         positive, negative = found.masks(at)
         row, p = positive.nonzero(as_tuple=True)
         for some in row_blocks(len(row), n):
