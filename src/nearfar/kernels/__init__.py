@@ -4,6 +4,7 @@ from nearfar.kernels.extremes import Extremes, extremes
 from nearfar.kernels.logsumexp import IMPLEMENTATIONS, choose, row_column_lse, row_lse, self_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
 from nearfar.kernels.rows import row_blocks, row_scores
+from nearfar.kernels.softplus import row_softplus, softplus
 
 __all__ = [
     "ALL_PAIRS",
@@ -16,5 +17,7 @@ __all__ = [
     "row_column_lse",
     "row_lse",
     "row_scores",
+    "row_softplus",
     "self_lse",
+    "softplus",
 ]

@@ -47,7 +47,7 @@ def tiled_lse(
     return rows, cols if columns else None
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
     """One matrix of logits, `scale * a @ b.T + bias` over `pairs`, and how it is cut."""
 
     a: Tensor
@@ -62,7 +62,8 @@ class _Problem(NamedTuple):
     @classmethod
     def cut(
         cls, a: Tensor, b: Tensor | None, scale: Tensor, bias: Tensor | None, pairs: Pairs, edge: int | None
-    ) -> "_Problem":
+    ) -> "Problem":
+        """Cut the matrix into tiles for the threads there are, or into tiles of `edge`; b None is a itself."""
         m, n = len(a), len(a if b is None else b)
         threads = torch.get_num_threads() if a.device.type == "cpu" else 1
         longest = edge or _EDGE.get(a.device.type, _EDGE_ELSEWHERE)
@@ -83,19 +84,19 @@ class _Problem(NamedTuple):
             largest = largest + self.bias.masked_fill(self.bias == -torch.inf, 0.0).abs().max()
         return bool(largest <= _SAFE_LOGIT[self.a.dtype])
 
-    def sweep(self, work: Callable[[Tile, "_Buffers"], None], *, scratch: bool) -> None:
+    def sweep(self, work: Callable[[Tile, "Buffers"], None], *, scratch: bool) -> None:
         """Do `work` on every tile, with or without scratch room."""
         # Made here and not on the threads, whose allocators would each keep what they once had.
-        all_buffers = [_Buffers(self, scratch) for _ in range(min(self.threads, len(self.tiles)))]
+        all_buffers = [Buffers(self, scratch) for _ in range(min(self.threads, len(self.tiles)))]
         workers = [lambda tile, own=own: work(tile, own) for own in all_buffers]
         if workers:
             run(self.tiles, workers, symmetric=self.symmetric)
 
 
-class _Buffers:
+class Buffers:
     """One thread's memory for a tile, used again for the next."""
 
-    def __init__(self, problem: _Problem, scratch: bool):
+    def __init__(self, problem: Problem, scratch: bool):
         self.problem = problem
         first = problem.tiles[0]  # no tile is larger
         rows, columns = first.rows.stop - first.rows.start, first.columns.stop - first.columns.start
@@ -141,7 +142,7 @@ class _Sums:
         self.sum = like.new_zeros(size)
         self.maximum = None if bounded else like.new_full((size,), -torch.inf)
 
-    def add(self, at: slice, entries: Tensor, dim: int, buffers: _Buffers) -> None:
+    def add(self, at: slice, entries: Tensor, dim: int, buffers: Buffers) -> None:
         """Add the entries of a tile."""
         if self.maximum is None:
             self.sum[at] += entries.sum(dim)
@@ -169,12 +170,12 @@ class _TiledLSE(torch.autograd.Function):
         columns: bool,
         edge: int | None,
     ) -> tuple[Tensor, Tensor]:
-        problem = _Problem.cut(a, b, scale, bias, pairs, edge)
+        problem = Problem.cut(a, b, scale, bias, pairs, edge)
         bounded = problem.bounded()
         row_sums = _Sums(a, len(a), bounded)
         column_sums = row_sums if problem.symmetric else _Sums(a, len(problem.b), bounded) if columns else None
 
-        def work(tile: Tile, buffers: _Buffers) -> None:
+        def work(tile: Tile, buffers: Buffers) -> None:
             entries = buffers.entries(tile, bounded)
             row_sums.add(tile.rows, entries, 1, buffers)
             if column_sums is not None and (tile.mirrored or not problem.symmetric):
@@ -195,12 +196,19 @@ class _TiledLSE(torch.autograd.Function):
         a, b, scale, bias, row_lse, column_lse = ctx.saved_tensors
         pairs, edge, bounded = ctx.rule
         with torch.no_grad(), torch.autocast(a.device.type, enabled=False):
-            problem = _Problem.cut(a, b, scale, bias, pairs, edge)
+            problem = Problem.cut(a, b, scale, bias, pairs, edge)
             if problem.symmetric:
                 column_grad, column_lse = row_grad, row_lse
             rows = None if row_grad is None else _Weights(row_grad, row_lse, 1, bounded)
             cols = None if column_grad is None else _Weights(column_grad, column_lse, 0, bounded)
-            grads = _gradients(problem, rows, cols, bounded, ctx.needs_input_grad[:4])
+            both = rows is not None and cols is not None
+
+            def weigh(tile: Tile, buffers: Buffers) -> Tensor:
+                return _weigh(buffers.entries(tile, bounded), tile, rows, cols, buffers)
+
+            grads: tuple[Tensor | None, ...] = (None,) * 4
+            if rows is not None or cols is not None:
+                grads = gradients(problem, weigh, ctx.needs_input_grad[:4], scratch=both)
         sources = (a, b, scale, bias, row_grad, column_grad)
         return (*no_second_derivative(grads, sources), None, None, None)
 
@@ -221,7 +229,7 @@ class _Weights:
         return None if self.shift is None else self.shift[at].unsqueeze(self.dim), self.factor[at].unsqueeze(self.dim)
 
 
-def _weigh(entries: Tensor, tile: Tile, rows: _Weights | None, columns: _Weights | None, buffers: _Buffers) -> Tensor:
+def _weigh(entries: Tensor, tile: Tile, rows: _Weights | None, columns: _Weights | None, buffers: Buffers) -> Tensor:
     """Turn the entries of a tile into the weights of both sides, in place, in as few passes as there are."""
     sides = [side.of(tile) for side in (rows, columns) if side is not None]
     if len(sides) == 1:
@@ -242,20 +250,18 @@ def _exp_(x: Tensor) -> Tensor:
     return x.clamp_(min=_LEAST_EXPONENT[x.dtype]).exp_()
 
 
-def _gradients(
-    problem: _Problem, rows: _Weights | None, columns: _Weights | None, bounded: bool, needs: tuple[bool, ...]
+def gradients(
+    problem: Problem, weigh: Callable[[Tile, Buffers], Tensor], needs: tuple[bool, ...], *, scratch: bool
 ) -> tuple[Tensor | None, ...]:
-    """The gradients of a, b, scale and bias."""
-    if rows is None and columns is None:
-        return (None, None, None, None)
+    """The gradients of a, b, scale and bias, `weigh` giving those of the logits of a tile [r, c]."""
     a, b, scale, bias, symmetric = problem.a, problem.b, problem.scale, problem.bias, problem.symmetric
     needs_a, needs_b, needs_scale, needs_bias = needs
     grad_a = torch.zeros_like(a) if needs_a or needs_scale else None
     grad_b = grad_a if symmetric else torch.zeros_like(b) if needs_b else None
     grad_bias = torch.zeros_like(bias) if needs_bias and bias is not None else None
 
-    def work(tile: Tile, buffers: _Buffers) -> None:
-        weights = _weigh(buffers.entries(tile, bounded), tile, rows, columns, buffers)
+    def work(tile: Tile, buffers: Buffers) -> None:
+        weights = weigh(tile, buffers)
         if grad_a is not None:
             grad_a[tile.rows].addmm_(weights, b[tile.columns])
         # In a tile on the diagonal of a symmetric problem both orders of each pair are there already.
@@ -264,7 +270,7 @@ def _gradients(
         if grad_bias is not None:
             grad_bias[tile.columns] += weights.sum(0)
 
-    problem.sweep(work, scratch=rows is not None and columns is not None)
+    problem.sweep(work, scratch=scratch)
     grad_scale = None
     if needs_scale and grad_a is not None:
         # sum_ij w_ij (a_i . b_j) = sum_i a_i . (W b)_i; a symmetric problem has counted each pair from both ends.

@@ -5,19 +5,30 @@ from nearfar.losses.arc_face import ArcFaceLoss, arc_face
 from nearfar.losses.barlow_twins import BarlowTwinsLoss, barlow_twins
 from nearfar.losses.bpr import BPRLoss, bpr
 from nearfar.losses.circle import CircleLoss, circle
+from nearfar.losses.clip import CLIPLoss, clip
 from nearfar.losses.contrastive import ContrastiveLoss, LabelledContrastiveLoss, contrastive, labelled_contrastive
 from nearfar.losses.cos_face import CosFaceLoss, cos_face
 from nearfar.losses.cosent import CoSENTLoss, cosent
+from nearfar.losses.cross_entropy import ContrastiveCrossEntropyLoss, contrastive_cross_entropy
+from nearfar.losses.debiased import DebiasedLoss, debiased
+from nearfar.losses.decoupled import DCLLoss, DCLWLoss, dcl, dclw
 from nearfar.losses.dino import DINOLoss, dino, dino_center
+from nearfar.losses.hard_negative import HCLLoss, hcl
 from nearfar.losses.info_nce import CLIPLoss, InfoNCELoss, clip, info_nce
 from nearfar.losses.koleo import KoLeoLoss, koleo
+from nearfar.losses.labelled_nt_xent import LabelledNTXentLoss, labelled_nt_xent
 from nearfar.losses.memory import CrossBatchMemory
+from nearfar.losses.moco import MoCoLoss, moco
+from nearfar.losses.multi_positive import MultiPositiveLoss, multi_positive
 from nearfar.losses.multi_similarity import MultiSimilarityLoss, multi_similarity
 from nearfar.losses.n_pair import NPairLoss, n_pair
 from nearfar.losses.nt_xent import NTXentLoss, nt_xent
 from nearfar.losses.proxy_anchor import ProxyAnchorLoss, proxy_anchor
 from nearfar.losses.proxy_nca import ProxyNCALoss, proxy_nca
 from nearfar.losses.regression import BYOLLoss, NegativeCosineSimilarity, SimSiamLoss, byol, negative_cosine, simsiam
+from nearfar.losses.selection import HardestNegativeLoss, WeightedNegativesLoss, hardest_negative, weighted_negatives
+from nearfar.losses.siglip import SigLIPLoss, siglip
+from nearfar.losses.sup_con import SupConLoss, sup_con
 from nearfar.losses.swav import SwaVLoss, sinkhorn, swav
 from nearfar.losses.triplet import LabelledTripletLoss, TripletLoss, labelled_triplet, triplet
 from nearfar.losses.vicreg import VICRegLoss, vicreg
@@ -31,25 +42,37 @@ __all__ = [
     "CLIPLoss",
     "CircleLoss",
     "CoSENTLoss",
+    "ContrastiveCrossEntropyLoss",
     "ContrastiveLoss",
     "CosFaceLoss",
     "CrossBatchMemory",
+    "DCLLoss",
+    "DCLWLoss",
     "DINOLoss",
+    "DebiasedLoss",
+    "HCLLoss",
+    "HardestNegativeLoss",
     "InfoNCELoss",
     "KoLeoLoss",
     "LabelledContrastiveLoss",
+    "LabelledNTXentLoss",
     "LabelledTripletLoss",
+    "MoCoLoss",
+    "MultiPositiveLoss",
     "MultiSimilarityLoss",
     "NPairLoss",
     "NTXentLoss",
     "NegativeCosineSimilarity",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
+    "SigLIPLoss",
     "SimSiamLoss",
+    "SupConLoss",
     "SwaVLoss",
     "TripletLoss",
     "UniformityLoss",
     "VICRegLoss",
+    "WeightedNegativesLoss",
     "alignment",
     "arc_face",
     "barlow_twins",
@@ -58,24 +81,36 @@ __all__ = [
     "circle",
     "clip",
     "contrastive",
+    "contrastive_cross_entropy",
     "cos_face",
     "cosent",
+    "dcl",
+    "dclw",
+    "debiased",
     "dino",
     "dino_center",
+    "hardest_negative",
+    "hcl",
     "info_nce",
     "koleo",
     "labelled_contrastive",
+    "labelled_nt_xent",
     "labelled_triplet",
+    "moco",
+    "multi_positive",
     "multi_similarity",
     "n_pair",
     "negative_cosine",
     "nt_xent",
     "proxy_anchor",
     "proxy_nca",
+    "siglip",
     "simsiam",
     "sinkhorn",
+    "sup_con",
     "swav",
     "triplet",
     "uniformity",
     "vicreg",
+    "weighted_negatives",
 ]

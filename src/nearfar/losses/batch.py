@@ -63,3 +63,19 @@ def group_numbers(ids: Tensor, size: int, *, name: str = "ids") -> Tensor:
         raise DataError(f"{name} must name each of the {size} samples once, got shape {list(ids.shape)}.")
     numbers: Tensor = torch.unique(ids, return_inverse=True)[1]
     return numbers.to(torch.int32)
+
+
+def class_numbers(labels: Tensor, size: int, *, name: str = "labels") -> Tensor:
+    """`group_numbers` where each -1, which is no class, gets a number of its own: [size] -> [size]."""
+    numbers = group_numbers(labels, size, name=name)
+    alone = torch.arange(size, 2 * size, dtype=torch.int32, device=labels.device)
+    return group_numbers(torch.where(labels == -1, alone, numbers), size)
+
+
+def refuse_gathering(gather_distributed: bool) -> None:
+    """Raise ConfigError for True: a loss compares what it is given, and talks to no other process."""
+    if gather_distributed:
+        raise ConfigError(
+            "gather_distributed=True is not done by the loss: gather the embeddings of all ranks with their gradient, "
+            "and call the function with rows=, the range of this rank's own samples."
+        )

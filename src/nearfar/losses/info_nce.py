@@ -1,17 +1,13 @@
-"""InfoNCE: each query must find its document among all documents; CLIP is the same in both directions.
+"""InfoNCE: each query must find its document among all documents.
 
 van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, eq. 4.
 https://arxiv.org/abs/1807.03748
-Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
-https://arxiv.org/abs/2103.00020
 """
-
-import math
 
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import DataError, must
+from nearfar.errors import DataError
 from nearfar.kernels import Pairs, row_column_lse, row_lse
 from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.reduction import check_reduction, reduce
@@ -45,46 +41,28 @@ def info_nce(
     Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
     agree, ConfigError for options out of range.
     """
-    return _info_nce(
-        queries, documents, inverse_temperature(temperature), negatives, symmetric, ids, negative_ids, rows, reduction,
-        implementation, names=("queries", "documents"),
+    return info_nce_at_scale(
+        queries, documents, inverse_temperature(temperature), names=("queries", "documents"), negatives=negatives,
+        symmetric=symmetric, ids=ids, negative_ids=negative_ids, rows=rows, reduction=reduction,
+        implementation=implementation,
     )  # fmt: skip
 
 
-def clip(
-    images: Tensor,
-    texts: Tensor,
-    *,
+def info_nce_at_scale(
+    queries: Tensor,
+    documents: Tensor,
     scale: float | Tensor,
+    *,
+    names: tuple[str, str],
+    negatives: Tensor | None = None,
+    symmetric: bool = False,
     ids: Tensor | None = None,
+    negative_ids: Tensor | None = None,
     rows: slice | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
-    """Symmetric InfoNCE with similarities multiplied by `scale` (1 / temperature), which may be a learned tensor.
-
-    Shapes and options as in `info_nce`; `scale` gets its exact gradient.
-    """
-    if not isinstance(scale, Tensor):
-        must(0 < scale < math.inf, "scale must be > 0", got=scale)
-    return _info_nce(
-        images, texts, scale, None, True, ids, None, rows, reduction, implementation, names=("images", "texts")
-    )
-
-
-def _info_nce(
-    queries: Tensor,
-    documents: Tensor,
-    scale: float | Tensor,
-    negatives: Tensor | None,
-    symmetric: bool,
-    ids: Tensor | None,
-    negative_ids: Tensor | None,
-    rows: slice | None,
-    reduction: str,
-    implementation: str,
-    names: tuple[str, str],
-) -> Tensor:
+    """`info_nce` at the scale 1 / temperature, with errors that call its inputs by `names`."""
     check_reduction(reduction, all_active=True)
     check_same_shape(dict(zip(names, (queries, documents), strict=True)))
     b = len(queries)
@@ -160,19 +138,3 @@ class InfoNCELoss(nn.Module):
     def extra_repr(self) -> str:
         """Show the settings."""
         return f"temperature={self.temperature}, symmetric={self.symmetric}, reduction={self.reduction!r}"
-
-
-class CLIPLoss(nn.Module):
-    """`clip` with its learned scale: the parameter `log_scale` starts at log(1 / 0.07) and is held at log 100."""
-
-    def __init__(self, initial_scale: float = 1 / 0.07, *, largest_scale: float = 100.0):
-        super().__init__()
-        must(0 < initial_scale <= largest_scale, "initial_scale must lie in 0..largest_scale", got=initial_scale)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
-        self.largest_scale = largest_scale
-
-    def forward(self, images: Tensor, texts: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss of images and texts [B, D], row i of the same pair."""
-        with torch.no_grad():  # the parameter itself is held: a clamp of its exp would cut the gradient for good
-            self.log_scale.clamp_(max=math.log(self.largest_scale))
-        return clip(images, texts, scale=self.log_scale.exp(), ids=ids)

@@ -4,15 +4,13 @@ Chen et al., "A Simple Framework for Contrastive Learning of Visual Representati
 https://arxiv.org/abs/2002.05709
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
+from nearfar.errors import ConfigError
+from nearfar.losses.batch import inverse_temperature, refuse_gathering
 from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.views import Anchors
 
 
 def nt_xent(
@@ -40,62 +38,43 @@ def nt_xent(
     options out of range.
     """
     check_reduction(reduction, all_active=True)
-    views = (z1, z2, *more)
-    check_same_shape({f"z{k}": z for k, z in enumerate(views, 1)})
     scale = inverse_temperature(temperature)
-    v, b = len(views), len(z1)
-    own = own_rows(rows, b)
-    groups = None if ids is None else group_numbers(ids, b).repeat_interleave(v)
-
     with torch.autocast(z1.device.type, enabled=False):
-        # Sample by sample, so that the views of own samples are one range of rows.
-        u = unit(torch.stack(views, dim=1), overwrite=True)  # [b v d]
-        every = u.flatten(0, 1)  # [bv d]
-        mine = part(u, own)
-        if mine is u:
-            lse = self_lse(every, scale=scale, groups=groups, implementation=implementation)
+        anchors = Anchors.of((z1, z2, *more), ids, rows)
+        positives = anchors.positives() * scale  # [rows v v-1]
+        if ids is None:
+            lse = anchors.others_lse(scale, implementation)  # [rows v]
         else:
-            at = slice(own.start * v, own.stop * v)
-            pairs = Pairs(at.start, None if groups is None else groups[at], groups)
-            lse = row_lse(mine.flatten(0, 1), every, scale=scale, pairs=pairs, implementation=implementation)
-        lse = lse.view(-1, v)  # [rows v]
-        positives = _positives(mine) * scale  # [rows v v-1]
-        if groups is not None:
             # Equal ids left the kernel's sum together with the sample's own views: those come back.
+            lse = anchors.negatives_lse(scale, implementation)
             lse = torch.cat([lse.unsqueeze(-1), positives], dim=-1).logsumexp(-1)
         losses = lse - positives.mean(-1)
-        return reduce(losses.T, reduction, b * v)
-
-
-def _positives(u: Tensor) -> Tensor:
-    """Similarities of each view with the other views of its sample: [b v d] -> [b v v-1]."""
-    b, v, _ = u.shape
-    others = ~torch.eye(v, dtype=torch.bool, device=u.device)
-    gram: Tensor = _Gram.apply(u)
-    return gram[:, others].view(b, v, v - 1)
-
-
-class _Gram(torch.autograd.Function):
-    # u @ u.mT, with one product and one tensor of the size of u in the backward pass instead of two and three.
-
-    @staticmethod
-    def forward(ctx: Any, u: Tensor) -> Tensor:
-        ctx.save_for_backward(u)
-        return torch.bmm(u, u.mT)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (u,) = ctx.saved_tensors
-        with torch.autocast(u.device.type, enabled=False):
-            return torch.bmm(grad + grad.mT, u)
+        return reduce(losses.T, reduction, anchors.every.shape[:2].numel())
 
 
 class NTXentLoss(nn.Module):
-    """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views."""
+    """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views.
 
-    def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
+    A loss holds no memory bank (`MoCoLoss` takes one that is the caller's) and gathers nothing: these two arguments,
+    known from lightly, raise ConfigError for anything but their defaults.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        memory_bank_size: int = 0,
+        gather_distributed: bool = False,
+        *,
+        reduction: str = "mean",
+    ):
         super().__init__()
         inverse_temperature(temperature)
+        if memory_bank_size:
+            raise ConfigError(
+                "memory_bank_size must be 0: a loss holds no memory bank. Keep earlier embeddings of the second view "
+                "in a tensor [K, D], call MoCoLoss(temperature)(z1, z2, bank), and put z2 in it after the loss."
+            )
+        refuse_gathering(gather_distributed)
         check_reduction(reduction, all_active=True)
         self.temperature = temperature
         self.reduction = reduction

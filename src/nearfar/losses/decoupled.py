@@ -1,0 +1,149 @@
+"""DCL: NT-Xent without the positive in its denominator, so that easy positives do not quieten the negatives.
+
+Yeh et al., "Decoupled Contrastive Learning", 2022, eq. 5 (DCL) and 6 (DCLW). https://arxiv.org/abs/2110.06848
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import DataError, must
+from nearfar.losses.batch import check_same_shape, inverse_temperature, refuse_gathering
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import unit
+from nearfar.losses.views import Anchors
+
+
+def dcl(
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    temperature: float | Tensor = 0.1,
+    weights: Tensor | None = None,
+    ids: Tensor | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Mean over all 2 * B views of `LSE_n(s_in / t) - w_i s_ip / t`, p the other view, n the views of other samples.
+
+    z1, z2: [B, D], row i of sample i, of any length. weights, 1 by default: [B], or [2, B] where the two views differ.
+    The loss can be negative; a view without any negative (one sample alone) counts as 0.
+
+    ids [B], integers: samples of equal id are the same thing twice, and are no negatives of each other. rows: the
+    samples whose anchors are summed; the mean still divides by 2 * B, so that shares of disjoint rows sum to the whole.
+    reduction "none" gives [2, rows]. Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+
+    Where all views coincide the loss is log(2B - 2). Raises DataError for shapes that do not agree,
+    ConfigError for options out of range.
+    """
+    check_reduction(reduction, all_active=True)
+    scale = inverse_temperature(temperature)
+    with torch.autocast(z1.device.type, enabled=False):
+        anchors = Anchors.of((z1, z2), ids, rows)
+        b = len(anchors.every)
+        pull = anchors.positives().squeeze(-1) * scale  # [rows v]
+        if weights is not None:
+            if weights.shape not in ((b,), (2, b)):
+                raise DataError(f"weights must be [{b}] or [2, {b}], got shape {list(weights.shape)}.")
+            pull = pull * weights.expand(2, b).T[anchors.own].to(pull)
+        lse = anchors.negatives_lse(scale, implementation)
+        losses = torch.where(lse == -torch.inf, 0.0, lse - pull)
+        return reduce(losses.T, reduction, 2 * b)
+
+
+def dclw(
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    temperature: float | Tensor = 0.1,
+    sigma: float = 0.5,
+    ids: Tensor | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """`dcl` with `mises_fisher_weights`: positives that are already near weigh less.
+
+    Shapes and options as in `dcl`; the weights are those of the whole batch, whatever `rows` are.
+    """
+    check_same_shape({"z1": z1, "z2": z2})
+    weights = mises_fisher_weights(z1, z2, sigma=sigma)
+    return dcl(
+        z1, z2, temperature=temperature, weights=weights, ids=ids, rows=rows, reduction=reduction,
+        implementation=implementation,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def mises_fisher_weights(z1: Tensor, z2: Tensor, *, sigma: float = 0.5) -> Tensor:
+    """`2 - B softmax_i(s_i / sigma)`, s_i the cosine of the two views of sample i: [B, D], [B, D] -> [B].
+
+    Their mean is 1; sigma > 0. They are constants: gradients do not pass.
+    """
+    must(0 < sigma < float("inf"), "sigma must be > 0", got=sigma)
+    with torch.autocast(z1.device.type, enabled=False):
+        similarities = (unit(z1) * unit(z2)).sum(-1)
+        return 2 - len(z1) * (similarities / sigma).softmax(0)
+
+
+class DCLLoss(nn.Module):
+    """`dcl` as a module: `DCLLoss(temperature=0.1)(z1, z2)`.
+
+    weight_fn takes two views of unit length [B, D] and gives the weights [B] of the first as anchors. Gathering is left
+    to the caller: `gather_distributed=True` raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        weight_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+        gather_distributed: bool = False,
+        *,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        inverse_temperature(temperature)
+        refuse_gathering(gather_distributed)
+        check_reduction(reduction, all_active=True)
+        self.temperature = temperature
+        self.weight_fn = weight_fn
+        self.reduction = reduction
+
+    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss of two views [B, D], row i of sample i."""
+        weights = None
+        if self.weight_fn is not None:
+            check_same_shape({"z1": z1, "z2": z2})
+            u1, u2 = unit(z1), unit(z2)
+            weights = torch.stack([self.weight_fn(u1, u2), self.weight_fn(u2, u1)])
+        return dcl(z1, z2, temperature=self.temperature, weights=weights, ids=ids, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"temperature={self.temperature}, reduction={self.reduction!r}"
+
+
+class DCLWLoss(nn.Module):
+    """`dclw` as a module: `DCLWLoss(temperature=0.1, sigma=0.5)(z1, z2)`; gathering as in `DCLLoss`."""
+
+    def __init__(
+        self, temperature: float = 0.1, sigma: float = 0.5, gather_distributed: bool = False, *, reduction: str = "mean"
+    ):
+        super().__init__()
+        inverse_temperature(temperature)
+        must(0 < sigma < float("inf"), "sigma must be > 0", got=sigma)
+        refuse_gathering(gather_distributed)
+        check_reduction(reduction, all_active=True)
+        self.temperature = temperature
+        self.sigma = sigma
+        self.reduction = reduction
+
+    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss of two views [B, D], row i of sample i."""
+        return dclw(z1, z2, temperature=self.temperature, sigma=self.sigma, ids=ids, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"temperature={self.temperature}, sigma={self.sigma}, reduction={self.reduction!r}"

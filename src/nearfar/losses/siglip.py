@@ -1,0 +1,71 @@
+"""SigLIP: each pair of an image and a text is asked by itself whether it belongs together.
+
+Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023, eq. 1 and algorithm 1.
+https://arxiv.org/abs/2303.15343
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import must
+from nearfar.kernels import Pairs, row_softplus, softplus
+from nearfar.losses.batch import check_same_shape, group_numbers, own_rows, part
+from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.unit import unit
+
+
+def siglip(
+    images: Tensor,
+    texts: Tensor,
+    *,
+    scale: float | Tensor = 10.0,
+    bias: float | Tensor = -10.0,
+    ids: Tensor | None = None,
+    rows: slice | None = None,
+    reduction: str = "mean",
+    implementation: str = "auto",
+) -> Tensor:
+    """Sum over all pairs (i, j) of `-log sigmoid(+-(scale s_ij + bias))`, + where i = j, divided by B (not B^2).
+
+    images, texts: [B, D], row i of the same pair, of any length; s cosine. scale (1 / temperature) and bias may be
+    learned tensors [], and get their exact gradients.
+
+    ids [B], integers: pairs of equal id are the same thing twice, and are not asked about each other. rows: the images
+    whose questions are summed, each against all texts; the mean still divides by B, so that shares of disjoint rows sum
+    to the whole. reduction "none" gives [rows]. Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+
+    Where all embeddings coincide the loss is `softplus(-x) + (B - 1) softplus(x)`, x = scale + bias. Raises DataError
+    for shapes that do not agree, ConfigError for options out of range.
+    """
+    check_reduction(reduction, all_active=True)
+    if not isinstance(scale, Tensor):
+        must(0 < scale < math.inf, "scale must be > 0", got=scale)
+    check_same_shape({"images": images, "texts": texts})
+    b = len(images)
+    own = own_rows(rows, b)
+    if ids is None:
+        pairs = Pairs(self_column=own.start)
+    else:
+        groups = group_numbers(ids, b)
+        pairs = Pairs(row_groups=groups[own], column_groups=groups)
+    with torch.autocast(images.device.type, enabled=False):
+        u, v = unit(part(images, own)), unit(texts)
+        negatives = row_softplus(u, v, scale=scale, bias=bias, pairs=pairs, implementation=implementation)
+        positives = (u * part(v, own)).sum(-1) * scale + bias
+        return reduce(negatives + softplus(-positives), reduction, b)
+
+
+class SigLIPLoss(nn.Module):
+    """`siglip` with its learned scale and bias: `log_scale` starts at log 10 and `bias` at -10, as in the paper."""
+
+    def __init__(self, initial_scale: float = 10.0, initial_bias: float = -10.0):
+        super().__init__()
+        must(0 < initial_scale < math.inf, "initial_scale must be > 0", got=initial_scale)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
+        self.bias = nn.Parameter(torch.tensor(float(initial_bias)))
+
+    def forward(self, images: Tensor, texts: Tensor, *, ids: Tensor | None = None) -> Tensor:
+        """The loss of images and texts [B, D], row i of the same pair."""
+        return siglip(images, texts, scale=self.log_scale.exp(), bias=self.bias, ids=ids)

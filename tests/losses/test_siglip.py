@@ -1,0 +1,132 @@
+"""SigLIP: known value and all gradients, loops, its divisor, shares, ids, the learned scale and bias."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nearfar.errors import ConfigError, DataError
+from nearfar.losses import SigLIPLoss, siglip
+
+BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def by_loops(images, texts, scale, bias, ids=None):
+    u, v = F.normalize(images), F.normalize(texts)
+    total = 0.0
+    for i in range(len(u)):
+        for j in range(len(v)):
+            x = float(u[i] @ v[j]) * scale + bias
+            if i == j:
+                total -= math.log(1 / (1 + math.exp(-x)))
+            elif ids is None or ids[i] != ids[j]:
+                total -= math.log(1 / (1 + math.exp(x)))
+    return total / len(u)
+
+
+@BOTH
+def test_known_value_and_gradients_of_embeddings_scale_and_bias(implementation, case):
+    known = case("siglip_t10_b-10")
+    images, texts = known["inputs"]["z1"].requires_grad_(), known["inputs"]["z2"]
+    scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (10.0, -10.0))
+    loss = siglip(images, texts, scale=scale, bias=bias, implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(known["value"], abs=1e-13)
+    torch.testing.assert_close(images.grad, torch.tensor(known["grad_z1"]).double(), rtol=0, atol=3e-8)
+    assert scale.grad.item() == pytest.approx(known["grad_logit_scale"], abs=3e-8)
+    assert bias.grad.item() == pytest.approx(known["grad_logit_bias"], abs=3e-8)
+
+
+@BOTH
+@pytest.mark.parametrize("ids", [None, [0, 1, 0, 2, 3, 1]], ids=["plain", "ids"])
+def test_value_by_loops(ids, implementation):
+    images, texts = normal(6, 4), normal(6, 4, seed=1)
+    tensor = None if ids is None else torch.tensor(ids)
+    got = siglip(images, texts, scale=4.0, bias=-1.5, ids=tensor, implementation=implementation)
+    assert got.item() == pytest.approx(by_loops(images, texts, 4.0, -1.5, ids), rel=1e-13)
+
+
+def test_the_sum_over_all_pairs_is_divided_by_the_number_of_images_and_not_of_pairs():
+    images, texts = normal(6, 4), normal(6, 4, seed=1)
+    total = siglip(images, texts, reduction="sum")
+    torch.testing.assert_close(siglip(images, texts), total / 6)
+
+
+@BOTH
+@pytest.mark.parametrize("bias", [-10.0, -60.0], ids=["bounded", "unbounded"])
+def test_coinciding_embeddings_give_the_closed_form(bias, implementation):
+    x = 10 + bias
+    expected = math.log1p(math.exp(-x)) + 4 * math.log1p(math.exp(x))
+    got = siglip(torch.ones(5, 3).double(), torch.ones(5, 3).double(), bias=bias, implementation=implementation)
+    assert got.item() == pytest.approx(expected, rel=1e-13)
+
+
+@BOTH
+def test_shares_of_ranks_ask_their_own_images_about_all_texts_and_give_the_exact_bias_gradient(implementation):
+    """A share's positives are those of its own rows: the texts of other ranks are negatives alone."""
+    images, texts = normal(7, 4), normal(7, 4, seed=1)
+    scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (5.0, -3.0))
+    whole = siglip(images, texts, scale=scale, bias=bias, implementation=implementation)
+    shares = [
+        siglip(images, texts, scale=scale, bias=bias, rows=rows, implementation=implementation)
+        for rows in (slice(0, 3), slice(3, 3), slice(3, 7))
+    ]
+    torch.testing.assert_close(sum(shares), whole)
+    gradients = [torch.autograd.grad(x, (scale, bias)) for x in (sum(shares), whole)]
+    torch.testing.assert_close(*gradients)
+
+
+@BOTH
+def test_large_logits_neither_overflow_nor_lose_their_gradient(implementation):
+    images = torch.tensor([[1.0, 0.1], [-1.0, 0.1]], requires_grad=True)
+    texts = torch.tensor([[-1.0, 0.01], [1.0, 0.01]])
+    loss = siglip(images, texts, scale=200.0, bias=0.0, implementation=implementation)
+    loss.backward()
+    assert loss.item() == pytest.approx(400, rel=1e-2)
+    assert images.grad.abs().max() > 1e-2
+
+
+@BOTH
+def test_gradcheck_of_scale_and_bias(implementation):
+    leaves = [normal(4, 3), normal(4, 3, seed=1), torch.tensor(3.0).double(), torch.tensor(-2.0).double()]
+    assert torch.autograd.gradcheck(
+        lambda u, v, scale, bias: siglip(u, v, scale=scale, bias=bias, implementation=implementation),
+        [leaf.requires_grad_() for leaf in leaves],
+    )
+
+
+def test_the_learned_scale_starts_at_10_and_the_bias_at_minus_10_and_both_get_gradients():
+    images, texts = normal(6, 4).float(), normal(6, 4, seed=1).float()
+    loss = SigLIPLoss()
+    value = loss(images, texts)
+    value.backward()
+    assert loss.log_scale.item() == pytest.approx(math.log(10))
+    assert loss.bias.item() == -10
+    torch.testing.assert_close(value, siglip(images, texts))
+    assert loss.log_scale.grad.abs() > 0
+    assert loss.bias.grad.abs() > 0
+
+
+def test_the_module_passes_ids_on():
+    images, texts, ids = normal(6, 4).float(), normal(6, 4, seed=1).float(), torch.arange(6) // 2
+    torch.testing.assert_close(
+        SigLIPLoss(5.0, -2.0)(images, texts, ids=ids), siglip(images, texts, scale=5.0, bias=-2.0, ids=ids)
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda z: siglip(z, z, scale=0.0), ConfigError, "scale must be > 0, got 0.0"),
+        (lambda z: siglip(z, z[:2]), DataError, r"images \[3, 4\], texts \[2, 4\]"),
+        (lambda z: SigLIPLoss(-1.0), ConfigError, "initial_scale must be > 0"),
+    ],
+)
+def test_mistakes_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(torch.ones(3, 4))
