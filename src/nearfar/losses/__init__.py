@@ -14,7 +14,7 @@ from nearfar.losses.debiased import DebiasedLoss, debiased
 from nearfar.losses.decoupled import DCLLoss, DCLWLoss, dcl, dclw
 from nearfar.losses.dino import DINOLoss, dino, dino_center
 from nearfar.losses.hard_negative import HCLLoss, hcl
-from nearfar.losses.info_nce import CLIPLoss, InfoNCELoss, clip, info_nce
+from nearfar.losses.info_nce import InfoNCELoss, info_nce
 from nearfar.losses.koleo import KoLeoLoss, koleo
 from nearfar.losses.labelled_nt_xent import LabelledNTXentLoss, labelled_nt_xent
 from nearfar.losses.memory import CrossBatchMemory
