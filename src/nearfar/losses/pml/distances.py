@@ -20,6 +20,9 @@ class Plain(NamedTuple):
     normalize: bool
 
 
+COSINE = Plain("cosine", True)
+
+
 class BaseDistance(nn.Module):
     """A comparison of embeddings; `is_inverted` says that larger means nearer. Subclasses define `compute_mat`.
 
@@ -95,7 +98,7 @@ class BaseDistance(nn.Module):
         # The one similarity of theirs is the cosine.
         unit_length = kind is DotProductSimilarity and self.normalize_embeddings
         cosine = (unit_length or kind is CosineSimilarity) and self.p == 2 and self.power == 1
-        return Plain("cosine", True) if cosine else None
+        return COSINE if cosine else None
 
     def margin(self, x: Any, y: Any) -> Any:
         """By how much x is farther than y."""

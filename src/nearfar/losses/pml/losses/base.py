@@ -205,7 +205,7 @@ def by_labels(
 ) -> dict[str, Any]:
     """The arguments of `nearfar.losses` for what is compared."""
     if ref_emb is embeddings and offset == 0:
-        return {"labels": labels}
+        return {"labels": labels, "reference": None, "reference_labels": None, "offset": None}
     return {"labels": labels, "reference": ref_emb, "reference_labels": ref_labels, "offset": offset}
 
 

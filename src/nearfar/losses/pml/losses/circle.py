@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.losses.circle import circle
-from nearfar.losses.pml.distances import BaseDistance, CosineSimilarity
+from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import AvgNonZeroReducer, BaseReducer, Losses
 from nearfar.losses.pml.tuples import Indices, distinct_pairs
@@ -17,9 +17,7 @@ class CircleLoss(BaseMetricLossFunction):
 
     def __init__(self, m: float = 0.4, gamma: float = 80, **kwargs: Any):
         super().__init__(**kwargs)
-        plain = self.distance.plain()
-        cosine = plain is not None and plain.distance == "cosine"
-        must(cosine, "CircleLoss compares by CosineSimilarity alone", got=type(self.distance).__name__)
+        must(self.distance.plain() == COSINE, "CircleLoss compares by CosineSimilarity() alone", got=self.distance)
         self.m = m
         self.gamma = gamma
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from nearfar.losses.contrastive import labelled_contrastive
+from nearfar.losses.pml.distances import COSINE
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, reduced_entry
 from nearfar.losses.pml.reducers import AvgNonZeroReducer, BaseReducer, Losses
 from nearfar.losses.pml.tuples import Indices, to_pairs
@@ -27,7 +28,7 @@ class ContrastiveLoss(BaseMetricLossFunction):
         if plain is None or self.word is None:
             return None
         # A cosine of s is a distance of 1 - s.
-        near, far = ((1 - m if plain.distance == "cosine" else m) for m in (self.pos_margin, self.neg_margin))
+        near, far = ((1 - m if plain == COSINE else m) for m in (self.pos_margin, self.neg_margin))
         if near < 0 or far <= 0:
             return None
         total = labelled_contrastive(

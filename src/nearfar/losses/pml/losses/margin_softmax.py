@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nearfar.errors import must
 from nearfar.losses.arc_face import arc_face
 from nearfar.losses.cos_face import cos_face
-from nearfar.losses.pml.distances import BaseDistance, CosineSimilarity
+from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import ClassLoss
 
 
@@ -18,7 +18,7 @@ class MarginSoftmaxLoss(ClassLoss):
 
     def __init__(self, num_classes: int, embedding_size: int, margin: float, scale: float = 64, **kwargs: Any):
         super().__init__(**kwargs)
-        cosine = isinstance(self.distance, CosineSimilarity) and self.distance.power == 1
+        cosine = self.distance.plain() == COSINE
         must(cosine, f"{type(self).__name__} compares by CosineSimilarity() alone", got=self.distance)
         self.num_classes = num_classes
         self.margin = margin

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.losses.multi_similarity import multi_similarity
-from nearfar.losses.pml.distances import BaseDistance, CosineSimilarity
+from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import Losses
 from nearfar.losses.pml.tuples import Indices, distinct_pairs
@@ -24,8 +24,7 @@ class MultiSimilarityLoss(BaseMetricLossFunction):
 
     def of_labels(self, embeddings: Tensor, *compared: Any) -> Losses | None:
         """The losses of all anchors, where the distance is the cosine."""
-        plain = self.distance.plain()
-        if plain is None or plain.distance != "cosine":
+        if self.distance.plain() != COSINE:
             return None
         losses = multi_similarity(
             embeddings, alpha=self.alpha, beta=self.beta, base=self.base, reduction="none",

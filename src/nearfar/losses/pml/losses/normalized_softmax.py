@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from nearfar.errors import must
 from nearfar.losses.cos_face import cos_face
-from nearfar.losses.pml.distances import BaseDistance, DotProductSimilarity
+from nearfar.losses.pml.distances import COSINE, BaseDistance, DotProductSimilarity
 from nearfar.losses.pml.losses.base import ClassLoss
 
 
@@ -31,8 +31,7 @@ class NormalizedSoftmaxLoss(ClassLoss):
 
     def class_losses(self, embeddings: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
         """The losses of embeddings [B, D] of classes labels [B] against all vectors [C, D]: [B]."""
-        plain = self.distance.plain()
-        if plain is not None and plain.distance == "cosine":
+        if self.distance.plain() == COSINE:
             return cos_face(embeddings, vectors, labels=labels, scale=1 / self.temperature, margin=0, reduction="none")
         return cross_entropy(self.get_logits(embeddings), labels, reduction="none")
 

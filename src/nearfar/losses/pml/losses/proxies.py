@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from nearfar.losses.pml.distances import BaseDistance, CosineSimilarity, LpDistance
+from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity, LpDistance
 from nearfar.losses.pml.losses.base import ClassLoss, element_entry, reduced_entry
 from nearfar.losses.pml.reducers import BaseReducer, DivisorReducer, Losses
 from nearfar.losses.pml.tuples import Indices, weights
@@ -81,8 +81,7 @@ class ProxyAnchorLoss(ProxyLoss):
     ) -> Losses:
         """The losses of all proxies, towards their positives and towards their negatives."""
         labels = self.class_numbers(labels)
-        plain = self.distance.plain()
-        default = type(self.reducer) is DivisorReducer and plain is not None and plain.distance == "cosine"
+        default = type(self.reducer) is DivisorReducer and self.distance.plain() == COSINE
         if default and indices_tuple is None and self.margin >= 0:
             vectors = self.vectors_for(embeddings)
             total = proxy_anchor(embeddings, vectors, labels=labels, alpha=self.alpha, margin=self.margin)

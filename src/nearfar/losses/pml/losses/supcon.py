@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import must
-from nearfar.losses.pml.distances import BaseDistance, CosineSimilarity
-from nearfar.losses.pml.losses.base import BaseMetricLossFunction, element_entry
+from nearfar.kernels import Pairs, row_lse, self_lse
+from nearfar.losses.labelled import compare
+from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
+from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import AvgNonZeroReducer, BaseReducer, Losses
 from nearfar.losses.pml.tuples import Indices, distinct_pairs
+from nearfar.losses.positives import by_class
 from nearfar.losses.tuples import anchor_lse
+from nearfar.losses.unit import unit
 
 
 class SupConLoss(BaseMetricLossFunction):
@@ -23,6 +27,24 @@ class SupConLoss(BaseMetricLossFunction):
         super().__init__(**kwargs)
         must(temperature > 0, "temperature must be > 0", got=temperature)
         self.temperature = temperature
+
+    def of_labels(self, embeddings: Tensor, *compared: Any) -> Losses | None:
+        """The losses of all anchors, in the parts that `sup_con` is made of, which take references."""
+        if self.distance.plain() != COSINE:
+            return None
+        found = compare(embeddings, rows=None, prepare=unit, **by_labels(embeddings, *compared))
+        positives, negatives = found.counts()
+        if not (positives.any() and negatives.any()):
+            return self.zero_losses()
+        scale = 1 / self.temperature
+        with torch.autocast(embeddings.device.type, enabled=False):
+            if found.anchors is found.columns:
+                lse = self_lse(found.anchors, scale=scale)
+            else:
+                lse = row_lse(found.anchors, found.columns, scale=scale, pairs=Pairs(found.offset))
+            same = found.pairs("same")
+            losses = by_class(found.anchors, found.columns, scale, lse, same, variant="out", implementation="auto")
+        return {"loss": element_entry(losses)}
 
     def compute_loss(
         self,
