@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
+from nearfar.losses.pml.distances import refuse_stats
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction
 from nearfar.losses.pml.losses.self_supervised import must_take_references
 from nearfar.losses.pml.miners import BaseMiner
@@ -34,8 +35,10 @@ class CrossBatchMemory(nn.Module):
         embedding_size: int,
         memory_size: int = 1024,
         miner: BaseMiner | None = None,
+        collect_stats: bool | None = None,
     ):
         super().__init__()
+        refuse_stats(collect_stats)
         must_take_references(self, loss)
         must(memory_size > 0, "memory_size must be > 0", got=memory_size)
         self.loss = loss
