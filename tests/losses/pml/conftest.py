@@ -54,7 +54,9 @@ def value_and_gradients(loss, args, kwargs):
     leaves += list(loss.parameters())
     value = loss(*inputs, **named)
     grads = torch.autograd.grad(value, leaves, allow_unused=True) if value.requires_grad else [None] * len(leaves)
-    return value.detach().reshape(()), [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)]
+    return value.detach().reshape(()), [
+        torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads, strict=True)
+    ]
 
 
 @pytest.fixture(scope="session")

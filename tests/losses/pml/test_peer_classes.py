@@ -130,7 +130,9 @@ def test_a_cross_batch_memory_is_the_peers_batch_after_batch(name, miner, masked
         inputs = [z.clone().requires_grad_() for _ in memories]
         values = [memory(x, labels, **kwargs) for memory, x in zip(memories, inputs, strict=True)]
         torch.testing.assert_close(*values, rtol=1e-10, atol=1e-12)
-        grads = [torch.autograd.grad(v, x)[0] if v.requires_grad else x * 0 for v, x in zip(values, inputs, strict=True)]
+        grads = [
+            torch.autograd.grad(v, x)[0] if v.requires_grad else x * 0 for v, x in zip(values, inputs, strict=True)
+        ]
         torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-11)
 
 
