@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def value_of(case):
-    """`value_of(name, loss, *args)`: checks that the loss has the case's value; its parameters may come from the case."""
+    """`value_of(name, loss, *args)`: checks that the loss has the case's value; `W=key` takes a parameter from it."""
 
     def check(name, loss, *args, **params):
         found = case(name)

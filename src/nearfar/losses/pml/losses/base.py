@@ -67,7 +67,9 @@ class BaseMetricLossFunction(nn.Module):
         if indices_tuple is not None:
             indices_tuple = checked_indices(indices_tuple, len(embeddings), len(ref_emb), embeddings.device)
         losses = None
-        if indices_tuple is None and labels is not None and ref_labels is not None:
+        if labels is not None and (len(embeddings) == 0 or len(ref_emb) == 0):
+            losses = self.zero_losses()
+        elif indices_tuple is None and labels is not None and ref_labels is not None:
             offset = 0 if ref_labels is labels else None
             losses = self.of_labels(embeddings, labels, ref_emb, ref_labels, offset)
         if losses is None:

@@ -69,7 +69,7 @@ class CrossBatchMemory(nn.Module):
             memory, memory_labels = self._enqueue(embeddings[mask], labels[mask])
             embeddings, labels = embeddings[~mask], labels[~mask]
             own = False
-        if self.miner is None and indices_tuple is None:
+        if self.miner is None and indices_tuple is None and len(embeddings) and len(memory):
             offset = 0 if own else None
             losses = self.loss.of_labels(embeddings, labels, memory, memory_labels, offset)
             if losses is not None:

@@ -7,7 +7,7 @@ from nearfar.losses.n_pair import n_pair
 from nearfar.losses.pml.distances import BaseDistance, DotProductSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction
 from nearfar.losses.pml.reducers import Losses
-from nearfar.losses.pml.tuples import Indices, both, to_pairs
+from nearfar.losses.pml.tuples import Indices, both
 
 
 class NPairsLoss(BaseMetricLossFunction):
@@ -28,7 +28,13 @@ class NPairsLoss(BaseMetricLossFunction):
     ) -> Losses:
         """The losses of the anchors of the classes that have a pair."""
         labels, _ = both(labels, labels)
-        a, p, *_ = to_pairs(indices_tuple, labels, labels)
+        if indices_tuple is None:
+            # Sorted by class, a class's first pair is its first two.
+            order = labels.argsort(stable=True)
+            follows = labels[order[1:]] == labels[order[:-1]]
+            a, p = order[:-1][follows], order[1:][follows]
+        else:
+            a, p, *_ = indices_tuple
         if len(a) == 0:
             return self.zero_losses()
         classes, order = labels[a].sort(stable=True)
