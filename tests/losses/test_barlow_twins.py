@@ -141,7 +141,7 @@ def test_the_module_is_the_function():
         (lambda z: barlow_twins(z, z, eps=-1), ConfigError, "eps must be >= 0, got -1"),
         (lambda z: barlow_twins(z.long(), z.long()), DataError, "floating point"),
         (lambda z: BarlowTwinsLoss(-0.5), ConfigError, "redundancy must be >= 0, got -0.5"),
-        (lambda z: BarlowTwinsLoss(gather_distributed=True), ConfigError, "gather the embeddings of all processes"),
+        (lambda z: BarlowTwinsLoss(gather_distributed=True), ConfigError, "gather the embeddings of all ranks"),
     ],
 )
 def test_mistakes_are_named(run, error, message):

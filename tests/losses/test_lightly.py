@@ -36,6 +36,8 @@ def test_arguments_and_defaults_are_lightlys(name, lightly):
     ours, theirs = (inspect.signature(getattr(package, name)).parameters for package in (losses, lightly))
     assert {key: p.default for key, p in ours.items()} == {key: p.default for key, p in theirs.items()}
     assert list(ours) == list(theirs)
+    ours, theirs = (inspect.signature(getattr(package, name).forward).parameters for package in (losses, lightly))
+    assert list(ours) == list(theirs)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,12 @@ def test_arguments_and_defaults_are_lightlys(name, lightly):
 def test_values_and_gradients_are_lightlys(name, settings, count, lightly):
     inputs = [0.7 * normal(16, 8, seed=s) for s in range(count)]
     ours, theirs = (value_and_gradients(getattr(p, name)(**settings), *inputs) for p in (losses, lightly))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_vicreg_of_more_dimensions_is_lightlys(lightly):
+    inputs = 0.7 * normal(6, 2, 3, 4), 0.7 * normal(6, 2, 3, 4, seed=1)
+    ours, theirs = (value_and_gradients(p.VICRegLoss(), *inputs) for p in (losses, lightly))
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 

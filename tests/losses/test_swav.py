@@ -239,7 +239,7 @@ def test_the_module_is_the_function():
         (lambda z: swav([z, z], reduction="mean_active"), ConfigError, "every anchor counts"),
         (lambda z: swav([z, z], rows=slice(2, 5)), ConfigError, r"range within 0..3"),
         (lambda z: SwaVLoss(temperature=-1), ConfigError, "temperature must be > 0, got -1"),
-        (lambda z: SwaVLoss(sinkhorn_gather_distributed=True), ConfigError, "sinkhorn_gather_distributed must be Fal"),
+        (lambda z: SwaVLoss(sinkhorn_gather_distributed=True), ConfigError, "sinkhorn_gather_distributed=True is not"),
     ],
 )
 def test_mistakes_are_named(run, error, message):

@@ -110,6 +110,13 @@ def test_the_module_weighs_the_mean_of_both_variance_terms():
     assert repr(VICRegLoss()) == "VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0, eps=0.0001)"
 
 
+def test_the_module_takes_the_mean_over_places():
+    z1, z2 = 0.3 * normal(6, 2, 3, 4), 0.3 * normal(6, 2, 3, 4, seed=1)
+    module = VICRegLoss()
+    expected = torch.stack([module(z1[:, i, j], z2[:, i, j]) for i in range(2) for j in range(3)]).mean()
+    torch.testing.assert_close(module(z1, z2), expected)
+
+
 @pytest.mark.parametrize(
     ("run", "error", "message"),
     [
@@ -118,8 +125,9 @@ def test_the_module_weighs_the_mean_of_both_variance_terms():
         (lambda z: vicreg(z, z, covariance=-1), ConfigError, "covariance must be >= 0, got -1"),
         (lambda z: vicreg(z, z, eps=0), ConfigError, "eps must be > 0"),
         (lambda z: vicreg(z.long(), z.long()), DataError, "floating point"),
+        (lambda z: VICRegLoss()(z.view(3, 2, 2), z), DataError, r"z1 must be embeddings \[B, D\], got .*\[3, 2, 2\]"),
         (lambda z: VICRegLoss(mu_param=-1), ConfigError, "mu_param must be >= 0, got -1"),
-        (lambda z: VICRegLoss(gather_distributed=True), ConfigError, "gather_distributed must be False"),
+        (lambda z: VICRegLoss(gather_distributed=True), ConfigError, "gather_distributed=True is not done by the loss"),
     ],
 )
 def test_mistakes_are_named(run, error, message):

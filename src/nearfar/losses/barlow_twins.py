@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
-from nearfar.losses.batch import check_not_gathering, check_several
+from nearfar.losses.batch import check_several, refuse_gathering
 from nearfar.losses.decorrelation import off_diagonal_square
 from nearfar.losses.unit import wide
 
@@ -45,20 +45,21 @@ def _standardised(z: Tensor, eps: float) -> Tensor:
 
 
 class BarlowTwinsLoss(nn.Module):
-    """`barlow_twins` as a module: `BarlowTwinsLoss(lambda_param=5e-3)(z1, z2)`, lambda_param the weight of redundancy.
+    """`barlow_twins` as a module: `BarlowTwinsLoss(lambda_param=5e-3)(z_a, z_b)`.
 
-    Values are those of lightly's class of this name. gather_distributed is refused: see `barlow_twins` for ranks.
+    lambda_param is the weight of redundancy. Values are those of lightly's class of this name. gather_distributed is
+    refused: see `barlow_twins` for ranks.
     """
 
     def __init__(self, lambda_param: float = 5e-3, gather_distributed: bool = False):
         super().__init__()
-        check_not_gathering(gather_distributed)
+        refuse_gathering(gather_distributed)
         _check(lambda_param, 0.0)
         self.lambda_param = lambda_param
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         """The loss of two views [B, D], row i of sample i."""
-        return barlow_twins(z1, z2, redundancy=self.lambda_param)
+        return barlow_twins(z_a, z_b, redundancy=self.lambda_param)
 
     def extra_repr(self) -> str:
         """Show the settings."""

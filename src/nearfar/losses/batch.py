@@ -27,12 +27,6 @@ def check_several(named: dict[str, Tensor]) -> None:
         raise DataError("The loss compares samples of the batch with each other: it needs at least two, got 1.")
 
 
-def check_not_gathering(gather_distributed: bool, *, name: str = "gather_distributed") -> None:
-    """Raise ConfigError where a loss is asked to speak with other processes, which no loss here does."""
-    if gather_distributed:
-        raise ConfigError(f"{name} must be False: gather the embeddings of all processes, then call the loss on them.")
-
-
 def inverse_temperature(temperature: float | Tensor, *, name: str = "temperature") -> float | Tensor:
     """1 / temperature; a number must be > 0 (a tensor is trusted: reading it would wait for its device)."""
     if not isinstance(temperature, Tensor):
@@ -72,10 +66,10 @@ def class_numbers(labels: Tensor, size: int, *, name: str = "labels") -> Tensor:
     return group_numbers(torch.where(labels == -1, alone, numbers), size)
 
 
-def refuse_gathering(gather_distributed: bool) -> None:
+def refuse_gathering(gather_distributed: bool, *, name: str = "gather_distributed") -> None:
     """Raise ConfigError for True: a loss compares what it is given, and talks to no other process."""
     if gather_distributed:
         raise ConfigError(
-            "gather_distributed=True is not done by the loss: gather the embeddings of all ranks with their gradient, "
-            "and call the function with rows=, the range of this rank's own samples."
+            f"{name}=True is not done by the loss: gather the embeddings of all ranks with their gradient, and call "
+            "the function on all of them (its documentation says what the share of a rank is)."
         )

@@ -58,7 +58,7 @@ def _nearest(u: Tensor, own: slice) -> Tensor:
 
 
 class KoLeoLoss(nn.Module):
-    """`koleo` as a module: `KoLeoLoss(p=2, eps=1e-8)(z)`.
+    """`koleo` as a module: `KoLeoLoss(p=2, eps=1e-8)(x)`.
 
     Values are those of lightly's class of this name to about eps over the distance: there, eps is also added to each
     coordinate of the difference, which gives duplicates a distance of eps sqrt(D) and a gradient of 1 / eps.
@@ -70,9 +70,9 @@ class KoLeoLoss(nn.Module):
         self.p = p
         self.eps = eps
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """The loss of embeddings [N, D]."""
-        return koleo(z, p=self.p, eps=self.eps)
+        return koleo(x, p=self.p, eps=self.eps)
 
     def extra_repr(self) -> str:
         """Show the settings."""

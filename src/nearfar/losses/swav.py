@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.batch import check_not_gathering, check_same_shape, inverse_temperature, own_rows, part
+from nearfar.losses.batch import check_same_shape, inverse_temperature, own_rows, part, refuse_gathering
 from nearfar.losses.reduction import check_reduction, reduce
 from nearfar.losses.unit import wide
 
@@ -135,7 +135,7 @@ class SwaVLoss(nn.Module):
         sinkhorn_gather_distributed: bool = False,
     ):
         super().__init__()
-        check_not_gathering(sinkhorn_gather_distributed, name="sinkhorn_gather_distributed")
+        refuse_gathering(sinkhorn_gather_distributed, name="sinkhorn_gather_distributed")
         inverse_temperature(temperature)
         _check(sinkhorn_iterations, sinkhorn_epsilon)
         self.temperature = temperature

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
-from nearfar.losses.batch import check_not_gathering, check_several
+from nearfar.losses.batch import check_several, refuse_gathering
 from nearfar.losses.decorrelation import off_diagonal_square
 from nearfar.losses.unit import wide
 
@@ -54,11 +54,11 @@ def _check(eps: float, **weights: float) -> None:
 
 
 class VICRegLoss(nn.Module):
-    """`vicreg` as a module: `VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0)(z1, z2)`.
+    """`vicreg` as a module: `VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0)(z_a, z_b)`.
 
     The weights are of invariance, variance and covariance. Values are those of lightly's class of this name and of the
     authors' code, where mu_param weighs the mean of v(z1) and v(z2), and not their sum as in `vicreg` and the paper.
-    gather_distributed is refused: see `vicreg` for ranks. Embeddings are [B, D], without further dimensions.
+    gather_distributed is refused: see `vicreg` for ranks.
     """
 
     def __init__(
@@ -70,17 +70,20 @@ class VICRegLoss(nn.Module):
         eps: float = 1e-4,
     ):
         super().__init__()
-        check_not_gathering(gather_distributed)
+        refuse_gathering(gather_distributed)
         _check(eps, lambda_param=lambda_param, mu_param=mu_param, nu_param=nu_param)
         self.lambda_param = lambda_param
         self.mu_param = mu_param
         self.nu_param = nu_param
         self.eps = eps
 
-    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
-        """The loss of two views [B, D], row i of sample i."""
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """The loss of two views [B, D], row i of sample i; of [B, ..., D] the mean over places of each place's loss."""
+        if z_a.dim() > 2 and z_a.shape == z_b.shape and z_a.numel() > 0:
+            places = zip(z_a.flatten(1, -2).unbind(1), z_b.flatten(1, -2).unbind(1), strict=True)
+            return torch.stack([self(x, y) for x, y in places]).mean()
         return vicreg(
-            z1, z2, invariance=self.lambda_param, variance=self.mu_param / 2, covariance=self.nu_param, eps=self.eps
+            z_a, z_b, invariance=self.lambda_param, variance=self.mu_param / 2, covariance=self.nu_param, eps=self.eps
         )
 
     def extra_repr(self) -> str:
