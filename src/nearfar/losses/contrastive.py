@@ -130,9 +130,7 @@ def _check(margin: float, positive_margin: float) -> None:
     must(positive_margin >= 0, "positive_margin must be >= 0", got=positive_margin)
 
 
-class ContrastiveLoss(nn.Module):
-    """`contrastive` as a module: `ContrastiveLoss(margin=1.0)(z1, z2, similar=flags)`."""
-
+class _Settings(nn.Module):
     def __init__(
         self,
         margin: float = 1.0,
@@ -154,6 +152,14 @@ class ContrastiveLoss(nn.Module):
         self.normalize = normalize
         self.reduction = reduction
 
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
+
+
+class ContrastiveLoss(_Settings):
+    """`contrastive` as a module: `ContrastiveLoss(margin=1.0)(z1, z2, similar=flags)`."""
+
     def forward(self, z1: Tensor, z2: Tensor, *, similar: Tensor) -> Tensor:
         """The loss of pairs z1, z2 [B, D], similar [B] or not."""
         return contrastive(
@@ -161,15 +167,11 @@ class ContrastiveLoss(nn.Module):
             distance=self.distance, normalize=self.normalize, reduction=self.reduction,
         )  # fmt: skip
 
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
 
-
-class LabelledContrastiveLoss(ContrastiveLoss):
+class LabelledContrastiveLoss(_Settings):
     """`labelled_contrastive` as a module: `LabelledContrastiveLoss(margin=1.0)(z, labels=labels)`."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         z: Tensor,
         *,

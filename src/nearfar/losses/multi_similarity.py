@@ -32,15 +32,16 @@ def multi_similarity(
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
-    """Mean over anchors of `log(1 + sum_p exp(-alpha (s_ip - base))) / alpha + log(1 + sum_n exp(beta (s_in - base))) / beta`.
+    """Mean over anchors of what their positives p and their negatives n cost, each kind by a log-sum-exp of its own.
 
-    s is the cosine. z, labels, reference, offset and rows: see `labelled.py`; or, without labels, pairs
+    That is `log(1 + sum_p exp(-alpha (s_p - base))) / alpha + log(1 + sum_n exp(beta (s_n - base))) / beta`, s the
+    cosine. z, labels, reference, offset and rows: see `labelled.py`; or, without labels, pairs
     `(a1, p, a2, n)` of indices, as the paper's miner gives them (`mining.multi_similarity_pairs`).
 
     "mean" divides by all anchors, as the paper: one without a positive has the second term alone. "mean_active" divides
     by the anchors that have a pair; "none" gives [rows]. Memory is linear in the batch; `implementation` is "auto",
     "tiled" or "dense".
-    """  # noqa: E501
+    """
     check_reduction(reduction)
     _check(alpha, beta)
     with torch.autocast(z.device.type, enabled=False):

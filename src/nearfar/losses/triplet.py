@@ -82,9 +82,9 @@ def labelled_triplet(
 ) -> Tensor:
     """The triplet loss of a batch with labels; `mining` says of which of its triplets.
 
-    - "all": every anchor with every positive and every negative. Their number is cubic, the time N^2 log N: for each
-      anchor the negatives' distances are sorted once, and their running sums give all its hinges. There is no soft
-      margin here, whose terms do not add up that way.
+    - "all": every anchor with every positive and every negative. Their number is cubic, the time N^2 log P: where an
+      anchor's P positives are sorted, one search for each negative tells in how many hinges it is, and the hinges add
+      up from these counts. There is no soft margin here, whose terms do not add up that way.
     - "hard": every anchor with its farthest positive and its nearest negative (Hermans' batch-hard). Anchors without a
       positive or without a negative are no triplet.
     - "semi_hard": every positive pair with the nearest negative that is farther than the positive, else with the
@@ -145,15 +145,17 @@ def _all_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, sli
 
     def score(d: Tensor, at: slice) -> Tensor:
         positive, negative = found.masks(at)
-        ordered = d.masked_fill(~negative, torch.inf).sort(1).values
+        reach = _ordered_positives(d, positive) + margin  # [r P]
+        most = reach.shape[1]
+        # How many reaches each negative has passed: it is in the hinges of the others.
+        passed = torch.searchsorted(reach.detach(), d.detach(), right=True)  # [r N]
+        of_negative = (most - passed).masked_fill_(~negative, 0)
+        of_positive = passed.new_zeros(len(d), most + 1).scatter_add_(1, passed, negative.long()).cumsum(1)[:, :most]
+        # The sum of hinges as a difference of two sums, for which float32 has too few digits.
         wide = wide_dtype(d)
-        sums = ordered.masked_fill(ordered.isinf(), 0.0).to(wide).cumsum(1)
-        sums = F.pad(sums, (1, 0))  # [r N+1]
-        reach = d + margin
-        # For each positive, how many negatives are nearer than it and the margin: their hinges are positive.
-        nearer = torch.searchsorted(ordered.detach(), reach.detach()).masked_fill(~positive, 0)
-        hinges = nearer * reach.to(wide) - sums.gather(1, nearer)
-        return torch.stack([hinges.sum(1), nearer.sum(1)], 1)
+        reached = torch.where(of_positive > 0, reach, 0.0).to(wide)
+        hinges = (of_positive * reached).sum(1) - (of_negative * d.to(wide)).sum(1)
+        return torch.stack([hinges, of_positive.sum(1).to(wide)], 1)
 
     return score
 
@@ -161,15 +163,31 @@ def _all_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, sli
 def _semi_hard_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, slice], Tensor]:
     def score(d: Tensor, at: slice) -> Tensor:
         positive, negative = found.masks(at)
-        ordered = d.masked_fill(~negative, torch.inf).sort(1).values
-        farthest = negative.sum(1, keepdim=True) - 1
-        farther = torch.searchsorted(ordered.detach(), d.detach(), right=True)
-        chosen = torch.minimum(farther, farthest).clamp(min=0)
-        hinges = _hinge(d - ordered.gather(1, chosen), margin)
-        hinges = torch.where(positive & (farthest >= 0), hinges, 0.0)
+        near = _ordered_positives(d, positive)  # [r P]
+        most = near.shape[1]
+        # How many positives are nearer than each negative, and the nearest negative of each such number.
+        nearer = torch.searchsorted(near.detach(), d.detach())  # [r N]
+        nearest = d.new_full((len(d), most + 1), torch.inf).scatter_reduce(
+            1, nearer, d.masked_fill(~negative, torch.inf), "amin"
+        )
+        farther = nearest.flip(1).cummin(1).values.flip(1)[:, 1:]  # [r P]
+        farthest = d.masked_fill(~negative, -torch.inf).amax(1, keepdim=True)
+        chosen = torch.where(farther.isfinite(), farther, farthest)
+        exists = near.isfinite() & farthest.isfinite()
+        hinges = _hinge(torch.where(exists, near - chosen, 0.0), margin) * exists
         return torch.stack([hinges.sum(1), (hinges > 0).sum(1)], 1)
 
     return score
+
+
+def _ordered_positives(d: Tensor, positive: Tensor) -> Tensor:
+    """The distances to each row's positives, ascending, after as many -inf as it has fewer than others: [r, P]."""
+    row, column = positive.nonzero(as_tuple=True)
+    counts = positive.sum(1)
+    most = int(F.pad(counts, (0, 1), value=1).max())
+    place = torch.arange(len(row), device=d.device) - (counts.cumsum(0) - counts)[row]
+    padded = d.new_full((len(d), most), -torch.inf)
+    return padded.index_put((row, place), d[row, column]).sort(1).values
 
 
 def _hardest(found: Labelled, margin: float | None, distance: str) -> Tensor:

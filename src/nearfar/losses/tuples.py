@@ -11,7 +11,7 @@ from nearfar.kernels.second import no_second_derivative
 from nearfar.losses.labelled import check_embeddings
 
 # Numbers gathered at a time: K tuples never become K x D.
-_GATHERED = 2**20
+_GATHERED = 2**18
 
 
 def check_indices(name: str, indices: Sequence[Tensor], sizes: Sequence[int]) -> None:
