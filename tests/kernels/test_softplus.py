@@ -50,6 +50,27 @@ def test_softplus_is_exact_in_float64(x, expected):
     assert softplus(torch.tensor(x, dtype=torch.float64)).item() == pytest.approx(expected, rel=1e-15, abs=1e-300)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_keeps_all_digits_from_the_smallest_to_the_largest(dtype):
+    x = torch.linspace(-87, 87, 4001, dtype=torch.float64).to(dtype)
+    exact = x.double().clamp(min=0) + torch.log1p((-x.double().abs()).exp())
+    error = (softplus(x).double() / exact - 1).abs().max().item()
+    assert error < 4 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_below_the_smallest_number_is_0(dtype):
+    x = torch.tensor([-800.0, -torch.inf], dtype=dtype)
+    assert softplus(x).tolist() == [0, 0]
+    assert softplus(-x).tolist() == [800, torch.inf]
+
+
+def test_softplus_can_be_differentiated_twice():
+    x = torch.tensor([-30.0, -1.0, 0.5, 30.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(softplus, x)
+    assert torch.autograd.gradgradcheck(softplus, x)
+
+
 @pytest.mark.parametrize("implementation", ["dense", "tiled"])
 def test_gradcheck(implementation):
     leaves = [normal(5, 3), normal(4, 3, seed=1), torch.tensor(2.0).double(), torch.tensor(-1.0).double()]

@@ -84,7 +84,7 @@ def test_shapes_that_differ_are_named_as_they_were_called():
 
 @BOTH
 def test_coinciding_embeddings_give_log_of_the_batch(implementation):
-    ones = torch.ones(7, 3)
+    ones = torch.ones(7, 3).double()
     assert clip(ones, ones, scale=100.0, implementation=implementation).item() == pytest.approx(math.log(7))
 
 

@@ -147,6 +147,16 @@ def test_shares_of_ranks_sum_to_the_whole(cuts, ids, implementation):
     torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-13)
 
 
+@BOTH
+@pytest.mark.parametrize("start", range(4))
+def test_in_a_gathered_batch_the_anchor_itself_is_left_out_at_its_own_place(start, implementation):
+    """Samples start..start+1 belong to this rank: their own columns are not the first ones."""
+    zs = views(5, 4)
+    rows = slice(start, start + 2)
+    each = nt_xent(*zs, rows=rows, reduction="none", implementation=implementation)
+    torch.testing.assert_close(each, nt_xent(*zs, reduction="none")[:, rows], rtol=1e-13, atol=1e-13)
+
+
 def test_reductions_agree():
     zs = views(6, 4)
     each = nt_xent(*zs, reduction="none")

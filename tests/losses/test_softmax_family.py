@@ -286,7 +286,7 @@ def test_the_smallest_batches_are_finite(name, b, implementation):
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if not name.endswith("mask")])  # which is B x B itself
 def test_memory_grows_with_the_batch_and_not_with_its_square(name, peak_bytes, monkeypatch):
-    monkeypatch.setattr("nearfar.kernels.rows._ENTRIES", 2**15)
+    monkeypatch.setattr("nearfar.kernels.rows._ENTRIES", 2**14)
     monkeypatch.setattr("nearfar.kernels.tiled._EDGE", {"cpu": 192})
 
     def peak(b):

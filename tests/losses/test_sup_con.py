@@ -128,6 +128,16 @@ def test_rows_without_a_class_are_negatives_of_all():
     assert (each[:4] > alone).all()
 
 
+@BOTH
+@pytest.mark.parametrize("variant", ["out", "in"])
+@pytest.mark.parametrize("start", range(4))
+def test_in_a_gathered_batch_the_anchor_itself_is_left_out_at_its_own_place(start, variant, implementation):
+    z, labels = normal(6, 4), torch.tensor([0, 1, 0, 1, 0, -1])
+    rows, options = slice(start, start + 2), {"labels": labels, "variant": variant, "reduction": "none"}
+    each = sup_con(z, rows=rows, implementation=implementation, **options)
+    torch.testing.assert_close(each, sup_con(z, **options)[rows], rtol=1e-13, atol=1e-13)
+
+
 def features_by_loops(features, positive, temperature, anchors):
     """L_out over views, with any relation between samples, in float64."""
     b, v = features.shape[:2]

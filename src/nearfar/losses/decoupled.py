@@ -1,6 +1,7 @@
 """DCL: NT-Xent without the positive in its denominator, so that easy positives do not quieten the negatives.
 
-Yeh et al., "Decoupled Contrastive Learning", 2022, eq. 5 (DCL) and 6 (DCLW). https://arxiv.org/abs/2110.06848
+Yeh et al., "Decoupled Contrastive Learning", 2022, eq. 6, and its form with von
+Mises-Fisher weights (DCLW). https://arxiv.org/abs/2110.06848
 """
 
 from collections.abc import Callable

@@ -56,7 +56,7 @@ class NTXentLoss(nn.Module):
     """`nt_xent` as a module: `NTXentLoss(temperature=0.1)(z1, z2)`, or with more views.
 
     A loss holds no memory bank (`MoCoLoss` takes one that is the caller's) and gathers nothing: these two arguments,
-    known from lightly, raise ConfigError for anything but their defaults.
+    known from lightly (where the temperature is 0.5 by default), raise ConfigError for anything but their defaults.
     """
 
     def __init__(

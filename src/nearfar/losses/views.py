@@ -59,20 +59,17 @@ class Anchors:
 
     def others_lse(self, scale: float | Tensor, implementation: str) -> Tensor:
         """Log-sum-exp of each anchor's scaled similarities with all other views: [rows v]."""
-        b, v, _ = self.every.shape
-        if self.own == slice(0, b):
-            lse = self_lse(self.flat, scale=scale, implementation=implementation)
-        else:
-            pairs = Pairs(self_column=self.own.start * v)
-            lse = row_lse(self.u.flatten(0, 1), self.flat, scale=scale, pairs=pairs, implementation=implementation)
-        return lse.view(-1, v)
+        return self._lse(None, Pairs(self_column=self.own.start * self.every.shape[1]), scale, implementation)
 
     def negatives_lse(self, scale: float | Tensor, implementation: str) -> Tensor:
         """Log-sum-exp of each anchor's scaled similarities with its negatives, -inf where it has none: [rows v]."""
-        b, v, _ = self.every.shape
         pairs = self.pairs()
-        if self.own == slice(0, b):
-            lse = self_lse(self.flat, scale=scale, groups=pairs.row_groups, implementation=implementation)
+        return self._lse(pairs.column_groups, pairs, scale, implementation)
+
+    def _lse(self, groups: Tensor | None, pairs: Pairs, scale: float | Tensor, implementation: str) -> Tensor:
+        b, v, _ = self.every.shape
+        if self.own == slice(0, b):  # one half of the matrix serves both
+            lse = self_lse(self.flat, scale=scale, groups=groups, implementation=implementation)
         else:
             lse = row_lse(self.u.flatten(0, 1), self.flat, scale=scale, pairs=pairs, implementation=implementation)
         return lse.view(-1, v)
