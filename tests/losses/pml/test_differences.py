@@ -3,9 +3,12 @@
 Each case is a row of the table in docs/pytorch-metric-learning.md.
 """
 
+from pathlib import Path
+
 import pytest
 import torch
 
+PAGE = Path(__file__).parents[3] / "docs" / "pytorch-metric-learning.md"
 F64 = torch.float64
 
 
@@ -361,3 +364,10 @@ def test_the_peers_is_not(case, peer):
     except IndexError:  # of PerAnchorReducer
         return
     assert not same(case, value)
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not here")
+def test_the_table_of_differences_has_a_row_for_each_case_and_no_other():
+    table = PAGE.read_text(encoding="utf-8").split("## Where values differ")[1].split("\n\n")[2]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
+    assert rows == [case.__doc__.splitlines()[0] for case in CASES]

@@ -143,3 +143,10 @@ def test_the_first_batch_of_a_memory_takes_a_miners_tuple_as_the_peers(batch, ou
         memory = side.losses.CrossBatchMemory(side.losses.ContrastiveLoss(), 7, 50)
         values.append(memory(z, labels, side.miners.MultiSimilarityMiner()(z, labels)))
     torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
+
+
+def test_a_memory_saved_by_the_peer_is_read_where_missing_places_are_allowed(ours, peer):
+    theirs, mine = (side.losses.CrossBatchMemory(side.losses.NTXentLoss(), 3, 4) for side in (peer, ours))
+    theirs(torch.randn(2, 3), torch.tensor([0, 1]))
+    mine.load_state_dict(theirs.state_dict(), strict=False)
+    assert torch.equal(mine.embedding_memory, theirs.embedding_memory)
