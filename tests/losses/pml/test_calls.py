@@ -140,7 +140,7 @@ def test_class_vectors_and_memories_follow_the_embeddings_to_their_device(ours):
         (lambda m: m.losses.NTXentLoss()(torch.randn(4, 2), torch.arange(4), (torch.arange(3),)), "indices_tuple"),
         (
             lambda m: m.losses.NTXentLoss()(torch.randn(4, 2), torch.arange(4), (torch.tensor([4]),) * 3),
-            "within 0..3, got 4..4",
+            "must lie in 0..3, got 4..4",
         ),
         (
             lambda m: m.losses.SupConLoss()(
@@ -150,7 +150,7 @@ def test_class_vectors_and_memories_follow_the_embeddings_to_their_device(ours):
         ),
         (
             lambda m: m.losses.NTXentLoss()(torch.randn(4, 2), torch.arange(4), ref_emb=torch.randn(3, 2)),
-            "ref_labels must be [3]",
+            "ref_labels with ref_emb",
         ),
         (lambda m: m.losses.ArcFaceLoss(3, 2)(torch.randn(4, 2), torch.arange(4)), "class numbers in 0..2"),
         (
@@ -162,7 +162,12 @@ def test_class_vectors_and_memories_follow_the_embeddings_to_their_device(ours):
             lambda m: m.losses.CrossBatchMemory(m.losses.NTXentLoss(), 2, 3)(torch.randn(4, 2), torch.arange(4)),
             "raise memory_size",
         ),
+        (
+            lambda m: m.losses.NTXentLoss()(*batch(), (torch.arange(3), torch.arange(3), torch.arange(4))),
+            "got lists of [3, 3, 4]",
+        ),
         (lambda m: m.miners.BatchHardMiner()(torch.randn(4, 2), None), "needs labels"),
+        (lambda m: m.miners.BatchHardMiner()(*batch(), torch.randn(3, 5)), "ref_labels with ref_emb"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_named(call, words, ours):

@@ -54,6 +54,10 @@ def ways(batch, peer):
         "pairs without labels": ((z, None, pairs(z, labels)), {}),
         "pairs among references": ((z, labels, pairs(z, labels, other, other_labels)), references),
         "triplets among references": ((z, labels, triplets(z, labels, other, other_labels)), references),
+        "triplets among references without labels": (
+            (z, labels, triplets(z, labels, other, other_labels)),
+            {"ref_emb": other},
+        ),
         "no pairs": ((z, labels, (torch.zeros(0, dtype=torch.long),) * 4), {}),
     }
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import row_blocks
+from nearfar.losses.tuples import check_indices
 
 Indices = tuple[Tensor, ...]
 
@@ -23,10 +24,15 @@ def checked(
     if ref_emb is not None and (ref_emb.dim() != 2 or ref_emb.shape[1] != embeddings.shape[1]):
         raise DataError(f"ref_emb must be [N, {embeddings.shape[1]}], got shape {list(ref_emb.shape)}.")
     must(ref_emb is not None or ref_labels is None, "ref_labels belong to a ref_emb", got=ref_emb)
-    one = ref_labels is None or ref_labels is labels
     ref_emb = embeddings if ref_emb is None else ref_emb
+    if ref_labels is None and len(ref_emb) == len(embeddings):
+        ref_labels = labels
+    one = ref_labels is labels
     labels = None if labels is None else labels.to(embeddings.device)
-    ref_labels = labels if one else ref_labels.to(embeddings.device)  # type: ignore[union-attr]
+    if one:
+        ref_labels = labels
+    elif ref_labels is not None:
+        ref_labels = ref_labels.to(embeddings.device)
     for name, size, found in (("labels", len(embeddings), labels), ("ref_labels", len(ref_emb), ref_labels)):
         if found is not None and found.shape != (size,):
             raise DataError(f"{name} must be [{size}], one for each row, got shape {list(found.shape)}.")
@@ -39,23 +45,13 @@ def checked_indices(indices: Indices, rows: int, columns: int, device: torch.dev
         raise DataError(
             "indices_tuple must be (anchors, positives, negatives) or (anchors, positives, anchors, negatives)."
         )
-    moved = tuple(torch.as_tensor(part, device=device).long() for part in indices)
-    lengths = [len(part) for part in moved]
-    fit = (
-        lengths[0] == lengths[1] == lengths[2]
-        if len(moved) == 3
-        else lengths[0] == lengths[1] and lengths[2] == lengths[3]
-    )
-    if not fit:
-        raise DataError(f"The lists of indices_tuple must be of one length each pair or triplet, got {lengths}.")
-    anchors = (0,) if len(moved) == 3 else (0, 2)
-    for k, part in enumerate(moved):
-        size = rows if k in anchors else columns
-        if len(part) and not (int(part.min()) >= 0 and int(part.max()) < size):
-            raise DataError(
-                f"indices_tuple[{k}] must lie within 0..{size - 1}, got {int(part.min())}..{int(part.max())}."
-            )
-    return moved
+    moved = tuple(part.to(device) for part in indices)
+    check_indices("indices_tuple", moved, (rows, columns, columns) if len(moved) == 3 else (rows, columns) * 2)
+    for group in (moved,) if len(moved) == 3 else (moved[:2], moved[2:]):
+        lengths = [len(part) for part in group]
+        if len({*lengths}) > 1:
+            raise DataError(f"A pair or triplet of indices_tuple needs all of its indices, got lists of {lengths}.")
+    return tuple(part.long() for part in moved)
 
 
 def masks(labels: Tensor, ref_labels: Tensor, at: slice) -> tuple[Tensor, Tensor]:
@@ -101,7 +97,7 @@ def to_triplets(
 def both(labels: Tensor | None, ref_labels: Tensor | None) -> tuple[Tensor, Tensor]:
     """Labels of both sides; raises DataError where there are none."""
     if labels is None or ref_labels is None:
-        raise DataError("Without indices_tuple a loss needs labels: pass labels, or what a miner found.")
+        raise DataError("A loss needs labels, and ref_labels with ref_emb, or an indices_tuple.")
     return labels, ref_labels
 
 
@@ -150,8 +146,7 @@ def random_positives(
 
 def _below(limits: Tensor) -> Tensor:
     """A whole number from 0 to below each limit."""
-    draw = torch.rand(len(limits), dtype=torch.float64, device=limits.device) * limits
-    return torch.minimum(draw.long(), limits - 1)
+    return torch.randint(2**62, limits.shape, device=limits.device) % limits
 
 
 def distinct_pairs(indices: Indices | None, labels: Tensor | None, ref_labels: Tensor | None, width: int) -> Indices:

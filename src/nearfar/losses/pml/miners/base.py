@@ -1,7 +1,7 @@
 """What all miners share: the call, and the matrix a block of rows at a time."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,16 +38,17 @@ class BaseMiner(nn.Module):
         self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor | None = None, ref_labels: Tensor | None = None
     ) -> Indices:
         """The indices found; how many is kept as num_triplets, or num_pos_pairs and num_neg_pairs."""
-        if labels is None:
-            raise DataError("A miner needs labels.")
-        found = self.mine(embeddings, *checked(embeddings, labels, ref_emb, ref_labels))
+        mined, ref_emb, ref_labels = checked(embeddings, labels, ref_emb, ref_labels)
+        if mined is None or ref_labels is None:
+            raise DataError("A miner needs labels, and ref_labels with ref_emb.")
+        found = self.mine(embeddings, mined, ref_emb, ref_labels)
         if len(found) == 3:
             self.num_triplets = len(found[0])
         else:
             self.num_pos_pairs, self.num_neg_pairs = len(found[0]), len(found[2])
         return found
 
-    def mine(self, embeddings: Tensor, labels: Any, ref_emb: Tensor, ref_labels: Any) -> Indices:
+    def mine(self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor) -> Indices:
         """The indices found."""
         raise NotImplementedError
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
+from nearfar.losses.distance import wide_dtype
+from nearfar.losses.mining.distance_weighted import log_weights
 from nearfar.losses.pml.miners.base import BaseMiner
 from nearfar.losses.pml.tuples import Indices, random_positives
 
@@ -36,17 +38,14 @@ class DistanceWeightedMiner(BaseMiner):
         width = embeddings.shape[1]
         parts: list[Indices] = [(labels.new_zeros(0, dtype=torch.long),) * 3]
         for start, distances, _, negative in self.blocks(embeddings, labels, ref_emb, ref_labels):
-            d = distances.double().clamp(min=self.cutoff)
-            # log 1/q(d), equation 3 of the paper up to a constant.
-            weights = (2 - width) * d.log() - (width - 3) / 2 * (1 - d.square() / 4).log()
-            counted = negative & (d < self.nonzero_loss_cutoff) & weights.isfinite()
-            weights = weights.masked_fill(~counted, -torch.inf)
+            weights = log_weights(distances.to(wide_dtype(distances)), width, self.cutoff)
+            weights.masked_fill_(~negative | (distances >= self.nonzero_loss_cutoff), -torch.inf)
             # Each row against its own largest: against that of all rows, rows without near negatives would be left out.
             largest = weights.amax(1, keepdim=True)
-            sums = (weights - largest.masked_fill(largest.isinf(), 0)).exp().cumsum(1)
-            mine = (anchors >= start) & (anchors < start + len(d))
+            sums = (weights - largest).exp().cumsum(1)
+            mine = (anchors >= start) & (anchors < start + len(distances))
             rows, p = anchors[mine] - start, positives[mine]
-            some = sums[rows, -1] > 0
+            some = largest[rows, 0] > -torch.inf
             rows, p = rows[some], p[some]
             for at in row_blocks(len(rows), len(ref_emb)):
                 sum_of = sums[rows[at]]  # [k N]
