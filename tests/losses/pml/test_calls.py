@@ -181,6 +181,9 @@ def test_a_batch_that_does_not_fit_is_named(call, words, ours):
     [
         (lambda m: m.losses.NTXentLoss(temperature=0), "temperature must be > 0"),
         (lambda m: m.losses.NTXentLoss(collect_stats=True), "no records are kept"),
+        (lambda m: m.losses.NTXentLoss(distance=torch.nn.CosineSimilarity()), "BaseDistance of nearfar.losses.pml"),
+        (lambda m: m.losses.NTXentLoss(reducer="mean"), "BaseReducer of nearfar.losses.pml"),
+        (lambda m: m.miners.BatchHardMiner(distance="cosine"), "BaseDistance of nearfar.losses.pml"),
         (lambda m: m.losses.CircleLoss(distance=m.distances.LpDistance()), "CosineSimilarity() alone"),
         (lambda m: m.losses.TripletMarginLoss(triplets_per_anchor="most"), "'all' or a number"),
         (lambda m: m.losses.VICRegLoss(reducer=m.reducers.SumReducer()), "leave the reducer out"),

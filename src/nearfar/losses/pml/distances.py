@@ -208,3 +208,8 @@ def refuse_stats(collect_stats: bool | None) -> None:
     """Raise ConfigError where records are asked for: none are kept here."""
     if collect_stats:
         raise ConfigError("collect_stats=True: no records are kept here; leave it out, and log what you need yourself.")
+
+
+def must_be_ours(part: object, kind: type) -> None:
+    """Raise ConfigError for a distance or reducer of another package, which is no `kind` of this one."""
+    must(isinstance(part, kind), f"A distance or reducer must be a {kind.__name__} of nearfar.losses.pml", got=part)

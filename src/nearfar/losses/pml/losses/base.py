@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError
-from nearfar.losses.pml.distances import BaseDistance, LpDistance, refuse_stats
+from nearfar.losses.pml.distances import BaseDistance, LpDistance, must_be_ours, refuse_stats
 from nearfar.losses.pml.reducers import (
     BaseReducer,
     DoNothingReducer,
@@ -48,9 +48,11 @@ class BaseMetricLossFunction(nn.Module):
         super().__init__()
         refuse_stats(collect_stats)
         self.distance = self.get_default_distance() if distance is None else distance
+        must_be_ours(self.distance, BaseDistance)
         self.embedding_regularizer = embedding_regularizer
         self.embedding_reg_weight = embedding_reg_weight
         self.reducer = self.get_default_reducer() if reducer is None else reducer
+        must_be_ours(self.reducer, BaseReducer)
 
     def forward(
         self,

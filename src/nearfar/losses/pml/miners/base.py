@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError
-from nearfar.losses.pml.distances import BaseDistance, LpDistance, refuse_stats
+from nearfar.losses.pml.distances import BaseDistance, LpDistance, must_be_ours, refuse_stats
 from nearfar.losses.pml.tuples import Indices, checked, masks
 
 
@@ -32,6 +32,7 @@ class BaseMiner(nn.Module):
         super().__init__()
         refuse_stats(collect_stats)
         self.distance = self.get_default_distance() if distance is None else distance
+        must_be_ours(self.distance, BaseDistance)
 
     @torch.no_grad()
     def forward(
