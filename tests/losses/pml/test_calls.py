@@ -70,6 +70,21 @@ def test_distance_weighted_negatives_are_drawn_by_their_weights(ours):
     torch.testing.assert_close(drawn, torch.tensor(weights) / math.fsum(weights), rtol=0, atol=0.03)
 
 
+def test_row_i_of_two_views_of_one_labels_tensor_is_no_pair(ours):
+    z, labels = batch()
+    other = batch(seed=1)[0]
+    apart = ~torch.eye(12, dtype=torch.bool)
+    same = labels[:, None] == labels
+    positives, negatives = (same & apart).nonzero(as_tuple=True), (~same).nonzero(as_tuple=True)
+    for name in ("CircleLoss", "ContrastiveLoss", "MultiSimilarityLoss", "NTXentLoss", "SupConLoss"):
+        loss = getattr(ours.losses, name)()
+        by_labels = loss(z, labels, ref_emb=other, ref_labels=labels)
+        by_pairs = loss(z, None, (*positives, *negatives), ref_emb=other)
+        with_itself = loss(z, labels, ref_emb=other, ref_labels=labels.clone())
+        torch.testing.assert_close(by_labels, by_pairs)
+        assert (by_labels - with_itself).abs() > 1e-3
+
+
 def test_no_losses_are_zero_with_gradient_zero(ours):
     z = batch()[0].requires_grad_()
     for name in ("ContrastiveLoss", "CircleLoss", "NTXentLoss", "NPairsLoss", "SupConLoss", "TripletMarginLoss"):
