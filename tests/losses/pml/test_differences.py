@@ -84,7 +84,7 @@ class HalfPrecision:
 
 
 class SmallLosses:
-    """Losses too small beside 1 to change a sum of 1 and them are above zero, and counted as such."""
+    """Losses so small that 1 + loss rounds to 1 are above zero, and counted as such."""
 
     z = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [0.0, -1.0]], dtype=F64)
     labels = torch.tensor([0, 0, 1, 1])
