@@ -111,6 +111,35 @@ def test_without_positives_or_without_negatives_the_loss_and_its_gradient_are_0(
     assert gradient.eq(0).all()
 
 
+@BOTH
+@AVERAGES
+def test_with_an_offset_the_anchors_own_place_among_the_references_is_no_pair(average, implementation):
+    z, others, labels = normal(5, 4), normal(3, 4, seed=1), torch.tensor([0, 0, 1, 1, 2, 0, 1, 1])
+    options = {"average": average, "temperature": 0.2, "implementation": implementation}
+    found = labelled_nt_xent(
+        z, labels=labels[3:], references=torch.cat([others, z]), reference_labels=labels, offset=3, **options
+    )
+    shares = [
+        labelled_nt_xent(
+            z,
+            labels=labels[3:],
+            references=torch.cat([others, z]),
+            reference_labels=labels,
+            offset=3,
+            rows=rows,
+            **options,
+        )
+        for rows in (slice(0, 2), slice(2, 5))
+    ]
+    every = labelled_nt_xent(
+        torch.cat([others, z]), labels=labels, rows=slice(3, 8), **{**options, "reduction": "none"}
+    )
+    counts = torch.tensor([int((labels == k).sum()) - 1 for k in labels[3:]])
+    divisor = counts.sum() if average == "pairs" else (counts > 0).sum()
+    torch.testing.assert_close(found, every.sum() / divisor)
+    torch.testing.assert_close(sum(shares), found)
+
+
 def test_the_module_is_the_function():
     z, labels, others, more = normal(6, 4), torch.arange(6) // 2, normal(4, 4, seed=1), torch.arange(4) % 2
     expected = labelled_nt_xent(
@@ -125,6 +154,7 @@ def test_the_module_is_the_function():
     [
         ({"average": "mean"}, ConfigError, "average must be 'pairs' or 'anchors', got 'mean'"),
         ({"references": torch.ones(2, 4)}, DataError, "references and reference_labels come together"),
+        ({"offset": 1}, ConfigError, "offset is a place in references"),
         ({"references": torch.ones(2, 5), "reference_labels": torch.arange(2)}, DataError, r"must be \[R, 4\]"),
         ({"references": torch.ones(2, 4), "reference_labels": torch.arange(3)}, DataError, "each of the 5 samples"),
     ],

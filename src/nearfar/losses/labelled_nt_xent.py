@@ -21,6 +21,7 @@ def labelled_nt_xent(
     labels: Tensor,
     references: Tensor | None = None,
     reference_labels: Tensor | None = None,
+    offset: int | None = None,
     temperature: float | Tensor = 0.07,
     average: str = "pairs",
     rows: slice | None = None,
@@ -31,7 +32,8 @@ def labelled_nt_xent(
 
     Other positives of i are in no denominator but their own: where classes are large this asks less than `sup_con`,
     whose denominator has them. z: [N, D], of any length; labels [N], integers; equal labels are positives, others
-    negatives, -1 is equal to none. Pairs are taken among z, or between z and references [R, D] with labels [R].
+    negatives, -1 is equal to none. Pairs are taken among z, or between z and references [R, D] with labels [R]; with an
+    offset, `references[offset + i]` is row i of z, and no pair of it.
 
     average "pairs": every pair counts alike. "anchors": every anchor that has a positive does, by the mean of its
     pairs. rows: the anchors whose pairs are summed; the mean still divides by the number of pairs (or anchors) of the
@@ -51,7 +53,9 @@ def labelled_nt_xent(
     n = len(z)
     own = own_rows(rows, n)
     if references is None or reference_labels is None:
+        must(offset is None, "offset is a place in references", got=offset)
         row_classes = column_classes = class_numbers(labels, n)
+        offset = 0
     else:
         if references.dim() != 2 or references.shape[1] != z.shape[1]:
             raise DataError(f"references must be [R, {z.shape[1]}], got shape {list(references.shape)}.")
@@ -64,7 +68,7 @@ def labelled_nt_xent(
         columns = u if references is None else unit(references)
         anchors = part(u, own) if references is None else u
         mine = row_classes[own]
-        same = Pairs(None if references is not None else own.start, mine, column_classes, "same")
+        same = Pairs(None if offset is None else offset + own.start, mine, column_classes, "same")
         different = Pairs(None, mine, column_classes)
         negatives = row_lse(anchors, columns, scale=scale, pairs=different, implementation=implementation)
 
@@ -75,7 +79,7 @@ def labelled_nt_xent(
 
         factor = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
         losses = row_scores(score, anchors, columns, negatives, factor, implementation=implementation)
-        every = count_by_class(Pairs(None if references is not None else 0, row_classes, column_classes, "same"))
+        every = count_by_class(Pairs(offset, row_classes, column_classes, "same"))
         if average == "anchors":
             losses, counted = losses / every[own].clamp(min=1), (every > 0).sum()
         else:

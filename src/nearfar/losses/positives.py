@@ -49,7 +49,10 @@ def _sum_by_class(anchors: Tensor, candidates: Tensor, same: Pairs) -> Tensor:
     rows, columns, classes = _classes(same)
     sums = candidates.new_zeros(classes, candidates.shape[1]).index_add(0, columns, candidates)
     total = (anchors * sums[rows]).sum(-1)
-    return total if same.self_column is None else total - anchors.square().sum(-1)
+    if same.self_column is None:
+        return total
+    itself = candidates[same.self_column : same.self_column + len(anchors)]
+    return total - (anchors * itself).sum(-1)
 
 
 def _classes(same: Pairs) -> tuple[Tensor, Tensor, int]:

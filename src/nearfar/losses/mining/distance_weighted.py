@@ -49,7 +49,7 @@ def distance_weighted_triplets(
     for at in row_blocks(m, n, longest=longest):
         d = block_distances(anchors[at], columns, "euclidean")
         positive, negative = found.masks(at)
-        weights = _log_weights(d.to(wide), z.shape[1], cutoff)
+        weights = log_weights(d.to(wide), z.shape[1], cutoff)
         weights.masked_fill_(~negative | (d >= farthest), -torch.inf)
         some = weights.amax(1) > -torch.inf
         sums = (weights - weights.amax(1, keepdim=True)).exp_().cumsum(1)  # [r N]
@@ -67,7 +67,7 @@ def distance_weighted_triplets(
     return a, p, far
 
 
-def _log_weights(d: Tensor, dim: int, cutoff: float) -> Tensor:
+def log_weights(d: Tensor, dim: int, cutoff: float) -> Tensor:
     """-log q of distances, those below the cutoff taken as the cutoff."""
     d = d.clamp(min=cutoff)
     return -(dim - 2) * d.log() - (dim - 3) / 2 * (1 - d.square() / 4).clamp(min=_LEAST).log()
