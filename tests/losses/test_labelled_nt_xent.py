@@ -59,7 +59,7 @@ def test_references_by_loops(average, implementation):
     others, other_labels = normal(9, 4, seed=1), torch.tensor([1, 0, 0, -1, 3, 1, 1, 0, 4])
     options = {"temperature": 0.3, "average": average}
     got = labelled_nt_xent(
-        z, labels=labels, references=others, reference_labels=other_labels, implementation=implementation, **options
+        z, labels=labels, reference=others, reference_labels=other_labels, implementation=implementation, **options
     )
     expected = by_loops(z, labels.tolist(), references=others, reference_labels=other_labels.tolist(), **options)
     assert got.item() == pytest.approx(expected, rel=1e-12)
@@ -117,13 +117,13 @@ def test_with_an_offset_the_anchors_own_place_among_the_references_is_no_pair(av
     z, others, labels = normal(5, 4), normal(3, 4, seed=1), torch.tensor([0, 0, 1, 1, 2, 0, 1, 1])
     options = {"average": average, "temperature": 0.2, "implementation": implementation}
     found = labelled_nt_xent(
-        z, labels=labels[3:], references=torch.cat([others, z]), reference_labels=labels, offset=3, **options
+        z, labels=labels[3:], reference=torch.cat([others, z]), reference_labels=labels, offset=3, **options
     )
     shares = [
         labelled_nt_xent(
             z,
             labels=labels[3:],
-            references=torch.cat([others, z]),
+            reference=torch.cat([others, z]),
             reference_labels=labels,
             offset=3,
             rows=rows,
@@ -143,9 +143,10 @@ def test_with_an_offset_the_anchors_own_place_among_the_references_is_no_pair(av
 def test_the_module_is_the_function():
     z, labels, others, more = normal(6, 4), torch.arange(6) // 2, normal(4, 4, seed=1), torch.arange(4) % 2
     expected = labelled_nt_xent(
-        z, labels=labels, references=others, reference_labels=more, temperature=0.2, average="anchors"
+        z, labels=labels, reference=others, reference_labels=more, temperature=0.2, average="anchors"
     )
-    assert LabelledNTXentLoss(0.2, average="anchors")(z, labels, others, more).equal(expected)
+    module = LabelledNTXentLoss(0.2, average="anchors")
+    assert module(z, labels=labels, reference=others, reference_labels=more).equal(expected)
     assert repr(LabelledNTXentLoss()) == "LabelledNTXentLoss(temperature=0.07, average='pairs', reduction='mean')"
 
 
@@ -153,10 +154,18 @@ def test_the_module_is_the_function():
     ("options", "error", "message"),
     [
         ({"average": "mean"}, ConfigError, "average must be 'pairs' or 'anchors', got 'mean'"),
-        ({"references": torch.ones(2, 4)}, DataError, "references and reference_labels come together"),
-        ({"offset": 1}, ConfigError, "offset is a place in references"),
-        ({"references": torch.ones(2, 5), "reference_labels": torch.arange(2)}, DataError, r"must be \[R, 4\]"),
-        ({"references": torch.ones(2, 4), "reference_labels": torch.arange(3)}, DataError, "each of the 5 samples"),
+        ({"reference": torch.ones(2, 4)}, DataError, "A reference needs reference_labels"),
+        ({"offset": 1}, ConfigError, "offset is a place in a reference"),
+        (
+            {"reference": torch.ones(2, 5), "reference_labels": torch.arange(2)},
+            DataError,
+            r"reference must be embeddings \[N, 4\]",
+        ),
+        (
+            {"reference": torch.ones(2, 4), "reference_labels": torch.arange(3)},
+            DataError,
+            "reference_labels must name each of the 2 samples",
+        ),
     ],
 )
 def test_mistakes_are_named(options, error, message):

@@ -54,7 +54,7 @@ def of_classes(loss, **settings):
 
 
 def of_references(z1, z2, tags, **options):
-    return labelled_nt_xent(z1, labels=tags, references=z2, reference_labels=tags, **options)
+    return labelled_nt_xent(z1, labels=tags, reference=z2, reference_labels=tags, **options)
 
 
 def of_groups(variant):

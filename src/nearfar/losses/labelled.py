@@ -51,7 +51,7 @@ class Labelled(NamedTuple):
         offset = None if self.offset is None else self.offset + self.own.start
         return Pairs(offset, self.labels[self.own], self.column_labels, keep)
 
-    def lse(self, scale: float, keep: str, implementation: str) -> Tensor:
+    def lse(self, scale: float | Tensor, keep: str, implementation: str) -> Tensor:
         """Log-sum-exp of scaled products over the negatives or the positives of each row: [R], -inf where none is."""
         if self.anchors is self.columns and self.whole:
             return self_lse(self.anchors, scale=scale, groups=self.labels, keep=keep, implementation=implementation)

@@ -208,6 +208,9 @@ def by_labels(
     embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor, offset: int | None
 ) -> dict[str, Any]:
     """The arguments of `nearfar.losses` for what is compared."""
+    # There -1 is no class; here it is one like any other.
+    classes = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1]
+    labels, ref_labels = classes.tensor_split([len(labels)])
     if ref_emb is embeddings and offset == 0:
         return {"labels": labels, "reference": None, "reference_labels": None, "offset": None}
     return {"labels": labels, "reference": ref_emb, "reference_labels": ref_labels, "offset": offset}

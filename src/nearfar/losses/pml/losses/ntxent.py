@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.errors import must
 from nearfar.losses.labelled_nt_xent import labelled_nt_xent
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
-from nearfar.losses.pml.losses.base import BaseMetricLossFunction, element_entry, reduced_entry
+from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry, reduced_entry
 from nearfar.losses.pml.reducers import Losses, PerAnchorReducer
 from nearfar.losses.pml.tuples import Indices, to_pairs
 from nearfar.losses.tuples import anchor_lse
@@ -26,26 +25,17 @@ class NTXentLoss(BaseMetricLossFunction):
         must(temperature > 0, "temperature must be > 0", got=temperature)
         self.temperature = temperature
 
-    def of_labels(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor, offset: int | None
-    ) -> Losses | None:
+    def of_labels(self, embeddings: Tensor, *compared: Any) -> Losses | None:
         """`labelled_nt_xent`, where the distance is the cosine and the reducer one of its own."""
         per_anchor = type(self.reducer) is PerAnchorReducer and self.reducer.aggregation_func is None
         if self.distance.plain() != COSINE or not (per_anchor or self.word in ("mean", "sum")):
             return None
-        # There -1 is no class; here it is one like any other.
-        classes = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1]
-        own, others = classes.tensor_split([len(labels)])
-        alone = ref_emb is embeddings and offset == 0
         losses = labelled_nt_xent(
             embeddings,
-            labels=own,
-            references=None if alone else ref_emb,
-            reference_labels=None if alone else others,
-            offset=None if alone else offset,
             temperature=self.temperature,
             average="anchors" if per_anchor else "pairs",
             reduction="none" if per_anchor else str(self.word),
+            **by_labels(embeddings, *compared),
         )
         return {"loss": element_entry(losses) if per_anchor else reduced_entry(losses)}
 
