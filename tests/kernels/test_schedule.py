@@ -1,6 +1,8 @@
 """Tiles cover what they should, and threads change neither the result nor torch's own settings."""
 
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -82,3 +84,36 @@ def test_the_number_of_threads_and_denormals_are_as_before(four_threads):
     run(square_tiles(40, 4), [lambda tile: None] * 4, symmetric=True)
     assert torch.get_num_threads() == 4
     assert (torch.tensor(1e-40) * 1).item() != 0
+
+
+def test_sweeps_at_the_same_time_do_not_wait_for_each_other(four_threads):
+    done, begun = [], threading.Barrier(3)
+
+    def sweep():
+        counted = itertools.count()
+        begun.wait()
+        run(square_tiles(40, 4), [lambda tile: next(counted)] * 4, symmetric=True)
+        done.append(next(counted))
+
+    others = [threading.Thread(target=sweep) for _ in range(3)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(timeout=30)
+    assert done == [len(square_tiles(40, 4))] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+def test_a_forked_process_has_threads_of_its_own(four_threads):
+    run(square_tiles(40, 4), [lambda tile: None] * 4, symmetric=True)
+    child = os.fork()
+    if child == 0:
+        run(square_tiles(40, 4), [lambda tile: None] * 4, symmetric=True)
+        os._exit(7)
+    deadline = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(ended[1]) == 7
