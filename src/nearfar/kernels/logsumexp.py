@@ -18,7 +18,7 @@ from nearfar.kernels.tiled import tiled_lse
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 
 # Measured, forward and backward: up to this many entries the whole matrix is quicker than a sweep of tiles.
-_DENSE_ENTRIES = 512 * 512
+_DENSE_ENTRIES = 1024 * 1024
 
 _HALF = (torch.bfloat16, torch.float16)
 _CPU = torch.device("cpu")

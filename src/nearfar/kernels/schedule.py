@@ -80,7 +80,7 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay, each at one thread an operation: a product on a new thread takes 4 to 15 ms more (measured)."""
+    """Threads that stay, at one thread an operation each: a product on a new one takes 4 to 15 ms more (measured)."""
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads, "nearfar-tiles", torch.set_num_threads, (1,))
     return _pools[threads]
