@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nearfar")
 _PART = 4_096
-_MEASURED = 64
 _MANY = 4_000  # below this many samples, measuring bf16 takes longer than it gains
 
 
@@ -56,8 +55,9 @@ def embed(
     from nearfar.evaluation.embedding import embed_source
 
     opened, source = _opened(encoder, data, device, cache)
-    dtype = _dtype(opened, source, precision or "fp32")
-    vectors, rows = embed_source(opened, source, batch_size=batch_size or _batch_size(opened), dtype=dtype)
+    size = batch_size or _batch_size(opened)
+    dtype = _dtype(opened, source, precision or "fp32", size)
+    vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     return _embeddings(source, vectors.numpy(), rows)
 
 
@@ -90,8 +90,8 @@ def embed_file(
 
     rank, world, local = ranks()
     opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device, cache)
-    dtype = _dtype(opened, source, precision)
     size = batch_size or _batch_size(opened)
+    dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
     target = shard_path(Path(out), rank, world)
     parts = Parts(target, _plan(opened, source, rows, dtype, size))
@@ -160,15 +160,15 @@ def _batch_size(encoder: "Encoder") -> int:
     return max(16, min(256, 256 * 128 * 128 // (side * side)))
 
 
-def _dtype(encoder: "Encoder", source: "Source", precision: str | None) -> "torch.dtype | None":
-    """The type for autocast; for None it is measured on the first samples, where there are many."""
+def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: int) -> "torch.dtype | None":
+    """The type for autocast; for None it is measured on the first batch, where there are many samples."""
     import numpy as np
 
     from nearfar.training.precision import choose_for_inference, dtype_of
 
     if precision is None and len(source) >= _MANY:
         device = next(encoder.parameters()).device
-        raw, kept = source.fetch(np.arange(_MEASURED, dtype=np.int64))
+        raw, kept = source.fetch(np.arange(size, dtype=np.int64))
         if len(kept):
             inputs = encoder.prepare(raw.to(device)).to(device)
             precision = choose_for_inference(lambda: encoder.features(inputs), device.type)
