@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nearfar import losses
+from nearfar.losses.parts.reduction import reduce
 
 CALLS = {
     "alignment": lambda z: losses.alignment(z[0], z[1], alpha=1.5),
@@ -16,7 +17,7 @@ CALLS = {
     "dino": lambda z: losses.dino(z[:2], z[2:], center=torch.zeros(4, device=z[0].device)),
     "dino module": lambda z: losses.DINOLoss(4).to(z[0].device)(z[:2], z, epoch=3),
     "koleo": lambda z: losses.koleo(z[0]),
-    "mean_active": lambda z: losses.reduction.reduce(z[0].relu(), "mean_active", 6),
+    "mean_active": lambda z: reduce(z[0].relu(), "mean_active", 6),
     "negative_cosine": lambda z: losses.negative_cosine(z[0], z[1]),
     "negative_cosine module": lambda z: losses.NegativeCosineSimilarity()(z[0], z[1]),
     "simsiam": lambda z: losses.simsiam(torch.stack(z[:2]), torch.stack(z[2:])),

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from nearfar.errors import must
 from nearfar.kernels import row_scores
-from nearfar.losses.labelled import compare
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.tuples import anchor_lse, check_indices, columns_of, products
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.labelled import compare
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.tuples import anchor_lse, check_indices, columns_of, products
+from nearfar.losses.parts.unit import unit
 
 
 def circle(
@@ -35,7 +35,7 @@ def circle(
     """Mean over anchors that have both of `log(1 + sum_n exp(l_n) sum_p exp(l_p))`, l the weighed similarities.
 
     `l_n = gamma [s_n + m]_+ (s_n - m)` and `l_p = -gamma [1 + m - s_p]_+ (s_p - (1 - m))`, s the cosine, m the margin;
-    gradients do not pass through the weights [.]_+. z, labels, reference, offset and rows: see `labelled.py`; or,
+    gradients do not pass through the weights [.]_+. z, labels, reference, offset and rows: see `parts/labelled.py`; or,
     without labels, pairs `(a1, p, a2, n)` of indices.
 
     Anchors without a positive or without a negative have loss 0 and are left out of the mean ("mean_active"); "mean"

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.batch import check_same_shape, own_rows
-from nearfar.losses.distance import check_distance, distance_scores, index_distances, pair_distances, preparation
-from nearfar.losses.labelled import Labelled, compare
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.tuples import check_indices, columns_of
+from nearfar.losses.parts.batch import check_same_shape, own_rows
+from nearfar.losses.parts.distance import check_distance, distance_scores, index_distances, pair_distances, preparation
+from nearfar.losses.parts.labelled import Labelled, compare
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.tuples import check_indices, columns_of
 
 
 def contrastive(
@@ -73,8 +73,8 @@ def labelled_contrastive(
     """The margin contrastive loss of all pairs of a batch: its mean over positive pairs plus that over negative ones.
 
     Each kind has a mean of its own, as positives would drown among the many negatives; otherwise as `contrastive`. z,
-    labels, reference, offset and rows: see `labelled.py`; or, without labels, pairs `(a1, p, a2, n)` of indices, as
-    miners give them: rows of z with rows of the reference, if there is one, else of z.
+    labels, reference, offset and rows: see `parts/labelled.py`; or, without labels, pairs `(a1, p, a2, n)` of indices,
+    as miners give them: rows of z with rows of the reference, if there is one, else of z.
 
     "mean_active" divides the two sums by the pairs of loss above 0 of each kind, "sum" by nothing; "none" is refused.
     Memory is linear in the batch; `implementation` is "auto", "tiled" or "dense".

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError
 from nearfar.kernels import Pairs, row_column_lse, row_lse
-from nearfar.losses.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import shared_half, unit
+from nearfar.losses.parts.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.unit import shared_half, unit
 
 
 def info_nce(

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nearfar.errors import must
 from nearfar.kernels import row_scores, softplus
-from nearfar.losses.batch import inverse_temperature
-from nearfar.losses.labelled import compare
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.batch import inverse_temperature
+from nearfar.losses.parts.labelled import compare
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.unit import unit
 
 
 def labelled_nt_xent(
@@ -31,7 +31,7 @@ def labelled_nt_xent(
     """Mean over positive pairs (i, p) of `log(1 + sum_n e^{(s_in - s_ip) / t})`, n the negatives of i, s cosine.
 
     Other positives of i are in no denominator but their own: where classes are large this asks less than `sup_con`,
-    whose denominator has them. z [N, D], of any length, labels, reference, offset and rows: see `labelled.py`.
+    whose denominator has them. z [N, D], of any length, labels, reference, offset and rows: see `parts/labelled.py`.
 
     average "pairs": every pair counts alike. "anchors": every anchor that has a positive does, by the mean of its
     pairs. The mean divides by the number of pairs (or anchors) of the whole batch. reduction "none" gives [rows], the

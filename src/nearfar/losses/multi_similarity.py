@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nearfar.errors import must
-from nearfar.losses.labelled import compare
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.tuples import anchor_lse, check_indices, columns_of, products
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.labelled import compare
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.tuples import anchor_lse, check_indices, columns_of, products
+from nearfar.losses.parts.unit import unit
 
 
 def multi_similarity(
@@ -35,7 +35,7 @@ def multi_similarity(
     """Mean over anchors of what their positives p and their negatives n cost, each kind by a log-sum-exp of its own.
 
     That is `log(1 + sum_p exp(-alpha (s_p - base))) / alpha + log(1 + sum_n exp(beta (s_n - base))) / beta`, s the
-    cosine. z, labels, reference, offset and rows: see `labelled.py`; or, without labels, pairs
+    cosine. z, labels, reference, offset and rows: see `parts/labelled.py`; or, without labels, pairs
     `(a1, p, a2, n)` of indices, as the paper's miner gives them (`mining.multi_similarity_pairs`).
 
     "mean" divides by all anchors, as the paper: one without a positive has the second term alone. "mean_active" divides

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import ConfigError
-from nearfar.losses.batch import inverse_temperature, refuse_gathering
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.views import Anchors
+from nearfar.losses.parts.batch import inverse_temperature, refuse_gathering
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.views import Anchors
 
 
 def nt_xent(

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import must
 from nearfar.kernels import Pairs, row_softplus, softplus
-from nearfar.losses.batch import check_same_shape, group_numbers, own_rows, part
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.batch import check_same_shape, group_numbers, own_rows, part
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.unit import unit
 
 
 def siglip(

@@ -8,11 +8,18 @@ from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, DataError, must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import check_same_shape, class_numbers, group_numbers, inverse_temperature, own_rows, part
 from nearfar.losses.multi_positive import check_mask
-from nearfar.losses.positives import by_class, by_mask, check_variant, count_by_class
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.batch import (
+    check_same_shape,
+    class_numbers,
+    group_numbers,
+    inverse_temperature,
+    own_rows,
+    part,
+)
+from nearfar.losses.parts.positives import by_class, by_mask, check_variant, count_by_class
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.unit import unit
 
 
 def sup_con(

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from nearfar.errors import ConfigError, must
 from nearfar.kernels import extremes
-from nearfar.losses.batch import check_same_shape, own_rows
-from nearfar.losses.distance import (
+from nearfar.losses.parts.batch import check_same_shape, own_rows
+from nearfar.losses.parts.distance import (
     centred,
     check_distance,
     distance_scores,
@@ -24,9 +24,9 @@ from nearfar.losses.distance import (
     preparation,
     wide_dtype,
 )
-from nearfar.losses.labelled import Labelled, compare
-from nearfar.losses.reduction import check_reduction, reduce
-from nearfar.losses.tuples import check_indices, columns_of
+from nearfar.losses.parts.labelled import Labelled, compare
+from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.parts.tuples import check_indices, columns_of
 
 MININGS = ("all", "hard", "semi_hard")
 
@@ -91,7 +91,8 @@ def labelled_triplet(
       farthest negative of all (FaceNet).
 
     Or, without labels, triplets `(a, p, n)` of indices, as miners give them: rows of z, and rows of the reference if
-    there is one. z, labels, reference, offset and rows: see `labelled.py`. margin, distance, normalize: as `triplet`.
+    there is one. z, labels, reference, offset and rows: see `parts/labelled.py`. margin, distance, normalize: as
+    `triplet`.
 
     "mean" divides by the triplets there are under this mining (by the number of positive pairs with "semi_hard");
     "mean_active" by those of loss above 0, which keeps the size of the gradient as fewer and fewer triplets are left.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.distance import block_distances, centred, wide_dtype
-from nearfar.losses.labelled import compare
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.distance import block_distances, centred, wide_dtype
+from nearfar.losses.parts.labelled import compare
+from nearfar.losses.parts.unit import unit
 
 _LEAST = 1e-8  # of 1 - d^2 / 4, which is 0 for opposite points
 

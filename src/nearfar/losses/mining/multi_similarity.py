@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.labelled import compare
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.labelled import compare
+from nearfar.losses.parts.unit import unit
 
 
 @torch.no_grad()

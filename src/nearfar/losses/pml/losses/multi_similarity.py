@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.losses.multi_similarity import multi_similarity
+from nearfar.losses.parts.tuples import anchor_lse
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import Losses
 from nearfar.losses.pml.tuples import Indices, distinct_pairs
-from nearfar.losses.tuples import anchor_lse
 
 
 class MultiSimilarityLoss(BaseMetricLossFunction):

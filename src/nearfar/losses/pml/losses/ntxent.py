@@ -7,11 +7,11 @@ from torch.nn.functional import softplus
 
 from nearfar.errors import must
 from nearfar.losses.labelled_nt_xent import labelled_nt_xent
+from nearfar.losses.parts.tuples import anchor_lse
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry, reduced_entry
 from nearfar.losses.pml.reducers import Losses, PerAnchorReducer
 from nearfar.losses.pml.tuples import Indices, to_pairs
-from nearfar.losses.tuples import anchor_lse
 
 
 class NTXentLoss(BaseMetricLossFunction):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError
 from nearfar.kernels.second import no_second_derivative
-from nearfar.losses.labelled import check_embeddings
+from nearfar.losses.parts.labelled import check_embeddings
 
 # Numbers gathered at a time: K tuples never become K x D.
 _GATHERED = 2**18

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_scores
-from nearfar.losses.tuples import products, squared_differences
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.tuples import products, squared_differences
+from nearfar.losses.parts.unit import unit
 
 DISTANCES = ("euclidean", "squared_euclidean", "cosine")
 

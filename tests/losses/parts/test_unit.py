@@ -6,7 +6,7 @@ import torch
 from nearfar.kernels import IMPLEMENTATIONS, logsumexp
 from nearfar.kernels.tiled import tiled_lse
 from nearfar.losses import clip, info_nce, nt_xent
-from nearfar.losses.unit import shared_half
+from nearfar.losses.parts.unit import shared_half
 
 HALF, SINGLE = torch.bfloat16, torch.float32
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import check_same_shape, group_numbers, own_rows, part
-from nearfar.losses.unit import shared_half, unit
+from nearfar.losses.parts.batch import check_same_shape, group_numbers, own_rows, part
+from nearfar.losses.parts.unit import shared_half, unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)

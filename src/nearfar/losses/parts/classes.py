@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.batch import own_rows, part
-from nearfar.losses.labelled import check_embeddings
-from nearfar.losses.unit import unit
+from nearfar.losses.parts.batch import own_rows, part
+from nearfar.losses.parts.labelled import check_embeddings
+from nearfar.losses.parts.unit import unit
 
 
 class AgainstClasses(NamedTuple):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.batch import class_numbers, own_rows, part
+from nearfar.losses.parts.batch import class_numbers, own_rows, part
 
 
 class Labelled(NamedTuple):

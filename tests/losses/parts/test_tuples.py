@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nearfar.losses.tuples import anchor_lse, products, squared_differences
+from nearfar.losses.parts.tuples import anchor_lse, products, squared_differences
 
 
 def normal(*shape, seed=0):
@@ -17,7 +17,7 @@ def indices(m, n, k):
 
 @pytest.mark.parametrize("gathered", [1, 12, 2**18])
 def test_blocks_equal_the_whole(gathered, monkeypatch):
-    monkeypatch.setattr("nearfar.losses.tuples._GATHERED", gathered)
+    monkeypatch.setattr("nearfar.losses.parts.tuples._GATHERED", gathered)
     rows, columns, (i, j) = normal(5, 3).requires_grad_(), normal(7, 3, seed=1).requires_grad_(), indices(5, 7, 20)
     found = [products(rows, columns, i, j), squared_differences(rows, columns, i, j)]
     expected = [(rows[i] * columns[j]).sum(1), (rows[i] - columns[j]).square().sum(1)]

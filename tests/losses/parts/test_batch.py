@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nearfar.errors import ConfigError
-from nearfar.losses.batch import class_numbers, group_numbers, own_rows, refuse_gathering
+from nearfar.losses.parts.batch import class_numbers, group_numbers, own_rows, refuse_gathering
 
 
 def test_equal_ids_get_equal_numbers_below_the_size():

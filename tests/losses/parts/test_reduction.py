@@ -5,7 +5,7 @@ import torch
 
 from nearfar.errors import ConfigError
 from nearfar.losses import InfoNCELoss, NTXentLoss, info_nce, nt_xent
-from nearfar.losses.reduction import check_reduction, reduce
+from nearfar.losses.parts.reduction import check_reduction, reduce
 
 LOSSES = torch.tensor([0.0, 3.0, 0.0, 1.0, -2.0], dtype=torch.float64)
 

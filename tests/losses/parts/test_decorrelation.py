@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from nearfar.losses import decorrelation
-from nearfar.losses.decorrelation import off_diagonal_square
+from nearfar.losses.parts import decorrelation
+from nearfar.losses.parts.decorrelation import off_diagonal_square
 
 
 def normal(*shape, seed=0, dtype=torch.float64):

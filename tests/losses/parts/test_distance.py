@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nearfar.errors import ConfigError
-from nearfar.losses.distance import (
+from nearfar.losses.parts.distance import (
     block_distances,
     centred,
     check_distance,

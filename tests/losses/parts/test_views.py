@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nearfar.losses.views import Anchors
+from nearfar.losses.parts.views import Anchors
 
 
 def anchors(b=4, v=3, ids=None, rows=None):

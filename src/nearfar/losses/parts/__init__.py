@@ -1,0 +1,1 @@
+"""What losses are made of: checks of their inputs, unit vectors, reductions, distances, labels, index tuples."""
