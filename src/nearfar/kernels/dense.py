@@ -14,7 +14,9 @@ def dense_lse(
     if bias is not None:
         logits = logits + bias
     pairs.rule_out(logits, slice(0, logits.shape[0]), slice(0, logits.shape[1]))
-    return _logsumexp(logits, 1), _logsumexp(logits, 0) if columns else None
+    # Only a rule on groups, a bias of -inf or a row alone with itself can leave a line without any pair.
+    lse = torch.logsumexp if bias is None and pairs.row_groups is None and min(logits.shape) > 1 else _logsumexp
+    return lse(logits, 1), lse(logits, 0) if columns else None
 
 
 def _logsumexp(logits: Tensor, dim: int) -> Tensor:
