@@ -82,6 +82,14 @@ def test_a_bias_of_columns_equals_dense(scale):
     assert_same(tiled, outcome(dense_lse, a, b, scale, bias=bias, columns=True), atol=1e-9)
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_a_problem_of_rows_with_themselves_may_have_a_bias_and_columns(columns):
+    z, bias = normal(19, 4), normal(19, seed=5)
+    options = {"bias": bias, "pairs": Pairs(0), "columns": columns}
+    tiled = outcome(tiled_lse, z, None, 3.0, edge=8, **options)
+    assert_same(tiled, outcome(dense_lse, z, None, 3.0, **options), atol=1e-9)
+
+
 @pytest.mark.parametrize("implementation", ["dense", "tiled"])
 def test_lse_equals_a_loop(implementation):
     a, b = normal(5, 3), normal(4, 3, seed=1)

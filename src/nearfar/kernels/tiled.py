@@ -40,6 +40,8 @@ def tiled_lse(
     a [M, D] and b [N, D] in float32 or float64; b None: the symmetric problem of a with itself, where each unordered
     tile is made once. scale [], bias [N] or None. Returns [M] and [N] or None; -inf where no pair counts.
     """
+    if b is None and (bias is not None or columns):
+        b = a  # not the plain symmetric problem: its halves differ
     rows, cols = _TiledLSE.apply(a, b, scale, bias, pairs, columns, edge)
     return rows, cols if columns else None
 
