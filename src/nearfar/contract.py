@@ -322,9 +322,13 @@ class Modality(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine."""
+    """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
+
+    `labelled` of the samples have a label that the method may learn from.
+    """
 
     samples: int
+    labelled: int = 0
     device: str
     threads: int
     seconds: float | None = None
@@ -344,16 +348,23 @@ class Choice:
 class Method(nn.Module):
     """A training objective around an encoder, cut at the embedding.
 
-    `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for. A method is made by
-    `Method(encoder, options)`.
+    `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for, of the class what it
+    asks for by default, of a method what it asks for under its options. `rate` is its learning rate where none is
+    given, in units of the optimiser's usual one. A method is made by `Method(encoder, options)`.
     """
 
     Options: ClassVar[type]
+    rate: ClassVar[float] = 1.0
     wants: Wants
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @property
+    def trained(self) -> Encoder:
+        """The encoder that a run ends with: the one that learns, or a teacher that follows it."""
+        return self.encoder
 
     @classmethod
     def settle(cls, options: Any, facts: Facts | None, encoder: Encoder) -> tuple[Any, list[Choice]]:

@@ -36,7 +36,11 @@ class Split:
     @classmethod
     def of(cls, vectors: Tensor, labels: Tensor, *, share: float = 0.2, seed: int = 0) -> "Split":
         """Split one labelled set `[N, D]`, `[N]` by `stratified_split`."""
-        train, test = stratified_split(labels, share=share, seed=seed)
+        return cls.at(vectors, labels, *stratified_split(labels, share=share, seed=seed))
+
+    @classmethod
+    def at(cls, vectors: Tensor, labels: Tensor, train: Tensor, test: Tensor) -> "Split":
+        """Split one labelled set `[N, D]`, `[N]` at the row numbers of train and test."""
         return cls(vectors[train], labels[train], vectors[test], labels[test])
 
 

@@ -14,7 +14,7 @@ from nearfar.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nearfar.contract import Encoder, Source
+    from nearfar.contract import Encoder, Rows, Source
     from nearfar.evaluation.result import Evaluation
 
 _log = logging.getLogger("nearfar")
@@ -77,11 +77,15 @@ def open_own_test(encoder: "Encoder", name: str, train: "Source", *, cache: str)
 
 @dataclass(frozen=True)
 class Measured:
-    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources."""
+    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
+
+    Without a `test`, the samples `held` [M] of `train` judge, where it is said which; else a fifth of it.
+    """
 
     systems: "dict[str, tuple[Tensor, Tensor | None]]"
     train: "Source"
     test: "Source | None"
+    held: "Rows | None" = None
 
     @property
     def has_labels(self) -> bool:
@@ -102,13 +106,16 @@ def measure(
     *,
     baselines: bool = True,
     run: Path | None = None,
+    held: "Rows | None" = None,
 ) -> Measured:
-    """Embed loaded sources by the encoder and by what it must beat."""
+    """Embed loaded sources by the encoder and by what it must beat; `held` are the samples of `train` to judge by."""
     from nearfar.evaluation.embedding import embed_source
     from nearfar.face.baselines import RAW, TRAINED, UNTRAINED, untrained
 
     first, rows = embed_source(encoder, train)
     train = train.take(rows)
+    if held is not None:
+        held = np.flatnonzero(np.isin(rows, held))
     second = None
     if test is not None:
         second, rows = embed_source(encoder, test)
@@ -122,7 +129,7 @@ def measure(
             None if test is None else embed_source(before, test)[0],
         )
     systems[TRAINED] = (first, second)
-    return Measured(systems, train, test)
+    return Measured(systems, train, test, held)
 
 
 def compare_systems(
@@ -132,7 +139,7 @@ def compare_systems(
     import torch
 
     from nearfar.evaluation.protocol import compare, label_free
-    from nearfar.evaluation.split import Split
+    from nearfar.evaluation.split import Split, stratified_split
 
     train, test = measured.train, measured.test
     labels = train.labels
@@ -140,7 +147,8 @@ def compare_systems(
         return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
     numbers = torch.from_numpy(labels)
     if test is None:
-        splits = {name: Split.of(first, numbers, seed=seed) for name, (first, _) in measured.systems.items()}
+        chosen = stratified_split(numbers, seed=seed) if measured.held is None else _apart(numbers, measured.held)
+        splits = {name: Split.at(first, numbers, *chosen) for name, (first, _) in measured.systems.items()}
         return compare(splits, classes=list(train.label_names), seed=seed)
     classes, there = common_classes(train, test)
     others = torch.tensor(there)
@@ -150,6 +158,15 @@ def compare_systems(
         if second is not None
     }
     return compare(splits, classes=classes, seed=seed)
+
+
+def _apart(labels: "Tensor", held: "Rows") -> "tuple[Tensor, Tensor]":
+    """The labelled samples that are not `held`, and those that are."""
+    import torch
+
+    kept = labels >= 0
+    kept[torch.from_numpy(held)] = False
+    return kept.nonzero()[:, 0], torch.from_numpy(held)
 
 
 def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:

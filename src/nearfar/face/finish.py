@@ -42,7 +42,7 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     test = None
     if ready.test is not None:
         test = open_own_test(encoder, ready.test, ready.source, cache=ready.config.data.cache)
-    measured = measure(encoder, ready.source, test, run=folder.path)
+    measured = measure(encoder, ready.source, test, run=folder.path, held=None if test else ready.held)
     skipped = list_skipped(folder.path, ready.source, test)
     views = None
     if not measured.has_labels:

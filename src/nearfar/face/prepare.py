@@ -40,7 +40,10 @@ class Ready:
     source: "Source"
     test: str | None
     """The data's own test part, where it has one."""
+    held: "Rows | None"
+    """Samples whose labels the method must not see, because they will judge it; None where nothing need be held out."""
     encoder: "Encoder"
+    """The one that the run ends with."""
     plan: "Plan"
     choices: "list[Choice]"
 
@@ -88,8 +91,10 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     choices += chosen
     encoder = _encoder(config, modality, name, source, options, fresh)
     source = source.take(source.usable) if len(source.usable) < len(source) else source
-    facts = _facts(config, len(source))
-    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder)
+    labels, held, chosen = sampling.labels(source, parts.method.wants, test, machine.seed)
+    choices += chosen
+    facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()))
+    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder, rate=parts.method.rate)
     choices += chosen
     batch_size, optimizer_name = optimisation.batch_size, optimisation.optimizer
     lr, weight_decay, warmup = optimisation.lr, optimisation.weight_decay, optimisation.warmup
@@ -101,7 +106,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
     choices += chosen
     method = parts.method(encoder, method_options).to(device)
-    order, chosen = sampling.order(config.data, source, method.wants, batch_size, machine.seed)
+    order, chosen = sampling.order(config.data, source, labels, method.wants, batch_size, machine.seed)
     choices += chosen
     positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
     choices += chosen
@@ -132,6 +137,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     plan = Plan(
         method=method,
         source=source,
+        labels=labels,
         views=views,
         order=order,
         positives=positives,
@@ -144,10 +150,10 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         autocast=precision.dtype_of(machine.precision),
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=_probe(encoder, source, config.model.whiten),
+        probe=_probe(method.trained, source, held, config.model.whiten),
         probe_every=config.watch.knn_every,
     )
-    return Ready(config, modality, source, test, encoder, plan, choices)
+    return Ready(config, modality, source, test, held, method.trained, plan, choices)
 
 
 def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":
@@ -165,10 +171,11 @@ def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
     return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
 
 
-def _facts(config: TrainConfig, samples: int) -> Facts:
+def _facts(config: TrainConfig, samples: int, *, labelled: int = 0) -> Facts:
     length = config.length
     return Facts(
         samples=samples,
+        labelled=labelled,
         device=str(config.machine.device),
         threads=config.machine.threads or 1,
         seconds=None if length.budget is None else seconds(length.budget),
@@ -204,8 +211,11 @@ def _encoder(
     return encoder
 
 
-def _probe(encoder: "Encoder", source: "Source", whiten: bool) -> "Probe | None":
-    """A quick kNN accuracy on samples of the training data that vote for each other; None without labels."""
+def _probe(encoder: "Encoder", source: "Source", held: "Rows | None", whiten: bool) -> "Probe | None":
+    """A quick kNN accuracy on samples of the training data that vote for each other; None without labels.
+
+    Samples that are `held` are those asked about, and the others vote.
+    """
     import torch
 
     from nearfar.evaluation.embedding import embed_source
@@ -222,7 +232,11 @@ def _probe(encoder: "Encoder", source: "Source", whiten: bool) -> "Probe | None"
         return None
     some = source.take(rows)
     numbers = torch.from_numpy(labels[rows])
-    bank, queries = stratified_split(numbers, share=0.33)
+    if held is None:
+        bank, queries = stratified_split(numbers, share=0.33)
+    else:
+        asked = torch.from_numpy(np.isin(rows, held))
+        bank, queries = (~asked).nonzero()[:, 0], asked.nonzero()[:, 0]
 
     def probe() -> dict[str, float]:
         vectors, kept = embed_source(encoder, some, show=False)

@@ -4,21 +4,50 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import torch
 
 from nearfar.config import Data
-from nearfar.contract import Choice, Encoder, Source, Wants
+from nearfar.contract import Choice, Encoder, Rows, Source, Wants
 from nearfar.errors import ConfigError
+from nearfar.evaluation.split import stratified_split
 from nearfar.modalities.image.store import available_memory
 from nearfar.training.order import Balanced, Order, Streamed
 from nearfar.training.positives import Given, OfGroup, Positives
 
 
-def order(given: Data, source: Source, wants: Wants, batch_size: int, seed: int) -> tuple[Order, list[Choice]]:
-    """The order that the data is read in; raises ConfigError where a method or option asks for what is not there."""
-    shards, labels = source.shards, source.labels
+def labels(source: Source, wants: Wants, test: str | None, seed: int) -> tuple[Rows | None, Rows | None, list[Choice]]:
+    """The labels that the method learns from, and the samples whose labels it must not see; None for none.
+
+    Where the data has no `test` part of its own, the fifth of it that will judge the encoder keeps its labels to
+    itself. Raises ConfigError where the method learns from labels and there are too few.
+    """
+    if not wants.labels and not wants.samples_per_class:
+        return None, None, []
+    known = source.labels
+    if known is None or len(np.unique(known[known >= 0])) < 2:
+        raise ConfigError(
+            f"The method learns from labels, and {source.name!r} has none of at least two classes: name a column "
+            "`label`, make the folders classes, or take a method that needs none (`nearfar list methods`)."
+        )
+    if test is not None:
+        return known, None, []
+    held = stratified_split(torch.from_numpy(known), seed=seed)[1].numpy()
+    shown = known.copy()
+    shown[held] = -1
+    why = "a fifth of them is held back, to judge by"
+    return shown, held, [Choice("labels", int((shown >= 0).sum()), why)]
+
+
+def order(
+    given: Data, source: Source, labels: Rows | None, wants: Wants, batch_size: int, seed: int
+) -> tuple[Order, list[Choice]]:
+    """The order that the data is read in, `labels` being those that may be seen.
+
+    Raises ConfigError where a method or option asks for what is not there.
+    """
+    shards = source.shards
     if wants.samples_per_class:
-        if labels is None:
-            raise ConfigError(f"{source.name!r} has no labels, and the method learns from classes: give labelled data.")
+        assert labels is not None
         if given.order == "streamed":
             raise ConfigError("--order streamed cannot balance classes; leave it out for this method.")
         balanced = Balanced(labels, batch_size, seed, samples_per_class=wants.samples_per_class)

@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 
 def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
@@ -18,3 +20,20 @@ def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
         elif last_norm:
             layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)
+
+
+class Prototypes(nn.Module):
+    """K unit vectors; scores are their cosines with latents. They live in the loss stage.
+
+    Kept at their length by dividing by it, without weight decay, which could only change that length.
+    `frozen_until` is the share of the run before which they stay as they are.
+    """
+
+    def __init__(self, dim: int, count: int, *, frozen_until: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(normalize(torch.randn(count, dim), dim=-1))
+        self.weight.nearfar_tags = {"decay": False, "frozen_until": frozen_until}  # type: ignore[attr-defined]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Cosines `[..., K]` of latents `[..., dim]` with the prototypes."""
+        return normalize(z, dim=-1) @ normalize(self.weight, dim=-1).T

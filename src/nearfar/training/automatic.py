@@ -43,8 +43,13 @@ def machine(given: Machine) -> tuple[Machine, list[Choice]]:
     return replace(given, device=device, threads=given.threads or torch.get_num_threads()), choices
 
 
-def optimisation(given: Optimisation, facts: Facts, encoder: nn.Module) -> tuple[Optimisation, list[Choice]]:
-    """Batch size, optimiser, learning rate, decay and warm-up where they were not given."""
+def optimisation(
+    given: Optimisation, facts: Facts, encoder: nn.Module, *, rate: float = 1.0
+) -> tuple[Optimisation, list[Choice]]:
+    """Batch size, optimiser, learning rate, decay and warm-up where they were not given.
+
+    `rate` is the method's learning rate in units of the optimiser's usual one.
+    """
     choices: list[Choice] = []
 
     def choose(name: str, value: Any, why: str) -> None:
@@ -75,7 +80,9 @@ def optimisation(given: Optimisation, facts: Facts, encoder: nn.Module) -> tuple
     batches = given.batch_size / 256
     rates = {"sgd": 0.25 * batches, "lars": 0.3 * batches, "adamw": 1e-3 * math.sqrt(batches)}
     assert given.optimizer is not None
-    choose("lr", round(rates[given.optimizer], 6), f"{given.optimizer}'s rate for batches of {given.batch_size}")
+    times = "" if rate == 1 else f", {rate:g} times for this method"
+    why = f"{given.optimizer}'s rate for batches of {given.batch_size}{times}"
+    choose("lr", round(rate * rates[given.optimizer], 6), why)
     decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}
     choose("weight_decay", decays[given.optimizer], f"usual with {given.optimizer}")
     choose("warmup", 0.05, "a twentieth of the run")

@@ -40,6 +40,8 @@ class Plan:
 
     method: Method
     source: Source
+    labels: Rows | None = None
+    """Class numbers [N] that the method may learn from, -1 for none; None where it learns without."""
     views: ViewsOf
     order: Order
     positives: Positives | None = None
@@ -124,7 +126,7 @@ class _Run:
         self.watchdog = Watchdog(plan.order.batch_size)
         self.watchdog.raised += state.alarms
         self.step_seconds = 0.0
-        labels = plan.source.labels
+        labels = plan.labels
         self._labels = None if labels is None else torch.from_numpy(labels)
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
@@ -187,7 +189,7 @@ class _Run:
         }
         weights = checkpoint.module_tensors(plan.method)
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
-        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
+        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.trained)
         self._saved = time.monotonic()
 
     def _batch(self, rows: Rows, ids: Rows, progress: float) -> Batch:

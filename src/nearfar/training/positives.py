@@ -55,7 +55,8 @@ class OfGroup:
         if len(kept) < len(partners):
             other, _ = self._source.fetch(np.where(np.isin(partners, kept), partners, rows))
         _, contents = np.unique(self._source.ids[rows], return_inverse=True)
-        return Paired(raw, other, linked(contents, len(rows) + self._groups[rows]))
+        # Named by their groups, which stay the same from batch to batch: queues keep these names.
+        return Paired(raw, other, linked(self._groups[rows], len(self._counts) + contents))
 
 
 class Given:
