@@ -119,10 +119,14 @@ class Undrawn(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Leave a tensor as it is instead of filling it with random numbers."""
-        return args[0] if func in _DRAWS else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
-_DRAWS = (Tensor.uniform_, Tensor.normal_)
+# Of torch.nn.init those that a mode sees as such; the others end in the first two.
+_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
 def load_encoder_weights(folder: Path, encoder: nn.Module) -> None:
