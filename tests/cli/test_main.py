@@ -31,6 +31,15 @@ def test_help_of_a_command_needs_no_torch(words):
     assert "torch" not in imported_by(*words)
 
 
+def test_the_garbage_collector_works_and_leaves_torch_alone():
+    code = (
+        "import gc; from nearfar.cli import main; assert main(['embed', 'no run', 'x', '-o', 'e.npy']) == 2; "
+        "print(gc.isenabled(), gc.get_freeze_count() > 50_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
 @pytest.mark.parametrize("words", [[], ["--help"]])
 def test_root_help_names_every_command(words, capsys):
     assert main(words) == 0

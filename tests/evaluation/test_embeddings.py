@@ -1,7 +1,10 @@
 """Embeddings: vectors keep their keys and labels, in memory, on disk, and when samples cannot be read."""
 
 import csv
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,12 @@ from nearfar.errors import ConfigError, DataError
 from nearfar.evaluation.embedding import embed_source, label_names, whiten
 from nearfar.evaluation.embeddings import Embeddings
 
+SAVED = """
+import sys, numpy as np
+from nearfar.evaluation.embeddings import Embeddings
+Embeddings(np.zeros((2, 3), np.float32), ["a", "b"], [None, "cat"]).save(sys.argv[1])
+print("pandas" in sys.modules)
+"""
 ODD = ["a, b.png", 'qu"ote.png', "new\nline.png", "日本/ä.png", "<script>.png", "not-\udcff-utf8.png", "'=1+1"]
 
 
@@ -269,3 +278,11 @@ def test_whitening_again_starts_from_the_features() -> None:
     once, _ = embed_source(encoder, source)
     whiten(encoder, source)
     assert torch.equal(embed_source(encoder, source)[0], once)
+
+
+@pytest.mark.skipif(find_spec("pandas") is None, reason="needs pandas, which nearfar does not install")
+def test_saving_imports_no_pandas(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SAVED, str(tmp_path / "e.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert Embeddings.load(tmp_path / "e.parquet").labels == [None, "cat"]

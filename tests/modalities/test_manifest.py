@@ -96,7 +96,7 @@ def test_positives_and_negatives_go_with_their_row(tmp_path):
     (tmp_path / "p.jpg").write_bytes(b"p")
     found = find(write(tmp_path / "m.csv", "path,positive,negative\na,p.jpg,\nb,,n.jpg\n"))
     assert found.positives.bytes(0) == b"p"
-    assert found.negatives.path(1) == tmp_path / "n.jpg"
+    assert found.negatives.path(1) == str(tmp_path / "n.jpg")
     with pytest.raises(OSError, match="no path given"):
         found.positives.bytes(1)
 

@@ -232,6 +232,21 @@ def test_an_encoder_is_its_weights_and_its_config(tmp_path: Path) -> None:
     assert torch.equal(again.layer.weight, encoder.layer.weight)
 
 
+def test_an_encoder_made_to_be_filled_draws_no_weights(tmp_path: Path) -> None:
+    encoder = Tiny()
+    checkpoint.save_encoder(tmp_path, encoder)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with checkpoint.Undrawn():
+        again = Tiny()
+        for draw in (nn.init.trunc_normal_, nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.normal_):
+            draw(torch.empty(2, 2))
+        assert nn.init.zeros_(torch.ones(2)).sum() == 0
+    assert torch.equal(torch.get_rng_state(), before)
+    checkpoint.load_encoder_weights(tmp_path, again)
+    assert torch.equal(again.layer.weight, encoder.layer.weight)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -44,6 +44,24 @@ def test_other_devices_are_not_measured() -> None:
     assert (name, why) == ("fp32", "bf16 is not measured on meta")
 
 
+@pytest.mark.parametrize(
+    ("bf16", "chosen", "passes"), [(0.5, "bf16", 2), (0.8, "bf16", 4), (0.95, "fp32", 4), (3.0, "fp32", 2)]
+)
+def test_a_clear_gain_in_inference_is_measured_twice_and_a_close_one_longer(
+    monkeypatch: pytest.MonkeyPatch, bf16: float, chosen: str, passes: int
+) -> None:
+    clock, taken = [0.0], []
+
+    def run() -> None:
+        half = torch.is_autocast_enabled("cpu")
+        taken.append(half)
+        clock[0] += (bf16 if half else 1.0) + (1.0 if len(taken) <= 2 else 0.0)  # the first pass of each is slower
+
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock[0])
+    assert precision.choose_for_inference(run, "cpu") == chosen
+    assert taken == [False, True] * passes
+
+
 def test_names_are_types_for_autocast() -> None:
     assert precision.dtype_of("bf16") is torch.bfloat16
     assert precision.dtype_of("fp32") is None

@@ -1,6 +1,8 @@
 """A parsed command becomes one call of the face, and its result text or JSON."""
 
 import contextlib
+import gc
+import importlib
 import json
 import logging
 import os
@@ -54,17 +56,34 @@ def _conversation(quiet: bool) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+def _with_torch() -> Any:
+    """The face of nearfar, torch imported: for the commands that need it.
+
+    What torch makes meanwhile lives as long as the process. The garbage collector would look all of it over many times
+    while it grows, and once more at exit: together a third of the time that `import torch` takes in a process of its
+    own.
+    """
+    if "torch" not in sys.modules:
+        gc.disable()
+        try:
+            importlib.import_module("torch")
+            gc.freeze()
+        finally:
+            gc.enable()
+    return nearfar
+
+
 def _train(command: Command) -> Result:
     form = command.form
     if form.resume and form.out is None:
         raise ConfigError("--resume goes on with the run in --out DIR: give --out.")
     if form.data is None and not form.resume and form.config is None:
         raise ConfigError("nearfar train needs DATA: a folder, a manifest, tar shards, an array, or `digits`.")
-    return _of_run(nearfar.train(form.data, started=STARTED, **_without(command.given, "json")))
+    return _of_run(_with_torch().train(form.data, started=STARTED, **_without(command.given, "json")))
 
 
 def _demo(command: Command) -> Result:
-    return _of_run(nearfar.demo(started=STARTED, **_without(command.given, "json")))
+    return _of_run(_with_torch().demo(started=STARTED, **_without(command.given, "json")))
 
 
 def _of_run(run: Any) -> Result:
@@ -82,7 +101,7 @@ def _of_run(run: Any) -> Result:
 def _evaluate(command: Command) -> Result:
     form = command.form
     options = _without(command.given, "json", "quiet", "threads", "test")
-    found = nearfar.evaluate(form.run, form.train, form.test, **options)
+    found = _with_torch().evaluate(form.run, form.train, form.test, **options)
     return {"run": form.run, "evaluation": found}, "\n".join(_table(found))
 
 
@@ -98,7 +117,7 @@ def _embed(command: Command) -> Result:
     if Path(form.out).suffix not in (".parquet", ".npy"):
         raise ConfigError(f"--out must end in .parquet or .npy, got {form.out!r}.")
     options = _without(command.given, "run", "data", "out", "json", "quiet", "threads")
-    made = nearfar.embed_file(form.run, form.data, form.out, **options)
+    made = _with_torch().embed_file(form.run, form.data, form.out, **options)
     left = f"; {made.skipped} samples could not be read (skipped.csv)" if made.skipped else ""
     text = f"{made.samples} vectors of {made.dim} dimensions in {made.path}{left}"
     return {"out": made.path, "samples": made.samples, "dim": made.dim, "skipped": made.skipped}, text
@@ -111,7 +130,7 @@ def _search(command: Command) -> Result:
     within = form.within or str(Path(form.run) / "embeddings.parquet")
     if form.within is None and not Path(within).is_file():
         raise ConfigError(f"{form.run} keeps no embeddings: say where to look with --in FILE.parquet or --in DATA.")
-    encoder = nearfar.load(form.run)
+    encoder = _with_torch().load(form.run)
     if Path(within).suffix in (".parquet", ".npy"):
         embeddings = nearfar.Embeddings.load(within)
     else:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from nearfar.errors import ConfigError, DataError
 
+REPEATED = ["label"]
+"""The columns of a parquet file that hold the same values again and again: worth a dictionary, unlike the others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
@@ -72,14 +75,20 @@ class Embeddings:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        flat = pa.array(np.ascontiguousarray(self.vectors, dtype=np.float32).reshape(-1))
+        # Not `pa.array`, which imports pandas (where it is installed) to see whether it was given something of it.
+        keys, labels = pa.lib.StringBuilder(), pa.lib.StringBuilder()
+        keys.append_values(map(_printable, self.keys))
+        labels.append_values(self._printable_labels())
+        vectors = pa.py_buffer(np.ascontiguousarray(self.vectors, dtype=np.float32))
+        flat = pa.Array.from_buffers(pa.float32(), self.vectors.size, [None, vectors])
         columns = {
-            "key": pa.array(list(map(_printable, self.keys))),
-            "label": pa.array(self._printable_labels(), pa.string()),
+            "key": keys.finish(),
+            "label": labels.finish(),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
         with whole_file(path) as draft:
-            pq.write_table(pa.table(columns, metadata=metadata), draft, row_group_size=16384)
+            table = pa.table(columns, metadata=metadata)
+            pq.write_table(table, draft, row_group_size=16384, use_dictionary=REPEATED)
 
     @classmethod
     def _load_parquet(cls, path: Path) -> "Embeddings":

@@ -13,7 +13,7 @@ import numpy as np
 
 from nearfar.contract import Skipped
 from nearfar.errors import DataError
-from nearfar.evaluation.embeddings import Embeddings, check_path, keys_file, whole_file
+from nearfar.evaluation.embeddings import REPEATED, Embeddings, check_path, keys_file, whole_file
 from nearfar.locking import locked
 
 _log = logging.getLogger("nearfar")
@@ -75,7 +75,8 @@ class Parts:
         rows, dim = sum(pq.read_metadata(path).num_rows for path in paths), schema.field("vector").type.list_size
         try:
             if check_path(self.out) == ".parquet":
-                with whole_file(self.out) as draft, pq.ParquetWriter(draft, schema.remove_metadata()) as writer:
+                plain = schema.remove_metadata()
+                with whole_file(self.out) as draft, pq.ParquetWriter(draft, plain, use_dictionary=REPEATED) as writer:
                     for path in paths:
                         writer.write_table(pq.ParquetFile(path).read())
             else:

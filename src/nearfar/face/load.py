@@ -25,7 +25,8 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     if (folder / "encoder").is_dir():
         folder = folder / "encoder"
     config = checkpoint.load_encoder_config(folder)
-    encoder = registry.load(config["modality"]).restore(config)
+    with checkpoint.Undrawn():
+        encoder = registry.load(config["modality"]).restore(config)
     if config.get("whitened"):
         encoder.output = Whitening(encoder.dim)
     checkpoint.load_encoder_weights(folder, encoder)

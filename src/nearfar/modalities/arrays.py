@@ -44,7 +44,7 @@ class Pictures:
         content: bytes = b"%s %d %d 255\n" % (kind, picture.shape[1], picture.shape[0]) + picture.tobytes()
         return content
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """None: a row is no file."""
         return None
 

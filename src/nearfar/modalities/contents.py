@@ -4,7 +4,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +26,7 @@ class Contents(Protocol):
     def bytes(self, row: int) -> bytes:
         """The content of one sample."""
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """The file that is the sample, where it is one."""
 
     def near(self, rows: Rows, count: int) -> Rows:
@@ -56,14 +55,14 @@ class Files:
         if not name:
             raise OSError("no path given")
         path = located(name, self._folder)
-        check_plain_file(path)
+        size_of(path)  # it is a plain file
         with open(path, "rb") as file:
             return file.read()
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """The file."""
         name = self._names[row]
-        return Path(located(name, self._folder)) if name else None
+        return located(name, self._folder) if name else None
 
     def near(self, rows: Rows, count: int) -> Rows:
         """Evenly spread rows."""
@@ -92,7 +91,7 @@ class Cells:
             raise OSError("empty cell")
         return cell.encode("utf-8", "surrogateescape") if isinstance(cell, str) else cell
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """None: a cell is no file."""
         return None
 
@@ -122,7 +121,7 @@ class Joined:
         part = self._part(row)
         return self._parts[part].bytes(row - int(self._starts[part]))
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """The file, from the part that has it."""
         part = self._part(row)
         return self._parts[part].path(row - int(self._starts[part]))
@@ -158,17 +157,21 @@ def located(name: str, folder: str) -> str:
     return name if "://" in name and not os.path.exists(path) else path
 
 
-def check_plain_file(path: str | os.PathLike[str]) -> None:
-    """Raise OSError with a short reason where a path is no plain file: reading a pipe or device would never end."""
+def size_of(path: str | os.PathLike[str]) -> int:
+    """The size of a plain file in bytes; raises OSError with a short reason for anything else.
+
+    Reading a pipe or a device would never end.
+    """
     if "://" in (name := os.fspath(path)) and not os.path.exists(name):
         raise OSError("a web address: download it first")
     if "\0" in name:
         raise OSError("not a path")
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
         raise OSError("a folder, not a file")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError("not a plain file")
+    return status.st_size
 
 
 def reason_of(error: OSError) -> str:

@@ -50,7 +50,7 @@ class HubRows:
             raise OSError("empty cell")
         return cell.encode() if isinstance(cell, str) else bytes(cell)
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """None: a row is no file."""
         return None
 

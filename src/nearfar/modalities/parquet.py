@@ -125,7 +125,7 @@ class RowGroups:
         path = os.path.join(self._files[self._groups[group][0]].parent, name)
         return Files([path]).bytes(0)
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """None: a row is no file."""
         return None
 

@@ -5,7 +5,6 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,7 +55,7 @@ class Listing:
         """The content of sample i; raises OSError where there is none to read."""
         return self.contents.bytes(int(self.rows[i]))
 
-    def path(self, i: int) -> Path | None:
+    def path(self, i: int) -> str | None:
         """The file that sample i is; None where it is a row of a container."""
         return self.contents.path(int(self.rows[i]))
 

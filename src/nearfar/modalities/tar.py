@@ -46,7 +46,7 @@ class Members:
             raise OSError("cut off by the end of the archive")
         return content
 
-    def path(self, row: int) -> Path | None:
+    def path(self, row: int) -> str | None:
         """None: a member is no file."""
         return None
 

@@ -6,12 +6,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nearfar.contract import Encoder
 from nearfar.errors import RunError
@@ -111,14 +112,31 @@ def load_encoder_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+class Undrawn(TorchFunctionMode):
+    """Within it, modules are made without drawing their first weights: for those whose weights come from a file."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave a tensor as it is instead of filling it with random numbers."""
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+# Of torch.nn.init those that a mode sees as such; the others end in the first two.
+_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+
+
 def load_encoder_weights(folder: Path, encoder: nn.Module) -> None:
     """Fill `encoder` from `folder/model.safetensors`; raises RunError when it does not fit."""
     from safetensors import SafetensorError
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
     path = folder / "model.safetensors"
     try:
-        encoder.load_state_dict(load(path.read_bytes()))
+        encoder.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise RunError(f"{str(path)!r} cannot be loaded: {str(error)[:300]}") from None
 

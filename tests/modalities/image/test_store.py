@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nearfar.errors import DataError
 from nearfar.modalities.image import store as module
 from nearfar.modalities.image.source import open_images
 
@@ -195,6 +196,22 @@ def test_without_any_room_pictures_are_decoded_as_needed(folder, tmp_path, decod
         source.fetch(ALL)
     assert len(decoded) == 12
     assert "decoded as needed" in caplog.text
+
+
+def test_pictures_gone_through_once_are_tried_and_then_decoded_in_their_order(tmp_path, decoded):
+    for i in range(150):
+        picture(tmp_path / "data" / f"{i:03}.png", i)
+    source = opened(tmp_path / "data", tmp_path, memory_limit=None, grow=False)
+    assert len(decoded) == 64
+    source.fetch(np.arange(150))
+    assert sorted(decoded) == source.keys
+
+
+def test_a_few_pictures_gone_through_once_are_all_tried_before(folder, tmp_path):
+    for path in folder.iterdir():  # their headers are sound
+        path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(DataError, match="None of the images"):
+        opened(folder, tmp_path, memory_limit=None, grow=False, least=1)
 
 
 def test_what_is_only_read_adds_nothing(folder, tmp_path, decoded):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from nearfar.modalities.contents import check_plain_file, reason_of
+from nearfar.modalities.contents import reason_of, size_of
 
 Encoded = bytes | str | PathLike[str] | Image.Image
 """A file's content, its path, or a picture that PIL has opened."""
@@ -63,6 +63,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_STREAMED = 2**20
+"""A file of at most so many bytes is read at once: a tenth of the time that a small picture takes."""
 
 
 class Unreadable(Exception):
@@ -159,12 +161,13 @@ def _file(data: bytes | str | PathLike[str]) -> BinaryIO:
         if not data:
             raise Unreadable("empty file")
         return io.BytesIO(data)
-    check_plain_file(data)
-    file = open(data, "rb")  # noqa: SIM115  closed by _opened
-    if not file.peek(1):
-        file.close()
+    if size_of(data) > _STREAMED:
+        return open(data, "rb")
+    with open(data, "rb", buffering=0) as file:
+        content = file.read()
+    if not content:
         raise Unreadable("empty file")
-    return file
+    return io.BytesIO(content)
 
 
 def _check(size: tuple[int, int], max_pixels: int | None) -> None:

@@ -32,6 +32,7 @@ BUILTINS = frozenset({"digits"})
 
 _SCANNED = 2_000
 _SAMPLED = 500  # of larger pictures fewer are decoded at first: training can begin
+_TRIED = 64  # of pictures that are gone through once fewer still: enough to see whether they can be read
 _DEEP_SCANNED = 64
 _TINY = 64
 """Pictures of at most this short side are decoded by one thread: two on two cores wait for the interpreter's lock most
@@ -131,7 +132,8 @@ class ImageSource:
         size = config.get("stored_size") or config["image_size"]
         channels = config.get("channels") or self.channels
         white = config.get("white") or self.white
-        self.sample = self.listing.probe(_SCANNED if int(size) <= SMALL else _SAMPLED)
+        most = _SCANNED if int(size) <= SMALL else _SAMPLED
+        self.sample = self.listing.probe(most if self.store.grow else _TRIED)
         self.store.load(self.rows, int(size), int(channels), white, sample=self.rows[self.sample])
         _check_enough(self.name, len(self.usable), self.least)
 

@@ -41,8 +41,8 @@ class Store:
 
     A picture is decoded when it is first fetched, and then kept: small pictures in memory, where they take no more than
     `memory_limit` bytes (None: a quarter of what is free), larger ones in the `cache` on disk (`auto`, `off` or a
-    folder; with `grow=False` it is only read), or in memory too where there is no such cache. `data` is the path that
-    the listing was made from.
+    folder), or in memory too where there is no such cache. `grow=False` is for pictures that are gone through once and
+    in their order: the cache is only read then. `data` is the path that the listing was made from.
     """
 
     def __init__(
@@ -78,8 +78,9 @@ class Store:
     def load(self, rows: Rows, size: int, channels: int, white: int | None, *, sample: Rows) -> None:
         """From now on pictures are fetched as `[channels, size, size]`; `rows` are those that will be.
 
-        Where pictures are kept, the rows of `sample` are decoded now; and all rows of parquet files, in their order, as
-        another order costs much more. Raises DataError when more than half of the pictures met are unreadable.
+        Where pictures are kept, the rows of `sample` are decoded now; and where they grow, all rows of parquet files in
+        their order, as another order costs much more. Raises DataError when more than half of the pictures met are
+        unreadable.
         """
         if self.form != (size, channels, white):
             self.form = (size, channels, white)
@@ -92,7 +93,7 @@ class Store:
             return
         for chunk in track(_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
             self.fetch(chunk)
-        if self.listing.contents.in_groups:
+        if self.grow and self.listing.contents.in_groups:
             for chunk in track(_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
                 self._fill(chunk, quiet=True)
         self.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same
@@ -212,9 +213,9 @@ class Store:
     def _keep(self, rows: Rows, made: list[tuple[int, int | None]], squares: Squares) -> None:
         """Keep what was decoded, where there is room for it."""
         if self._memory is not None:
-            for place, _ in made:
-                self._memory[rows[place]] = squares[place]
-                self._kept[rows[place]] = True
+            places = [place for place, _ in made]
+            self._memory[rows[places]] = squares[places]
+            self._kept[rows[places]] = True
         elif self._records is not None and self._records.limit:
             named = [(place, name) for place, name in made if name is not None]
             notes = [(int(self.ids[rows[place]]), float(self.aspect[rows[place]])) for place, _ in named]
@@ -240,7 +241,7 @@ def encoded(listing: Listing, row: int) -> bytes | str:
     """What the decoder gets of a sample: its file, or its bytes. Raises Unreadable."""
     path = listing.path(row)
     if path is not None:
-        return str(path)
+        return path
     try:
         return listing.bytes(row)
     except OSError as error:
