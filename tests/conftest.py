@@ -1,10 +1,27 @@
-"""What all tests share: a cache of their own, and a count of the bytes that tensors take."""
+"""What all tests share: a cache of their own, a count of the bytes that tensors take, and runs of a second."""
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from nearfar.face.run import Run
+from nearfar.face.train import train
+
+TINY: dict[str, Any] = {
+    "encoder": "small_cnn",
+    "width": 8,
+    "batch_size": 16,
+    "steps": 6,
+    "precision": "fp32",
+    "threads": 1,
+    "knn_every": 0.0,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,3 +67,79 @@ def peak_bytes():
 
     yield count
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Settings of a run that takes a second."""
+    return TINY
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Run]:
+    """`nearfar.train` with tiny settings, into `run/`; `out` and all options can be given."""
+
+    def run(data: Any = None, *, out: Any = None, **options: Any) -> Run:
+        settings = {name: value for name, value in (TINY | options).items() if value is not None}
+        return train(data, out=tmp_path / "run" if out is None else out, **settings)
+
+    return run
+
+
+@pytest.fixture
+def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end with their last step: no evaluation, no report."""
+    from nearfar.face import finish
+
+    def end(ready: Any, folder: Any, state: Any) -> Any:
+        return Run(folder.path, ready.encoder, None, "not judged", state.elapsed, 0.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(finish, "finish", end)
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`stop_at(step, how)`: let `how` happen in the middle of this step of the next run; Ctrl-C when not given."""
+    from nearfar.training import loop
+
+    one = loop._Run.one
+
+    def set_up(step: int, how: Callable[[], None] = press_ctrl_c) -> None:
+        def until(self: Any, loader: Any) -> Any:
+            if self.state.step == step:
+                monkeypatch.setattr(loop._Run, "one", one)
+                how()
+            return one(self, loader)
+
+        monkeypatch.setattr(loop._Run, "one", until)
+
+    return set_up
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def same_end() -> Callable[[Path, Path], None]:
+    """`same_end(one, other)`: two runs have equal weights and optimisers to the bit, and the same records."""
+    from nearfar.training import checkpoint
+    from nearfar.training.folder import RunFolder
+
+    def ends(run: Path) -> Iterator[dict[str, Any]]:
+        saved = checkpoint.latest(run / "checkpoint")
+        assert saved is not None
+        yield from (saved.weights, saved.optimizer)
+
+    def records(run: Path) -> list[dict[str, Any]]:
+        timed = ("seconds", "samples_per_second", "data_wait")
+        return [{k: v for k, v in record.items() if k not in timed} for record in RunFolder(run).metrics()]
+
+    def check(one: Path, other: Path) -> None:
+        for mine, theirs in zip(ends(one), ends(other), strict=True):
+            assert mine.keys() == theirs.keys()
+            for name, value in mine.items():
+                assert torch.equal(value, theirs[name]), name
+        assert records(one) == records(other)
+
+    return check

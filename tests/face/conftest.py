@@ -1,4 +1,4 @@
-"""Tiny data and tiny runs, so that whole commands take a second."""
+"""Tiny data, so that whole commands take a second."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,6 @@ from PIL import Image
 
 import nearfar as nf
 from nearfar.face.run import Run
-from nearfar.face.train import train
-
-TINY: dict[str, Any] = {
-    "encoder": "small_cnn",
-    "width": 8,
-    "batch_size": 16,
-    "steps": 6,
-    "precision": "fp32",
-    "threads": 1,
-    "knn_every": 0.0,
-}
 
 Photos = Callable[..., Path]
 
@@ -59,28 +48,6 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Callable[..., Run]:
-    """`nearfar.train` with tiny settings, into `run/`; `out` and all options can be given."""
-
-    def run(data: Any = None, *, out: Any = None, **options: Any) -> Run:
-        settings = {name: value for name, value in (TINY | options).items() if value is not None}
-        return train(data, out=tmp_path / "run" if out is None else out, **settings)
-
-    return run
-
-
-@pytest.fixture
-def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs end with their last step: no evaluation, no report."""
-    from nearfar.face import finish
-
-    def end(ready: Any, folder: Any, state: Any) -> Any:
-        return Run(folder.path, ready.encoder, None, "not judged", state.elapsed, 0.0)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(finish, "finish", end)
-
-
-@pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No decoded picture fits into memory."""
     from nearfar.modalities.image import store
@@ -89,8 +56,8 @@ def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run]:
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, Run]:
     """A folder of 40 photos and a finished run of 8 steps on it; neither may be changed."""
     folder = tmp_path_factory.mktemp("finished")
     data = photos_in(folder / "photos")
-    return data, nf.train(data, out=folder / "run", **(TINY | {"steps": 8, "knn_every": 0.3}))
+    return data, nf.train(data, out=folder / "run", **(tiny_settings | {"steps": 8, "knn_every": 0.3}))

@@ -1,6 +1,5 @@
 """Nothing is lost: a run that was stopped anywhere ends with the same bits as one that never was."""
 
-import os
 import random
 import signal
 import subprocess
@@ -11,37 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import nearfar as nf
 from nearfar.errors import ConfigError, RunError
 from nearfar.face.run import Run
-from nearfar.training import checkpoint, loop
+from nearfar.training import checkpoint
 from nearfar.training.folder import RunFolder
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
+StopAt = Callable[..., None]
+SameEnd = Callable[[Path, Path], None]
 
 
 class Killed(BaseException):
     """The process is gone: nothing is saved any more."""
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, how: Callable[[], None]) -> None:
-    """Let `how` happen in the middle of this step of the next run."""
-    one = loop._Run.one
-
-    def until(self: Any, loader: Any) -> Any:
-        if self.state.step == step:
-            monkeypatch.setattr(loop._Run, "one", one)
-            how()
-        return one(self, loader)
-
-    monkeypatch.setattr(loop._Run, "one", until)
-
-
-def press_ctrl_c() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
 
 
 def die() -> None:
@@ -58,18 +41,6 @@ def records(run: Path) -> list[dict[str, Any]]:
     return RunFolder(run).metrics()
 
 
-def assert_same_end(one: Path, other: Path) -> None:
-    """Equal weights and optimisers to the bit, and the same records."""
-    a, b = last(one), last(other)
-    for mine, theirs in ((a.weights, b.weights), (a.optimizer, b.optimizer)):
-        assert mine.keys() == theirs.keys()
-        for name, value in mine.items():
-            assert torch.equal(value, theirs[name]), name
-    timed = ("seconds", "samples_per_second", "data_wait")
-    lines = [[{k: v for k, v in record.items() if k not in timed} for record in records(run)] for run in (one, other)]
-    assert lines[0] == lines[1]
-
-
 DATA: dict[str, dict[str, Any]] = {"photos": {}, "table": {"encoder": None, "width": None}}
 
 
@@ -82,7 +53,8 @@ def test_a_stopped_run_ends_as_if_it_never_was(
     photos: Photos,
     table: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    stop_at: StopAt,
+    same_end: SameEnd,
     kind: str,
     optimizer: str,
     stop: str,
@@ -90,22 +62,22 @@ def test_a_stopped_run_ends_as_if_it_never_was(
     data = photos() if kind == "photos" else table
     options = DATA[kind] | {"steps": 12, "optimizer": optimizer, "checkpoint_every": 1e-9, "knn_every": 0.3}
     whole = tiny(data, out=tmp_path / "whole", **options)
-    stop_at(monkeypatch, 5, press_ctrl_c if stop == "ctrl-c" else die)
+    stop_at(5, die) if stop == "killed" else stop_at(5)
     with pytest.raises(KeyboardInterrupt if stop == "ctrl-c" else Killed):
         tiny(data, out=tmp_path / "cut", **options)
     assert last(tmp_path / "cut").state["step"] < 12
     nf.train(out=tmp_path / "cut", resume=True)
     assert last(tmp_path / "cut").state["step"] == 12
-    assert_same_end(whole.path, tmp_path / "cut")
+    same_end(whole.path, tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("unjudged")
 def test_many_steps_between_two_records_make_the_same_records(
-    tiny: Tiny, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, table: Path, tmp_path: Path, stop_at: StopAt
 ) -> None:
     options = {"encoder": None, "width": None, "steps": 230, "batch_size": 4, "hidden": 4, "projector_hidden": 4}
     whole = tiny(table, out=tmp_path / "whole", **options)
-    stop_at(monkeypatch, 102, press_ctrl_c)  # right after a record
+    stop_at(102)  # right after a record
     with pytest.raises(KeyboardInterrupt):
         tiny(table, out=tmp_path / "cut", **options)
     nf.train(out=tmp_path / "cut", resume=True)
@@ -116,52 +88,50 @@ def test_many_steps_between_two_records_make_the_same_records(
 
 @pytest.mark.usefixtures("unjudged")
 def test_a_run_killed_before_its_first_checkpoint_starts_again(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt, same_end: SameEnd
 ) -> None:
     data = photos()
     whole = tiny(data, out=tmp_path / "whole")
-    stop_at(monkeypatch, 3, die)
+    stop_at(3, die)
     with pytest.raises(Killed):
         tiny(data, out=tmp_path / "cut")
     assert len(records(tmp_path / "cut")) == 3
     nf.train(out=tmp_path / "cut", resume=True)
-    assert_same_end(whole.path, tmp_path / "cut")
+    same_end(whole.path, tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("unjudged")
 def test_a_run_killed_before_its_first_checkpoint_keeps_its_pretrained_start(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt, same_end: SameEnd
 ) -> None:
     data = photos()
     before = tiny(data, out=tmp_path / "before", seed=5).path
     whole = tiny(data, out=tmp_path / "whole", init=before)
-    stop_at(monkeypatch, 3, die)
+    stop_at(3, die)
     with pytest.raises(Killed):
         tiny(data, out=tmp_path / "cut", init=before)
     nf.train(out=tmp_path / "cut", resume=True)
-    assert_same_end(whole.path, tmp_path / "cut")
+    same_end(whole.path, tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("unjudged")
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt, same_end: SameEnd
 ) -> None:
     data = photos()
     whole = tiny(data, out=tmp_path / "whole", checkpoint_every=1e-9)
-    stop_at(monkeypatch, 4, press_ctrl_c)
+    stop_at(4)
     with pytest.raises(KeyboardInterrupt):
         tiny(data, out=tmp_path / "cut", checkpoint_every=1e-9)
     newest = max((tmp_path / "cut" / "checkpoint").iterdir()) / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:100])
     nf.train(out=tmp_path / "cut", resume=True)
-    assert_same_end(whole.path, tmp_path / "cut")
+    same_end(whole.path, tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_a_budget_counts_what_was_spent(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_at(monkeypatch, 3, press_ctrl_c)
+def test_a_budget_counts_what_was_spent(tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt) -> None:
+    stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(photos(), steps=None, budget="2s")
     spent = last(tmp_path / "run").state["elapsed"]
@@ -171,7 +141,7 @@ def test_a_budget_counts_what_was_spent(
     assert all(record["seconds"] > spent and record["progress"] > spent / 2 for record in later)
 
 
-def test_kill_9_at_any_moment_loses_nothing(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+def test_kill_9_at_any_moment_loses_nothing(tiny: Tiny, photos: Photos, tmp_path: Path, same_end: SameEnd) -> None:
     data, out = photos(), tmp_path / "killed"
     words = "--encoder small_cnn --width 8 --batch-size 16 --steps 60 --precision fp32 --threads 1 --knn-every 0"
     command = [sys.executable, "-m", "nearfar", "train", str(data), "--out", str(out), *words.split()]
@@ -184,16 +154,14 @@ def test_kill_9_at_any_moment_loses_nothing(tiny: Tiny, photos: Photos, tmp_path
     resumed = nf.train(out=out, resume=True)
     whole = tiny(data, out=tmp_path / "whole", steps=60)
     assert found.state["step"] <= 60
-    assert_same_end(whole.path, out)
+    same_end(whole.path, out)
     assert resumed.verdict == whole.verdict
     assert not list(out.rglob(".*.draft"))
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_at(monkeypatch, 3, press_ctrl_c)
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt) -> None:
+    stop_at(3)
     with pytest.raises(KeyboardInterrupt) as stop:
         tiny(photos(), out=tmp_path / "my run")
     assert str(stop.value) == (
@@ -221,12 +189,17 @@ def test_ctrl_c_after_the_last_step_says_how_to_get_the_rest(
 
 @pytest.mark.usefixtures("unjudged")
 def test_a_resumed_run_keeps_its_alarms(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tiny: Tiny,
+    photos: Photos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: StopAt,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from nearfar.training import health
 
     monkeypatch.setattr(health, "figures", lambda z: {"effective_rank": 1.0})
-    stop_at(monkeypatch, 3, press_ctrl_c)
+    stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(photos())
     nf.train(out=tmp_path / "run", resume=True)
@@ -236,10 +209,10 @@ def test_a_resumed_run_keeps_its_alarms(
 
 @pytest.mark.usefixtures("unjudged")
 def test_changed_data_is_noticed(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: StopAt, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = photos()
-    stop_at(monkeypatch, 3, press_ctrl_c)
+    stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(data)
     next(data.rglob("*.png")).unlink()

@@ -1,10 +1,16 @@
 """Heads: small networks between an encoder's features and the space in which a loss compares."""
 
+import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+
+from nearfar.contract import Encoder, Facts
+
+_SMALL = 5_000
+"""Samples where nothing is known of the data."""
 
 
 def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
@@ -20,6 +26,18 @@ def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
         elif last_norm:
             layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)
+
+
+def wide(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
+    """The width of a projector whose dimensions are decorrelated, a power of two, and the reason.
+
+    Four times the encoder's dimensions and at most 8 sqrt(samples), between 512 and 8192. That gives the width of both
+    Barlow Twins and VICReg for ResNet-50 on ImageNet, 8192, and of solo-learn's recipes for ResNet-18 on CIFAR, 2048.
+    """
+    samples = _SMALL if facts is None else facts.samples
+    fitting = min(4 * encoder.dim, 8 * math.sqrt(samples))
+    width = 2 ** round(math.log2(min(8192, max(512, fitting))))
+    return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
 
 
 class Prototypes(nn.Module):

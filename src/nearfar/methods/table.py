@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
+    "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
 }
 
 
