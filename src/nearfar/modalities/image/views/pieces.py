@@ -10,7 +10,7 @@ from nearfar.modalities.image.memory import room
 
 LARGE = 128
 """Pixels a side from where a CPU makes the views of pictures one by one."""
-_PIECE = 2**19
+_PIECE = 2**20
 """Numbers that the views of a piece have, about."""
 
 
