@@ -12,6 +12,8 @@ LARGE = 128
 """Pixels a side from where a CPU makes the views of pictures one by one."""
 _PIECE = 2**20
 """Numbers that the views of a piece have, about."""
+_MOST = 85
+"""Views that a piece has at most: with small ones, all that is made on the way to them should stay in the cache."""
 
 
 def large(pictures: Tensor) -> bool:
@@ -38,7 +40,7 @@ def by_pieces(pictures: Tensor, size: int, work: Callable[[slice, Tensor], objec
             work(part, made[part])
 
     threads = torch.get_num_threads()
-    step = max(1, min(_PIECE // (c * size**2), -(-b // threads)))
+    step = max(1, min(_PIECE // (c * size**2), _MOST, -(-b // threads)))
     starts = range(0, b, step)
     if threads == 1 or len(starts) == 1:
         for start in starts:
