@@ -84,11 +84,11 @@ def test_scaling_down_is_antialiased():
     assert np.abs(square.astype(int) - 128).max() <= 2
 
 
-def test_arrays_are_writable_and_contiguous():
+def test_arrays_are_writable_with_their_channels_innermost():
     for channels in (1, 3):
         square, _ = decode(encoded(picture(8, 8)), size=8, channels=channels)
         assert square.flags.writeable
-        assert square.flags.c_contiguous
+        assert square.transpose(1, 2, 0).flags.c_contiguous
 
 
 def test_a_path_and_an_opened_picture_decode_like_bytes(tmp_path):

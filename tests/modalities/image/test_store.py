@@ -62,6 +62,15 @@ def test_a_picture_is_decoded_once_in_the_cache(folder, tmp_path, decoded):
     assert sorted(decoded) == source.keys
 
 
+@pytest.mark.parametrize("memory_limit", [0, 10**9], ids=["cache", "memory"])
+def test_pictures_are_fetched_with_their_channels_innermost(folder, tmp_path, memory_limit):
+    source = opened(folder, tmp_path, memory_limit=memory_limit)
+    for _ in range(2):
+        found = source.fetch(ALL)[0].pixels
+        assert found.shape == (6, 3, 30, 30)
+        assert found.stride() == (2700, 1, 90, 3)
+
+
 def test_the_next_run_decodes_nothing(folder, tmp_path, decoded):
     before = opened(folder, tmp_path)
     decoded.clear()

@@ -99,9 +99,10 @@ def decode(
 ) -> tuple[NDArray[np.uint8], float]:
     """The whole picture as uint8 `[channels, size, size]`, and its width over height; `size=None` keeps its own size.
 
-    Turned as its EXIF data says; transparency lies on white; of several frames the first. Scaled with antialiasing
-    (bicubic, after a box filter for more than twofold reduction; JPEG by its own transform as far as that goes).
-    Grey with more than 8 bits becomes 8 bits such that `white` is 255; None stands for the range of the file's type.
+    Its channels are innermost in memory. Turned as its EXIF data says; transparency lies on white; of several frames
+    the first. Scaled with antialiasing (bicubic, after a box filter for more than twofold reduction; JPEG by its own
+    transform as far as that goes). Grey with more than 8 bits becomes 8 bits such that `white` is 255; None stands for
+    the range of the file's type.
     More than `max_pixels` are refused before any decoder runs. Raises Unreadable.
     """
     with _opened(data, max_pixels) as image:
@@ -118,8 +119,7 @@ def decode(
             if orientation >= 5:
                 width, height = height, width
         pixels = np.array(flat)
-        planes = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        return planes, width / height
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), width / height
 
 
 def brightest(data: Encoded, *, max_pixels: int | None = None) -> int:

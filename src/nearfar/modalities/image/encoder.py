@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nearfar.contract import Encoder
 from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities.image.decode import Encoded, Unreadable, decode
+from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS
 from nearfar.modalities.image.resnet import LAYERS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
@@ -48,14 +49,17 @@ class ImageEncoder(Encoder):
         pixels, aspect = raw.pixels, raw.aspect.to(raw.pixels.device)
         stored = pixels.shape[-1]
         if stored == self.size and bool((aspect == 1).all()):
-            squares = pixels.float()
+            squares = pixels.to(torch.float32, copy=True)
         else:
             wide, high = (1 / aspect).clamp_max(1), aspect.clamp_max(1)
             boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
-            squares = by_pieces(pixels, self.size, lambda part: cropped(pixels[part], boxes[part], self.size))
-        mean = torch.tensor(self.config["mean"], device=pixels.device)[:, None, None]
-        std = torch.tensor(self.config["std"], device=pixels.device)[:, None, None]
-        return squares.sub(255 * mean).div_(255 * std)
+            squares = by_pieces(
+                pixels, self.size, lambda part, out: out.copy_(cropped(pixels[part], boxes[part], self.size))
+            )
+        mean, std = (
+            along(torch.tensor(self.config[name], device=pixels.device), self.size) for name in ("mean", "std")
+        )
+        return squares.sub_(255 * mean).div_(255 * std)
 
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
         """Paths, encoded bytes, PIL images or uint8 arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.

@@ -124,8 +124,7 @@ class Images:
 
         def make(number: int, start: int, stop: int) -> torch.Tensor:
             pixels, aspect = pictures.pixels[start:stop], raw.aspect[start:stop]  # boxes are placed on the CPU
-            made = maker(pixels, aspect, draws[start:stop], number, number >= wants.wide)
-            return made.contiguous(memory_format=torch.channels_last)
+            return maker(pixels, aspect, draws[start:stop], number, number >= wants.wide)
 
         return Views(make, range(wants.wide + wants.small), 0, len(draws), wants.wide)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 class Pictures:
     """Whole pictures as squares: `pixels` uint8 `[b, channels, size, size]`, `aspect` `[b]` float32, width over height.
 
-    Indexing takes samples: by slice, by index tensor or by mask.
+    Those of a source have their channels innermost in memory. Indexing takes samples: by slice, by index tensor or by
+    mask.
     """
 
     pixels: Tensor

@@ -19,6 +19,7 @@ from nearfar.modalities.cache import open_records
 from nearfar.modalities.contents import reason_of
 from nearfar.modalities.identity import Identity
 from nearfar.modalities.image.decode import Unreadable, decode
+from nearfar.modalities.image.memory import room
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.listing import Listing
 from nearfar.modalities.records import Records, digest
@@ -70,7 +71,7 @@ class Store:
         self.form: tuple[int, int, int | None] | None = None
         self._identity = Identity(listing, data)
         self._kept = np.zeros(len(listing), dtype=bool)
-        self._memory: Squares | None = None  # [N c s s]; a row is valid where kept
+        self._memory: Squares | None = None  # [N s s c]; a row is valid where kept
         self._records: Records | None = None
         self._slots = np.zeros(len(listing), dtype=np.int64)  # in the records; valid where kept
         self._lock = threading.Lock()
@@ -103,8 +104,10 @@ class Store:
         if self.form is None:
             raise RuntimeError("load() comes before fetch().")
         if self._memory is not None and self._kept[rows].all():
-            pixels = torch.from_numpy(self._memory.reshape(len(self._memory), -1))
-            pixels = pixels.index_select(0, torch.from_numpy(rows)).view(-1, *self._memory.shape[1:])
+            kept = torch.from_numpy(self._memory.reshape(len(self._memory), -1))
+            pixels = room(len(rows), kept.shape[1], dtype=torch.uint8)
+            torch.index_select(kept, 0, torch.from_numpy(rows), out=pixels)
+            pixels = pixels.view(-1, *self._memory.shape[1:]).permute(0, 3, 1, 2)
             return Pictures(pixels, torch.from_numpy(self.aspect[rows]).float()), np.arange(len(rows))
         pixels = self._fill(rows)
         self._check_trust()
@@ -132,7 +135,7 @@ class Store:
             form = {
                 "data": self._identity.place,
                 "split": self.listing.split,
-                "picture": [channels, size, size],
+                "picture": [size, size, channels],
                 "white": white,
                 "max_pixels": self.max_pixels,
                 "decoder": f"Pillow {PIL.__version__}",
@@ -141,18 +144,19 @@ class Store:
             self._records = open_records(self.cache, name, form, size=bytes_each, count=count, grow=self.grow)
         if self._records is None and fits:
             # Pages that nothing is written to cost nothing, so the rows never asked for are free.
-            self._memory = np.empty((len(self.listing), channels, size, size), dtype=np.uint8)
+            self._memory = np.empty((len(self.listing), size, size, channels), dtype=np.uint8)
         elif self._records is None:
             log.info("pictures take %.1f GB decoded: they are decoded as needed", count * bytes_each / 1e9)
 
     def _fill(self, rows: Rows, *, quiet: bool = False) -> Tensor:
         """The squares `[n, c, s, s]` of rows, undefined for unreadable ones; those decoded for it are kept.
 
+        Here and wherever they are kept, squares lie in memory as `[s, s, c]`, as PIL makes them and views want them.
         With `quiet`, unreadable ones are not noted yet: they will be when they are wanted.
         """
         assert self.form is not None
         size, channels, _ = self.form
-        pixels = torch.empty((len(rows), channels, size, size), dtype=torch.uint8)
+        pixels = room(len(rows), size, size, channels, dtype=torch.uint8)
         squares: Squares = pixels.numpy()
         wanted = np.flatnonzero(~self.bad[rows])
         for place in wanted[self._kept[rows[wanted]]].tolist():
@@ -172,7 +176,7 @@ class Store:
         step = max(1, min(_CHUNK, -(-len(new) // self.threads)))
         made = [one for some in in_threads(first, _chunks(new, step), self.threads) for one in some]
         self._keep(rows, made, squares)
-        return pixels
+        return pixels.permute(0, 3, 1, 2)
 
     def _again(self, row: int, out: Squares) -> bool:
         """Fill `out` from where the picture is kept; False where it is lost."""
@@ -204,9 +208,9 @@ class Store:
             if not quiet:
                 self.refuse(row, str(error))
             return False
-        out[:] = square
+        out[:] = square.transpose(1, 2, 0)
         if self.ids[row] == row:  # not known yet
-            self.ids[row], self.aspect[row] = digest(square, aspect), aspect
+            self.ids[row], self.aspect[row] = digest(out, aspect), aspect
         self.met[row] = True
         return True
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as reference
 from nearfar import randomness
 from nearfar.modalities.image.options import STRENGTH
 from nearfar.modalities.image.views import colour as colours
-from nearfar.modalities.image.views.colour import colour
+from nearfar.modalities.image.views.colour import colour, mixed
 
 DRAWS = 4000
 QUANTILES = np.linspace(0.05, 0.95, 19)
@@ -48,8 +48,11 @@ def spreads(strength):
 
 def changed(pictures, given, strength=0.5, jitter=1.0, greyscale=0.5, **more):
     some = {**spreads(strength), "jitter": jitter, "greyscale": greyscale, **more}
-    matrix, offset = colour(given, pictures.mean((2, 3)), **some)
-    return (matrix @ pictures.flatten(2) + offset[:, :, None]).view(pictures.shape)
+    matrices, of_means = colour(given, pictures.shape[1], **some)
+    offsets = (of_means @ pictures.mean((2, 3))[:, :, None])[:, :, 0]
+    found = torch.empty_like(pictures, memory_format=torch.channels_last)
+    mixed(pictures.contiguous(memory_format=torch.channels_last), matrices, offsets, found)
+    return found
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
@@ -65,6 +68,15 @@ def test_grey_is_torchvisions():
     pictures = pastel()
     expected = reference.rgb_to_grayscale(pictures, num_output_channels=3)
     assert apart(changed(pictures, numbers(grey=0.0)), expected) < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("shape", [(8, 8), (1, 1), (5, 7), (6, 10)])
+def test_colours_are_mixed_by_the_matrix_and_the_offset_of_their_sample(channels, shape):
+    pictures, found = (torch.rand(3, *shape, channels).permute(0, 3, 1, 2) for _ in range(2))
+    matrices, offsets = torch.rand(3, channels, channels), torch.rand(3, channels)
+    mixed(pictures, matrices, offsets, found)
+    assert apart(found, torch.einsum("bdc,bchw->bdhw", matrices, pictures) + offsets[:, :, None, None]) < 1e-5
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -174,8 +186,7 @@ def test_a_change_that_is_off_leaves_the_others_as_they_are(name):
 def test_factors_are_distributed_as_those_of_colorjitter(name, strength):
     drawn = torch.from_numpy(uniform(DRAWS, 6))
     given = numbers(DRAWS, strength, **{name: drawn[:, 1]})
-    black = torch.zeros(DRAWS, 3) if name == "brightness" else torch.full((DRAWS, 3), 0.5)
-    matrix, _ = colour(given, black, **spreads(strength), jitter=1.0, greyscale=0.0)
+    matrix, _ = colour(given, 3, **spreads(strength), jitter=1.0, greyscale=0.0)
     found = matrix[:, 0, 0] - matrix[:, 1, 0] * (name == "saturation")
     low, high = getattr(ColorJitter(**{name: 0.8 * strength}), name)
     expected = low + (high - low) * QUANTILES
@@ -185,7 +196,7 @@ def test_factors_are_distributed_as_those_of_colorjitter(name, strength):
 def test_shifts_of_hue_are_distributed_as_those_of_colorjitter():
     drawn = torch.from_numpy(uniform(DRAWS, 6))
     given = numbers(DRAWS, hue=drawn[:, 1])
-    matrix, _ = colour(given, torch.zeros(DRAWS, 3), **spreads(1.0), jitter=1.0, greyscale=0.0)
+    matrix, _ = colour(given, 3, **spreads(1.0), jitter=1.0, greyscale=0.0)
     there, back = colours._yiq(matrix.device)
     spin = there @ matrix @ back
     shifts = torch.atan2(spin[:, 1, 2], spin[:, 1, 1]) / (2 * math.pi)
@@ -195,13 +206,13 @@ def test_shifts_of_hue_are_distributed_as_those_of_colorjitter():
 
 def test_as_many_views_change_as_jitter_says():
     drawn = torch.from_numpy(uniform(DRAWS, 6))
-    matrix, _ = colour(drawn, torch.zeros(DRAWS, 3), **spreads(0.5), jitter=0.8, greyscale=0.0)
+    matrix, _ = colour(drawn, 3, **spreads(0.5), jitter=0.8, greyscale=0.0)
     same = (matrix - torch.eye(3)).abs().amax((1, 2)) < 1e-5
     assert same.float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_as_many_views_go_grey_as_greyscale_says():
     drawn = torch.from_numpy(uniform(DRAWS, 6))
-    matrix, _ = colour(drawn, torch.zeros(DRAWS, 3), **spreads(0.5), jitter=0.8, greyscale=0.2)
+    matrix, _ = colour(drawn, 3, **spreads(0.5), jitter=0.8, greyscale=0.2)
     grey = (matrix[:, 0] - matrix[:, 1]).abs().amax(1) < 1e-5
     assert grey.float().mean().item() == pytest.approx(0.2, abs=0.03)

@@ -5,9 +5,11 @@ and resize, flip, blur, colour, clamp, normalise, solarise, mask.
 
 Crop, resize, flip and blur are linear and separable: two small matrices a sample, `[out, in]` for rows and for columns,
 so that a view costs two batched matrix products. Large pictures on a CPU, where most of such a matrix is zero, take
-torch's resize and a depthwise convolution in their stead, a few pictures at a time so that they stay in the cache.
-Colour is linear too: brightness, contrast, saturation, hue, greyscale and normalisation are one matrix `[c, c]` and
-one offset `[c]` a sample.
+torch's resize and the blur's band in their stead. Colour is linear too: brightness, contrast, saturation, hue,
+greyscale and normalisation are one matrix `[c, c]` and one offset `[c]` a sample.
+
+Pictures and views have their channels innermost in memory; that order falls out of the two products, and torch's resize
+of bytes is twice as fast in it. A CPU makes a few views at a time, so that they stay in the cache.
 
 Where this differs from torchvision: values are clamped once, after all colour changes; a hue shift is a rotation about
 the grey axis in YIQ, not a shift in HSV (over random colours and shifts of up to 0.1 turns the two are 0.05 apart on

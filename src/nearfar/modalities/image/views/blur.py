@@ -1,12 +1,13 @@
-"""Gaussian blur, a width of its own for each sample: as matrices, or as a convolution over large views."""
+"""Gaussian blur, a width of its own for each sample, as matrices; of those of large views the band that is not zero."""
 
 import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, conv2d
+from torch.nn.functional import pad
 
 _NOTHING = 17  # exponents from here on are nothing beside 1 in float32; as denormals they would cost ten times more
+_BLOCK = 16  # rows of a band that are multiplied at once
 
 
 def gaussians(sigmas: Tensor, reach: int) -> Tensor:
@@ -25,17 +26,21 @@ def blurring(sigmas: Tensor, size: int) -> Tensor:
 
 
 def blurred(picture: Tensor, sigma: float) -> Tensor:
-    """What the matrices of `blurring` make of one picture `[c, h, w]`, by convolutions that leave out their zeros."""
+    """What the matrices of `blurring` make of one picture `[c, h, w]`: the same, its channels innermost in memory."""
+    c, high, wide = picture.shape
     reach = math.ceil(math.sqrt(2 * _NOTHING) * sigma)
-    half = gaussians(torch.tensor([sigma]), reach)[0]
-    kernel = torch.cat([half.flip(0), half[1:]])
-    kernel /= kernel.sum()
-    for _ in range(2):  # down the columns, each a channel of its own, then the same with the picture transposed
-        columns = picture.transpose(1, 2)[:, :, None]  # [c w 1 h], the channels innermost in memory
-        high, wide = picture.shape[1:]
-        found = conv2d(columns, kernel.expand(wide, 1, 1, -1), padding=(0, reach), groups=wide)[:, :, 0]
-        within = conv1d(torch.ones(1, 1, high), kernel[None, None], padding=reach)  # of the weights, inside the view
-        for border in (slice(0, reach), slice(max(reach, high - reach), high)):
-            found[..., border].div_(within[0, 0, border])
-        picture = found.contiguous()
-    return picture
+    across, down = (blurring(torch.tensor([sigma]), size)[0] for size in (wide, high))
+    found = banded(across, picture.reshape(c * high, wide), reach)  # [w (c h)]
+    return banded(down, found.view(wide * c, high), reach).view(high, wide, c).permute(2, 0, 1)
+
+
+def banded(matrix: Tensor, rows: Tensor, reach: int) -> Tensor:
+    """`matrix` [n, n], zero further than `reach` from its diagonal, times each of `rows` [m, n]: `[n, m]`."""
+    n, m = len(matrix), len(rows)
+    blocks = -(-n // _BLOCK)
+    more = blocks * _BLOCK - n
+    matrix, rows = pad(matrix, (reach, reach + more, 0, more)), pad(rows, (reach, reach + more))
+    wide = rows.shape[1]
+    bands = matrix.as_strided((blocks, _BLOCK, _BLOCK + 2 * reach), (_BLOCK * wide + _BLOCK, wide, 1))
+    windows = rows.as_strided((blocks, _BLOCK + 2 * reach, m), (_BLOCK, 1, wide))
+    return torch.bmm(bands, windows).view(-1, m)[:n]

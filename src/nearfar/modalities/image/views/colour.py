@@ -1,4 +1,4 @@
-"""Changes of colour, composed into one matrix and one offset a sample."""
+"""Changes of colour, composed into one matrix and one offset a sample, and what they make of pictures."""
 
 import math
 from functools import cache
@@ -6,12 +6,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
+_COLUMNS = 12  # of the matrices that colours are multiplied with, about
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def colour(
     numbers: Tensor,
-    means: Tensor,
+    channels: int,
     *,
     brightness: float,
     contrast: float,
@@ -20,35 +21,43 @@ def colour(
     jitter: float,
     greyscale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Matrices `[b, c, c]` and offsets `[b, c]` that change the colours of pictures whose mean colours are `means`.
+    """Two matrices `[b, c, c]` a sample: a colour becomes the first times it, plus the second times the mean colour.
 
     `numbers` [b, 6] are uniform: whether to change, brightness, contrast, saturation, hue, whether to go grey. Factors
     lie within 1 +- `brightness`, `contrast` and `saturation`, never below 0; hue shifts within +- `hue` of a full turn.
     Saturation and greyscale blend with the luma, which for other than three channels is their mean; hue is for three.
 
-    All four changes commute, so that every order of them gives this matrix: the luma is kept by saturation and by hue,
-    and they keep what is grey.
+    All four changes commute, so that every order of them gives these matrices: the luma is kept by saturation and by
+    hue, and they keep what is grey.
     """
-    b, c = means.shape
-    device = means.device
+    device = numbers.device
     on = (numbers[:, 0] < jitter).float()
     spreads = enumerate((brightness, contrast, saturation), 1)
-    light, contrasts, saturations = (_factors(on, numbers[:, i], spread)[:, None] for i, spread in spreads)
-    eye = torch.eye(c, device=device).expand(b, c, c)
-    luma = _yiq(device)[0][0] if c == 3 else torch.full((c,), 1 / c, device=device)
-    matrix = eye * light[:, :, None]
-    offset = (1 - contrasts) * light * (means @ luma)[:, None]
-    matrix = matrix * contrasts[:, :, None]
-    offset = offset.expand(b, c)
-    if c > 1:
-        grey = luma.expand(c, c)
-        step = eye * saturations[:, :, None] + grey * (1 - saturations)[:, :, None]
-        if c == 3:
+    light, contrasts, saturations = (_factors(on, numbers[:, i], spread)[:, None, None] for i, spread in spreads)
+    eye = torch.eye(channels, device=device)
+    luma = _yiq(device)[0][0] if channels == 3 else torch.full((channels,), 1 / channels, device=device)
+    grey = luma.expand(channels, channels)
+    step = eye.expand(len(numbers), channels, channels)
+    if channels > 1:
+        step = eye * saturations + grey * (1 - saturations)
+        if channels == 3:
             step = _hue(on * (2 * numbers[:, 4] - 1) * min(hue, 0.5)) @ step
         step = torch.where((numbers[:, 5] < greyscale)[:, None, None], grey @ step, step)
-        matrix = step @ matrix
-        offset = (step @ offset[:, :, None])[:, :, 0]
-    return matrix, offset
+    return step * (light * contrasts), step @ grey * (light * (1 - contrasts))
+
+
+def mixed(pictures: Tensor, matrices: Tensor, offsets: Tensor, out: Tensor) -> None:
+    """Fill `out` with the matrix `[b, c, c]` times each colour plus the offset `[b, c]`; both `[b, c, h, w]`.
+
+    Both have their channels innermost in memory. A few pixels go together, under a matrix that repeats the sample's
+    along its diagonal: products with as few columns as a pixel has channels take four times as long.
+    """
+    b, c, high, wide = pictures.shape
+    together = math.gcd(high * wide, max(1, _COLUMNS // c))
+    eye = torch.eye(together, device=pictures.device)[:, None, :, None]
+    blocks = (eye * matrices.transpose(1, 2)[:, None, :, None]).reshape(b, together * c, together * c)
+    inner, filled = (x.permute(0, 2, 3, 1).view(b, -1, together * c) for x in (pictures, out))
+    torch.baddbmm(offsets.repeat(1, together)[:, None], inner, blocks, out=filled)
 
 
 def _factors(on: Tensor, numbers: Tensor, spread: float) -> Tensor:

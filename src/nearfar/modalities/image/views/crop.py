@@ -62,58 +62,58 @@ def cropped(
     inverted: Tensor | None = None,
     sigmas: Tensor | None = None,
 ) -> Tensor:
-    """The boxes `[b, 4]` of pictures `[b, c, h, w]`, resized to `[b, c, size, size]` float.
+    """The boxes `[b, 4]` of pictures `[b, c, h, w]`, resized to `[b, c, size, size]` float, channels innermost.
 
     `flipped` [b] are mirrored left to right, `inverted` [b] upside down; `sigmas` [b] are the widths of a blur in
     pixels of the result, 0 for none.
     """
-    high, wide = pictures.shape[-2:]
     if large(pictures):
-        found = cut(pictures, boxes, size, flipped, inverted)
-        for i, sigma in enumerate([] if sigmas is None else sigmas.tolist()):
-            if sigma > 0:
-                found[i] = blurred(found[i], sigma)
-        return found
+        return cut(pictures, boxes, size, flipped, inverted, sigmas)
+    high, wide = pictures.shape[-2:]
     across = resampling(boxes[:, 0], boxes[:, 2], wide, size, flipped)
     down = resampling(boxes[:, 1], boxes[:, 3], high, size, inverted)
     if sigmas is not None:
         blur = blurring(sigmas, size)
         across, down = blur @ across, blur @ down
-    return resampled(pictures.float(), across, down)
+    return resampled(pictures, across, down)
 
 
 def resampled(pictures: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """Pictures `[b, c, h, w]` under matrices `[b, size, w]` for columns and `[b, size, h]` for rows."""
     b, c, high, wide = pictures.shape
     size = across.shape[1]
-    narrowed = torch.bmm(pictures.reshape(b, c * high, wide), across.transpose(1, 2)).view(b, c, high, size)
-    found = pictures.new_empty(b, c, size, size)
-    for i in range(c):  # one product over all channels would copy `down` for each of them
-        torch.bmm(down, narrowed[:, i], out=found[:, i])
-    return found
+    # Each product takes the last axis away and puts its own first: [c h w], [w c h], [h w c].
+    rows = pictures.to(torch.float32, memory_format=torch.contiguous_format).view(b, c * high, wide)
+    columns = torch.bmm(across, rows.transpose(1, 2)).view(b, size * c, high)
+    return torch.bmm(down, columns.transpose(1, 2)).view(b, size, size, c).permute(0, 3, 1, 2)
 
 
 def cut(
-    pictures: Tensor, boxes: Tensor, size: int, flipped: Tensor | None = None, inverted: Tensor | None = None
+    pictures: Tensor,
+    boxes: Tensor,
+    size: int,
+    flipped: Tensor | None = None,
+    inverted: Tensor | None = None,
+    sigmas: Tensor | None = None,
 ) -> Tensor:
-    """What `resampling` does, one picture at a time by torch's own kernel, which skips the zeros: `[b, c, size, size]`.
+    """What `cropped` says, one picture at a time by torch's own kernel, which skips the zeros.
 
     Boxes are rounded to whole pixels and pixels outside of them play no part, as in torchvision; bytes are rounded to
-    bytes.
+    bytes before they are blurred.
     """
     b, c, high, wide = pictures.shape
     whole = torch.tensor([wide, high, wide, high])
     corners = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1).mul(whole).round().long()
     corners[:, :2] = torch.minimum(corners[:, :2].clamp_min(0), whole[:2] - 1)
     corners[:, 2:] = torch.minimum(torch.maximum(corners[:, 2:], corners[:, :2] + 1), whole[2:])
-    by_channels = pictures.is_contiguous(memory_format=torch.channels_last) and not pictures.is_contiguous()
-    layout = torch.channels_last if by_channels else torch.contiguous_format
-    found = torch.empty(b, c, size, size)
+    found = torch.empty(b, size, size, c).permute(0, 3, 1, 2)
     left_right = [False] * b if flipped is None else flipped.tolist()
     upside_down = [False] * b if inverted is None else inverted.tolist()
+    widths = [0.0] * b if sigmas is None else sigmas.tolist()
     for i, (left, top, right, bottom) in enumerate(corners.tolist()):
-        part = pictures[i : i + 1, :, top:bottom, left:right].contiguous(memory_format=layout)
+        part = pictures[i : i + 1, :, top:bottom, left:right]
         part = interpolate(part, size=(size, size), mode="bilinear", antialias=True)[0]
         mirrored = [axis for axis, asked in ((1, upside_down[i]), (2, left_right[i])) if asked]
-        found[i] = part.flip(mirrored) if mirrored else part
+        part = part.flip(mirrored) if mirrored else part
+        found[i] = blurred(part.float(), widths[i]) if widths[i] else part
     return found

@@ -1,4 +1,4 @@
-"""Large pictures on a CPU go a few at a time, on all threads: what is made of them stays in each core's cache."""
+"""Pictures on a CPU go a few at a time, on all threads: what is made of them stays in each core's cache."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,10 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from nearfar.modalities.image.memory import room
+
 LARGE = 128
-"""Pixels a side from where pictures on a CPU go by pieces."""
+"""Pixels a side from where a CPU makes the views of pictures one by one."""
 _PIECE = 2**20
 """Numbers that the views of a piece have, about."""
+_MOST = 85
+"""Views that a piece has at most: with small ones, all that is made on the way to them should stay in the cache."""
 
 
 def large(pictures: Tensor) -> bool:
@@ -17,21 +21,26 @@ def large(pictures: Tensor) -> bool:
     return pictures.device.type == "cpu" and max(pictures.shape[-2:]) >= LARGE
 
 
-def by_pieces(pictures: Tensor, size: int, work: Callable[[slice], Tensor]) -> Tensor:
-    """`work` on the samples of pictures `[b, c, h, w]`: `[b, c, size, size]` float, in as many calls as is quick."""
+def by_pieces(pictures: Tensor, size: int, work: Callable[[slice, Tensor], object]) -> Tensor:
+    """What `work` makes of pictures `[b, c, h, w]`: `[b, c, size, size]` float, its channels innermost in memory.
+
+    `work` gets some samples and the part of the result that is theirs, which it fills; another device does all at once.
+    """
     b, c = pictures.shape[:2]
-    if not large(pictures):
-        return work(slice(0, b))
-    made = torch.empty(b, c, size, size, memory_format=torch.channels_last)
+    if pictures.device.type != "cpu":
+        made = pictures.new_empty(b, size, size, c, dtype=torch.float32).permute(0, 3, 1, 2)
+        work(slice(0, b), made)
+        return made
+    made = room(b, size, size, c).permute(0, 3, 1, 2)
     inference = torch.is_inference_mode_enabled()  # each thread has a mode of its own
 
     def put(start: int) -> None:
         with torch.inference_mode(inference):
             part = slice(start, min(start + step, b))
-            made[part] = work(part)
+            work(part, made[part])
 
     threads = torch.get_num_threads()
-    step = max(1, min(_PIECE // (c * size**2), -(-b // threads)))
+    step = max(1, min(_PIECE // (c * size**2), _MOST, -(-b // threads)))
     starts = range(0, b, step)
     if threads == 1 or len(starts) == 1:
         for start in starts:

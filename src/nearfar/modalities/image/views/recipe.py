@@ -5,8 +5,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ImageOptions
-from nearfar.modalities.image.views.colour import colour
+from nearfar.modalities.image.views.colour import colour, mixed
 from nearfar.modalities.image.views.crop import cropped
 from nearfar.modalities.image.views.drawing import Drawn, draw
 from nearfar.modalities.image.views.mask import at_random, covered, inside
@@ -25,39 +26,40 @@ class ViewMaker:
         self.std = std
         self.seed = seed
         self._low, self._high = -mean / std, (1 - mean) / std  # of values from 0 to 1, once they are normalised
-        self._bounds = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, aspect: Tensor, draws: NDArray[np.int64], view: int, small: bool) -> Tensor:
         """View number `view` of the pictures `[b, c, h, w]`: `[b, c, size, size]` float, normalised.
 
-        Pixels are uint8, or floats from 0 to 255. `aspect` [b] is width / height of the pictures as they were.
+        Pixels are uint8, or floats from 0 to 255; quickest where their channels are innermost in memory, as those of
+        the views are. `aspect` [b] is width / height of the pictures as they were.
         """
         size = small_size(self.options, self.size) if small else self.size
         drawn = draw(self.options, aspect, draws, seed=self.seed, view=view, size=size, small=small)
+        with torch.autocast(pixels.device.type, enabled=False):
+            matrices, of_means = self._colours(drawn.colours.to(pixels.device), pixels.shape[1])
 
-        def made(part: slice) -> Tensor:
+        def make(part: slice, out: Tensor) -> None:
             # A view made again inside an embed call must not be made in the encoder's arithmetic.
             with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
                 own = drawn.part(part, pixels.device)
                 found = self._placed(pixels[part], aspect[part], own, size)
-                return self._covered(self._coloured(found, own.colours), own)
+                self._colour(found, matrices[part], of_means[part], out)
+                self._cover(out, own)
 
-        return by_pieces(pixels, size, made)
+        return by_pieces(pixels, size, make)
 
     def _placed(self, pixels: Tensor, aspect: Tensor, drawn: Drawn, size: int) -> Tensor:
         """Views turned, cropped, resized, flipped and blurred, from 0 to 255."""
         source = pixels if drawn.radians is None else turn(pixels.float(), drawn.radians, aspect.to(drawn.radians))
         return cropped(source, drawn.boxes, size, flipped=drawn.flipped, inverted=drawn.inverted, sigmas=drawn.sigmas)
 
-    def _coloured(self, found: Tensor, numbers: Tensor) -> Tensor:
-        """Views `[b, c, h, w]` in [0, 255] with their colours changed, clamped and normalised."""
+    def _colours(self, numbers: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+        """The matrices of `colour` from values up to 255 to normalised ones, which lack the offset of the latter."""
         options = self.options
-        flat = found.flatten(2)
-        mean, std = self.mean.to(found), self.std.to(found)
-        matrix, offset = colour(
+        matrices, of_means = colour(
             numbers,
-            flat.mean(2) / 255,
+            channels,
             brightness=options.largest("brightness"),
             contrast=options.largest("contrast"),
             saturation=options.largest("saturation"),
@@ -65,19 +67,23 @@ class ViewMaker:
             jitter=options.jitter or 0,
             greyscale=options.greyscale or 0,
         )
-        matrix = matrix / (255 * std[:, None])
-        offset = (offset - mean) / std
-        out = torch.baddbmm(offset[:, :, None], matrix, flat)
-        for channel, (low, high) in zip(out.unbind(1), self._bounds, strict=True):
-            channel.clamp_(low, high)
-        return out.view(found.shape)
+        scale = 255 * self.std.to(numbers)[:, None]
+        return matrices / scale, of_means / scale
 
-    def _covered(self, views: Tensor, drawn: Drawn) -> Tensor:
-        """Normalised views, some of them solarised, cut out and masked; the others are not touched."""
+    def _colour(self, found: Tensor, matrices: Tensor, of_means: Tensor, out: Tensor) -> None:
+        """Fill `out` with views `[b, c, h, w]` whose colours are changed, clamped and normalised."""
+        b, c, high, wide = found.shape
+        rows = found.permute(0, 2, 3, 1).view(b, high, wide * c)
+        means = rows.mean(1).view(b, wide, c).mean(1)
+        low, upper = self._low.to(found), self._high.to(found)
+        offsets = torch.baddbmm(low[:, None], of_means, means[:, :, None])[:, :, 0]
+        mixed(found, matrices, offsets, out)
+        torch.clamp(out, along(low, wide), along(upper, wide), out=out)
+
+    def _cover(self, views: Tensor, drawn: Drawn) -> None:
+        """Solarise, cut out and mask some of the normalised views; the others are not touched."""
         options = self.options
         high_px, wide_px = views.shape[-2:]
-        if drawn.solarised is drawn.cut is drawn.masked is None:
-            return views
         low, high = self._low.to(views), self._high.to(views)
         fill = low if options.mask_fill == "black" else torch.zeros_like(low)
         if some := _chosen(drawn.solarised):
@@ -91,7 +97,6 @@ class ViewMaker:
                 assert drawn.pixels is not None
                 where = at_random(drawn.pixels[some], high_px, wide_px, options.mask_ratio)
             views[some] = covered(views[some], where, fill, options.mask_alpha)
-        return views
 
 
 def small_size(options: ImageOptions, size: int) -> int:

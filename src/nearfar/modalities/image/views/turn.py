@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import grid_sample
 
 
 def turn(pictures: Tensor, radians: Tensor, aspect: Tensor) -> Tensor:
@@ -10,8 +10,8 @@ def turn(pictures: Tensor, radians: Tensor, aspect: Tensor) -> Tensor:
 
     `aspect` [b] is width / height of the picture as it was, whatever its shape here.
     """
-    cos, sin = radians.cos(), radians.sin()
-    none = torch.zeros_like(cos)
-    theta = torch.stack([cos, -sin / aspect, none, sin * aspect, cos, none], dim=1).view(-1, 2, 3)
-    grid = affine_grid(theta, list(pictures.shape), align_corners=False)
+    high, wide = pictures.shape[2:]
+    x, y = ((torch.arange(size, device=pictures.device) * 2 + 1) / size - 1 for size in (wide, high))
+    cos, sin, aspect = (values[:, None, None] for values in (radians.cos(), radians.sin(), aspect))
+    grid = torch.stack([cos * x - sin / aspect * y[:, None], sin * aspect * x + cos * y[:, None]], dim=3)
     return grid_sample(pictures, grid, padding_mode="border", align_corners=False)
