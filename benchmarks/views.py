@@ -128,8 +128,9 @@ def hue_distance(pixels):
         for shift in np.linspace(-most, most, 9):
             numbers = torch.full((len(pictures), 6), 0.5)
             numbers[:, 4] = 0.5 + shift / (2 * most)
-            matrix, offset = colour(numbers, pictures.mean((2, 3)), hue=most, **off)
-            turned = (matrix @ pictures.flatten(2) + offset[:, :, None]).clamp(0, 1).view_as(pictures)
+            own, of_means = colour(numbers, 3, hue=most, **off)
+            flat = pictures.flatten(2)
+            turned = (own @ flat + of_means @ flat.mean(2, keepdim=True)).clamp(0, 1).view_as(pictures)
             theirs = adjust_hue(pictures, float(shift))
             apart.append((turned - theirs).abs().mean().item())
             moved.append((theirs - pictures).abs().mean().item())

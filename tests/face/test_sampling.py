@@ -250,7 +250,7 @@ def test_a_run_over_balanced_classes_resumes_to_the_bit(
 
 
 def test_a_method_of_classes_needs_labels(classes: Any, photos: Photos, tiny: Tiny) -> None:
-    with pytest.raises(ConfigError, match="learns from labels, and .* has none of at least two classes"):
+    with pytest.raises(ConfigError, match=r"learns from labels, and .* has none of at least two classes"):
         tiny(photos(classes=0))
 
 
