@@ -118,11 +118,11 @@ def test_the_scale_of_clip_is_held_at_100_after_a_step_and_can_fall_again():
 
 
 @pytest.mark.parametrize(("samples", "batch"), [(2, 2), (100, 100), (50_000, 256)])
-def test_siglip_starts_in_balance_where_all_sides_coincide(samples, batch):
+def test_siglip_starts_in_balance_where_all_cosines_are_equal(samples, batch):
     facts = Facts(samples=samples, device="cpu", threads=1)
     options, (choice,) = SigLIP.settle(SigLIPOptions(temperature=0.2), facts, Toy())
     assert choice.name == "bias"
-    negatives = (batch - 1) * math.exp(options.bias + 5)  # each pair's odds of belonging together
+    negatives = (batch - 1) * math.exp(options.bias + 0.9 / 0.2)  # each pair's odds of belonging together
     assert negatives == pytest.approx(1, rel=0.01)
 
 

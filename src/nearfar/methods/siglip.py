@@ -6,8 +6,8 @@ logarithm, and b too.
 
 The sides are those of `clip`, and one projection serves both as there. Differs from the paper in where b starts. Its
 -10 is about -log n for batches of 32,768 whose cosines start near 0, so that the n - 1 negatives of a sample weigh as
-much as its positive. Here one encoder sees both sides, cosines start near 1, and b = -s - log(n - 1) does the same;
-from -10 all sides fall together and stay there. Samples of equal content (`ids`) are not asked about each other.
+much as its positive. Here one encoder sees both sides, cosines start near 0.9, and b = -0.9 s - log(n - 1) does the
+same; far above or below it all sides fall together. Samples of equal content (`ids`) are not asked about each other.
 """
 
 import math
@@ -19,6 +19,8 @@ from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp
 
 _USUAL_BATCH = 256
+_COSINE = 0.9
+"""Near which cosines of two sides start, of one sample or of two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class SigLIP(Method):
 
     Options = SigLIPOptions
     wants = Wants(wide=2)
+    rate = 0.25
 
     def __init__(self, encoder: Encoder, options: SigLIPOptions) -> None:
         super().__init__(encoder)
@@ -60,7 +63,7 @@ class SigLIP(Method):
         if options.bias is not None:
             return options, []
         batch = _USUAL_BATCH if facts is None else min(_USUAL_BATCH, facts.samples)
-        bias = round(-1 / options.temperature - math.log(max(1, batch - 1)), 2)
+        bias = round(-_COSINE / options.temperature - math.log(max(1, batch - 1)), 2)
         choice = Choice("bias", bias, f"positives and negatives of a batch of {batch} begin in balance")
         return replace(options, bias=bias), [choice]
 
