@@ -1,5 +1,6 @@
 """From words to a form and to the options that were given."""
 
+import re
 from dataclasses import fields
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from nearfar.cli.parsing import parse
 from nearfar.config import SECTIONS
 from nearfar.errors import ConfigError, UnknownName
+from nearfar.methods import table as methods
+from nearfar.methods.table import METHODS
 
 
 def given(line):
@@ -68,6 +71,43 @@ def test_help_says_how_to_see_the_options_of_a_method(capsys):
 def test_help_of_a_method_shows_its_options(capsys):
     assert parse(["train", "--method", "simclr", "--help"]) is None
     assert "--temperature" in capsys.readouterr().out
+
+
+def test_help_of_a_method_says_what_is_automatic_and_the_defaults_of_the_rest(capsys):
+    parse(["train", "--method", "simclr", "--help"])
+    own = " ".join(capsys.readouterr().out.replace("│", "").split("simclr options")[1].split())
+    assert "--temperature FLOAT Softmax temperature; lower weighs the hardest negatives more. (automatic)" in own
+    assert "--projector-out INT Dimensions of the space the loss is computed in. (default: 128)" in own
+    assert "--variant {nt_xent,decoupled,debiased,hard}" in own
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_of_a_method_has_a_line_on_each_of_its_options_and_on_none_of_another(method, capsys):
+    parse(["train", "--method", method, "--help"])
+    own = capsys.readouterr().out.split(f"{method} options")[1]
+    shown = re.findall(r"^[│| ]*(--[a-z][\w-]*)", own, flags=re.MULTILINE)
+    named = {f.name: f for f in fields(methods.load(method).Options)}
+    flags = [f"--{'no-' if f.default is True else ''}{name.replace('_', '-')}" for name, f in named.items()]
+    assert shown == flags
+    assert own.count("(automatic)") == sum(f.default is None for f in named.values())
+
+
+def test_help_names_the_methods(capsys):
+    parse(["train", "--help"])
+    assert f"methods: {', '.join(METHODS)}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train x --bias -10", "bias is no option of the method simclr, but of siglip:"),
+        ("train x --method clip --variant hard", "variant is no option of the method clip, but of simclr:"),
+    ],
+)
+def test_an_option_of_another_method_names_those_that_have_it(line, says):
+    with pytest.raises(ConfigError) as error:
+        parse(line.split())
+    assert says in str(error.value)
 
 
 def test_the_method_of_a_config_file_decides_which_options_are_known(tmp_path):

@@ -44,6 +44,12 @@ def test_an_unknown_option_suggests_the_nearest() -> None:
         assembled(temprature=0.1)
 
 
+@pytest.mark.parametrize("given", [{}, {"method": "simclr"}])
+def test_an_option_of_another_method_names_those_that_have_it(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"bias is no option of the method simclr, but of siglip"):
+        assembled(bias=-10.0, **given)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -1,5 +1,9 @@
 """SimCLR as a method: its settings, its loss, and that it learns."""
 
+import json
+import math
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +11,7 @@ from torch import nn
 import nearfar as nf
 from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
-from nearfar.losses import nt_xent
+from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.simclr import SimCLR, SimCLROptions
 
 
@@ -59,6 +63,36 @@ def test_samples_of_equal_content_are_no_negatives(method):
     assert found < nt_xent(z[0], z[1], temperature=0.5)
 
 
+@pytest.mark.parametrize(
+    ("options", "loss"),
+    [
+        ({"variant": "decoupled"}, dcl),
+        ({"variant": "debiased"}, partial(debiased, tau_plus=0.1)),
+        ({"variant": "debiased", "tau_plus": 0.2}, partial(debiased, tau_plus=0.2)),
+        ({"variant": "hard"}, partial(hcl, tau_plus=0.1, beta=1.0)),
+        ({"variant": "hard", "tau_plus": 0.0, "beta": 0.5}, partial(hcl, tau_plus=0.0, beta=0.5)),
+    ],
+)
+def test_a_variant_is_its_loss_of_the_own_rows(options, loss):
+    torch.manual_seed(0)
+    method = SimCLR(Toy(), SimCLROptions(temperature=0.5, **options))
+    z, ids, own = torch.randn(2, 7, 8), torch.tensor([0, 1, 2, 3, 4, 5, 5]), slice(2, 6)
+    batch = Batch(ids=ids, labels=torch.full((7,), -1), rows=own)
+    expected = loss(z[0], z[1], temperature=0.5, ids=ids, rows=own)
+    assert torch.equal(method.loss(Latents(z=z), batch).total, expected)
+    assert not torch.allclose(expected, nt_xent(z[0], z[1], temperature=0.5, ids=ids, rows=own))
+
+
+@pytest.mark.parametrize(
+    ("variant", "names"),
+    [("nt_xent", set()), ("decoupled", set()), ("debiased", {"tau_plus"}), ("hard", {"tau_plus", "beta"})],
+)
+def test_only_what_a_variant_uses_is_chosen(variant, names):
+    options, choices = SimCLR.settle(SimCLROptions(variant=variant), None, Toy())
+    assert {choice.name for choice in choices} == {"temperature", "projector_hidden"} | names
+    assert {name for name in ("tau_plus", "beta") if getattr(options, name)} == names
+
+
 def test_what_is_not_given_is_chosen_and_said():
     options, choices = SimCLR.settle(SimCLROptions(), None, Toy())
     assert options.temperature is not None
@@ -67,13 +101,22 @@ def test_what_is_not_given_is_chosen_and_said():
 
 
 def test_what_is_given_stays():
-    given = SimCLROptions(temperature=0.07, projector_hidden=33)
+    given = SimCLROptions(temperature=0.07, projector_hidden=33, variant="hard", tau_plus=0.0, beta=2.0)
     assert SimCLR.settle(given, None, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"temperature": 0.0}, "temperature must be above 0"), ({"projector_out": 1}, "projector_out must be at least 2")],
+    [
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"projector_out": 1}, "projector_out must be at least 2"),
+        ({"variant": "harder"}, "variant must be one of nt_xent, decoupled, debiased, hard, got 'harder'"),
+        ({"variant": "hard", "tau_plus": 1.0}, r"tau_plus must be in \[0, 1\)"),
+        ({"variant": "hard", "beta": -1.0}, "beta must be 0 or more"),
+        ({"tau_plus": 0.1}, "tau_plus needs variant debiased or hard, not nt_xent"),
+        ({"variant": "decoupled", "tau_plus": 0.1}, "tau_plus needs variant debiased or hard, not decoupled"),
+        ({"variant": "debiased", "beta": 1.0}, "beta needs variant hard, not debiased"),
+    ],
 )
 def test_a_bad_option_is_named(options, said):
     with pytest.raises(ConfigError, match=said):
@@ -92,3 +135,18 @@ def test_it_learns_digits(tmp_path):
     }
     assert leads["knn"].low > 0
     assert leads["linear"].low > 0
+
+
+def test_a_picture_is_compared_with_its_masked_self(tmp_path):
+    """All other operations are off, so that the two views differ by the mask alone."""
+    bare = {"flip": 0.0, "crop_scale": 1.0, "jitter": 0.0, "greyscale": 0.0, "blur": 0.0, "image_size": 16}
+    records = {}
+    for mask in (0.0, 1.0):
+        run = nf.train(
+            "digits", out=tmp_path / str(mask), steps=2, batch_size=64, encoder="small_cnn", width=8, precision="fp32",
+            threads=1, knn_every=0.0, health_every=1, quiet=True, mask=mask, mask_views="later", **bare,
+        )  # fmt: skip
+        lines = (run.path / "metrics.jsonl").read_text().splitlines()
+        records[mask] = [json.loads(line) for line in lines]
+    assert records[0.0][0]["alignment"] == pytest.approx(0, abs=1e-5)
+    assert all(record["alignment"] > 1e-3 and math.isfinite(record["loss"]) for record in records[1.0])

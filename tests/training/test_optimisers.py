@@ -110,6 +110,18 @@ def test_fixed_lr_stays_at_the_peak() -> None:
     assert rates[id(module[0].weight)] == 0.02
 
 
+@pytest.mark.parametrize(("name", "share"), [("sgd", 0.01), ("lars", 0.01), ("adamw", 1.0)])
+def test_a_share_of_the_rate_counts_where_steps_grow_with_the_gradient(name: str, share: float) -> None:
+    module = network()
+    module[5].bias.nearfar_tags = {"sgd_rate": 0.01}
+    optimizer = build(module, name=name, lr=0.1, weight_decay=0.0)
+    for lr in (0.1, 0.02):
+        rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+        assert rates[id(module[5].bias)] == pytest.approx(share * lr)
+        assert rates[id(module[5].weight)] == lr
+        set_lr(optimizer, 0.02, 0.7)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_frozen_parameters_wait_and_then_move(name: str) -> None:
     module = network()

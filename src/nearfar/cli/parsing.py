@@ -63,12 +63,15 @@ def _train(words: list[str]) -> Command | None:
     method = _value(words, "method")
     if asked_for_help and method is None:
         command = _filled("train", Train, sections, words)
+        print(f"methods:                {', '.join(methods.METHODS)}")
         print("options of a method:    nearfar train --method NAME --help")
         return command
     method = methods.known(method or _method_before(words))
     # A method's own options are known once its file is imported, and torch with it: only when there is need.
     if asked_for_help or _unknown(words, _flags({"run": Train, **sections})):
         sections[method] = methods.load(method).Options
+        for unknown in _unknown(words, _flags({"run": Train, **sections})):
+            methods.check_own(unknown.removeprefix("--").removeprefix("no-").replace("-", "_"), method)
     return _filled("train", Train, sections, words)
 
 
@@ -78,7 +81,8 @@ def _filled(name: str, form: type[Common], sections: dict[str, type], words: lis
     for unknown in _unknown(words, flags):
         raise UnknownName(f"option of `nearfar {name}`", unknown, flags)
     taken: set[str] = set()
-    shown = [(title, _shown(part, taken)) for title, part in parts.items()]
+    own = parts.keys() - {"run"} - SECTIONS.keys()  # the modality's and the method's
+    shown = [(title, _shown(part, taken, automatic=title in own)) for title, part in parts.items()]
     shape = shown[0][1]
     if sections:
         shape.__doc__ = "Where the run is kept, what it starts from, and what is said of it."
@@ -152,10 +156,11 @@ def _hints(shape: Any) -> dict[str, Any]:
     return found
 
 
-def _shown(part: type, taken: set[str]) -> Any:
-    """A form or section as tyro shows it: unchecked (we check what was given), and no default where it is automatic.
+def _shown(part: type, taken: set[str], *, automatic: bool) -> Any:
+    """A form or section as tyro shows it: unchecked (we check what was given), and with defaults that mean something.
 
-    A field whose name is `taken` has its flag already: what is said there counts here too.
+    `automatic` says that None stands for a choice of the program's here. A field whose name is `taken` has its flag
+    already: what is said there counts here too.
     """
     hints = get_type_hints(part, include_extras=True)
     shown: list[Any] = []
@@ -163,6 +168,7 @@ def _shown(part: type, taken: set[str]) -> Any:
         required = f.default is MISSING
         plain = required or f.default in (None, "", ()) or isinstance(f.default, bool)
         hint = "(required)" if required else "" if plain else f"(default: {f.default})"
+        hint = "(automatic)" if automatic and f.default is None else hint
         named = arg(name=_SPELLED.get(f.name), aliases=_SHORT.get(f.name), help_behavior_hint=hint)
         marks = (Fixed, Suppress) if f.name in taken else (named,)
         shown.append((f.name, Annotated[(hints[f.name], *marks)], field(default=f.default)))

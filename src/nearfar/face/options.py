@@ -6,8 +6,9 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from nearfar.config import SECTIONS, Length, TrainConfig
+from nearfar.config import SECTIONS, Length, Model, TrainConfig
 from nearfar.errors import ConfigError, UnknownName
+from nearfar.methods import table as methods
 from nearfar.training.folder import read_config
 
 _LENGTHS = tuple(field.name for field in fields(Length))
@@ -15,13 +16,15 @@ _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def assemble(given: Mapping[str, Any], method_options: type, modality_options: type) -> TrainConfig:
-    """Put each option into its section; raises UnknownName for one that no section has, ConfigError for a bad value."""
+    """Put each option into its section; raises UnknownName for one that no section has, ConfigError for one of another
+    method and for a bad value."""
     kinds = {**SECTIONS, "method_options": method_options, "modality_options": modality_options}
     home = {field.name: section for section, kind in kinds.items() for field in fields(kind)}
     hints = {section: get_type_hints(kind) for section, kind in kinds.items()}
     values: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     for name, value in given.items():
         if name not in home:
+            methods.check_own(name, given.get("method") or Model.method)
             raise UnknownName("option", name, home)
         if value is not None:
             values[home[name]][name] = _fitting(name, value, hints[home[name]][name])

@@ -55,3 +55,14 @@ class Prototypes(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Cosines `[..., K]` of latents `[..., dim]` with the prototypes."""
         return normalize(z, dim=-1) @ normalize(self.weight, dim=-1).T
+
+
+def learned(start: float) -> nn.Parameter:
+    """A scalar of the loss stage, such as the logarithm of a scale: free of weight decay.
+
+    Under sgd it takes a thousandth of the learning rate: its gradient sums over the whole batch, and at the full rate
+    CLIP's scale runs from 5 to 100 within a hundred steps (digits, batches of 256, rate 0.25).
+    """
+    parameter = nn.Parameter(torch.tensor(float(start)))
+    parameter.nearfar_tags = {"decay": False, "sgd_rate": 0.001}  # type: ignore[attr-defined]
+    return parameter

@@ -5,14 +5,28 @@ z = projector(encoder(view)), loss = NT-Xent over the 2N projected views.
 
 Differs from the paper: samples of equal content (`ids`) are not each other's negatives; hidden width and temperature
 follow the size of the data and the batch when not given.
+
+`variant` changes the sum that a positive is weighed against. decoupled: the positive is left out of it (Yeh et al.,
+"Decoupled contrastive learning", 2022, eq. 6). debiased: the share `tau_plus` of negatives that are of the anchor's own
+class is taken off (Chuang et al., "Debiased contrastive learning", 2020, eq. 7 and 8). hard: besides, negatives weigh
+by e^(beta s / t), the nearest the most (Robinson et al., "Contrastive learning with hard negative samples", 2021,
+section 3).
+
+Masked views are an option of images, beside crops and colours: `--mask 1 --mask-views later` compares a picture with
+its masked self, `--mask 1` masks both views. With `--crop-scale 1 --flip 0 --jitter 0 --greyscale 0 --blur 0` nothing
+but masks is left.
 """
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
-from nearfar.losses import nt_xent
+from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.heads import mlp
+
+Variant = Literal["nt_xent", "decoupled", "debiased", "hard"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +39,12 @@ class SimCLROptions:
     """Width of the projector's hidden layer."""
     projector_out: int = 128
     """Dimensions of the space the loss is computed in."""
+    variant: Variant = "nt_xent"
+    """What a positive is weighed against: all other views, negatives alone, debiased ones, or those by hardness."""
+    tau_plus: float | None = None
+    """Chance that a negative is of the anchor's own class, in [0, 1), for debiased and hard."""
+    beta: float | None = None
+    """How much more the nearest negatives weigh, for hard; 0 weighs all alike."""
 
     def __post_init__(self) -> None:
         must(self.temperature is None or self.temperature > 0, "temperature must be above 0", got=self.temperature)
@@ -34,36 +54,46 @@ class SimCLROptions:
             got=self.projector_hidden,
         )
         must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
+        known = get_args(Variant)
+        must(self.variant in known, f"variant must be one of {', '.join(known)}", got=self.variant)
+        tau_plus, beta = self.tau_plus or 0.0, self.beta or 0.0
+        must(0 <= tau_plus < 1, "tau_plus must be in [0, 1)", got=tau_plus)
+        must(0 <= beta < math.inf, "beta must be 0 or more", got=beta)
+        has_tau_plus, has_beta = self.variant in ("debiased", "hard"), self.variant == "hard"
+        must(
+            tau_plus == 0 or has_tau_plus, f"tau_plus needs variant debiased or hard, not {self.variant}", got=tau_plus
+        )
+        must(beta == 0 or has_beta, f"beta needs variant hard, not {self.variant}", got=beta)
 
 
 class SimCLR(Method):
-    """An encoder with a projector, under NT-Xent."""
+    """An encoder with a projector, under NT-Xent or a variant of it."""
 
     Options = SimCLROptions
     wants = Wants(wide=2)
 
     def __init__(self, encoder: Encoder, options: SimCLROptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
-        assert options.temperature is not None
-        assert options.projector_hidden is not None
-        self.temperature = options.temperature
-        self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out)
+        self.options, _ = self.settle(options, None, encoder)
+        assert self.options.projector_hidden is not None
+        self.projector = mlp(encoder.dim, self.options.projector_hidden, self.options.projector_out)
 
     @classmethod
     def settle(
         cls, options: SimCLROptions, facts: Facts | None, encoder: Encoder
     ) -> tuple[SimCLROptions, list[Choice]]:
         """Fill in what was not given: the hidden layer as wide as makes sense, the temperature of small batches."""
-        choices = []
-        if options.temperature is None:
-            options = replace(options, temperature=0.2)
-            choices.append(Choice("temperature", 0.2, "what batches of a few hundred learn best from"))
-        if options.projector_hidden is None:
-            hidden = min(2048, max(512, encoder.dim))
-            options = replace(options, projector_hidden=hidden)
-            choices.append(Choice("projector_hidden", hidden, f"for an encoder of {encoder.dim} dimensions"))
-        return options, choices
+        hidden = min(2048, max(512, encoder.dim))
+        debiased, hard = options.variant in ("debiased", "hard"), options.variant == "hard"
+        found = [
+            Choice("temperature", 0.2, "what batches of a few hundred learn best from"),
+            Choice("projector_hidden", hidden, f"for an encoder of {encoder.dim} dimensions"),
+            Choice("tau_plus", 0.1 if debiased else 0.0, "the chance where there are ten classes alike in size"),
+            Choice("beta", 1.0 if hard else 0.0, "near negatives weigh as their similarity says"),
+        ]
+        found = [choice for choice in found if getattr(options, choice.name) is None]
+        options = replace(options, **{choice.name: choice.value for choice in found})
+        return options, [choice for choice in found if choice.value]  # 0: not of this variant
 
     def embed(self, views: Views) -> Latents:
         """Project the features of all views, which pass through the networks together."""
@@ -72,8 +102,20 @@ class SimCLR(Method):
         return Latents(z=self.projector(features.flatten(0, 1)).view(v, b, -1), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
-        """NT-Xent of the own rows against all ranks' views."""
-        return Losses(nt_xent(z["z"][0], z["z"][1], temperature=self.temperature, ids=batch.ids, rows=batch.rows))
+        """NT-Xent, or its variant, of the own rows against all ranks' views."""
+        options = self.options
+        shared: dict[str, Any] = {"temperature": options.temperature, "ids": batch.ids, "rows": batch.rows}
+        weighed: dict[str, Any] = {"tau_plus": options.tau_plus, **shared}
+        one, two = z["z"][0], z["z"][1]
+        match options.variant:
+            case "nt_xent":
+                return Losses(nt_xent(one, two, **shared))
+            case "decoupled":
+                return Losses(dcl(one, two, **shared))
+            case "debiased":
+                return Losses(debiased(one, two, **weighed))
+            case "hard":
+                return Losses(hcl(one, two, **weighed | {"beta": options.beta}))
 
 
 METHOD = SimCLR

@@ -1,9 +1,10 @@
 """The methods there are: a name, which is also the file's, and a line for each. Imports nothing heavy."""
 
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nearfar.errors import UnknownName
+from nearfar.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from nearfar.contract import Method
@@ -12,6 +13,8 @@ METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
     "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
     "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
+    "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
+    "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
 }
 
 
@@ -26,3 +29,13 @@ def load(name: str) -> "type[Method]":
     """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`; raises UnknownName."""
     method: type[Method] = import_module(f"nearfar.methods.{known(name)}").METHOD
     return method
+
+
+def check_own(option: str, name: str) -> None:
+    """Raise ConfigError where other methods have this option and the method `name` has not; imports them all."""
+    having = [other for other in METHODS if option in {field.name for field in fields(load(other).Options)}]
+    if having and name not in having:
+        raise ConfigError(
+            f"{option} is no option of the method {name}, but of {', '.join(having)}: leave it out, or choose one of "
+            "these as method."
+        )

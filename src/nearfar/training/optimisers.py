@@ -5,6 +5,8 @@ A parameter says how it differs by an attribute, `parameter.nearfar_tags = {...}
     decay         False: free of weight decay (biases, norms and scalars are, without being tagged)
     fixed_lr      True: its rate stays at the peak (SimSiam's predictor)
     frozen_until  the share of the run before which it does not move (prototypes, logit scale)
+    sgd_rate      its rate in units of the others', under sgd and lars: their steps grow with the gradient, and that of
+                  a scalar sums over a whole batch (logit scale, bias); adamw's steps do not, and take no notice
 """
 
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ BETAS = (0.9, 0.95)
 """AdamW's: 0.95 forgets a gradient's size within 20 steps, as in MAE (He et al. 2022) and SigLIP (Zhai et al. 2023);
 0.999 would remember it longer than a short run lasts."""
 
-_TAGS = {"decay": True, "fixed_lr": False, "frozen_until": 0.0}
+_TAGS = {"decay": True, "fixed_lr": False, "frozen_until": 0.0, "sgd_rate": 1.0}
 _FUSED_ON = ("cpu", "cuda")
 
 
@@ -33,7 +35,7 @@ def build(
 
     sgd: Nesterov momentum 0.9; lars: momentum 0.9, eta 0.001; adamw: betas 0.9 and 0.95, decoupled decay.
     """
-    groups = _groups(method, lr, weight_decay)
+    groups = _groups(method, lr, weight_decay, adaptive=name == "adamw")
     kinds = {parameter.device.type for group in groups for parameter in group["params"]}
     fused = True if kinds <= set(_FUSED_ON) else None
     optimizer: Optimizer
@@ -100,7 +102,7 @@ def load_state_tensors(
         _fill_buffers(optimizer)
 
 
-def _groups(method: nn.Module, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(method: nn.Module, lr: float, weight_decay: float, *, adaptive: bool) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
@@ -109,11 +111,13 @@ def _groups(method: nn.Module, lr: float, weight_decay: float) -> list[dict[str,
         assert not given.keys() - _TAGS.keys(), f"{name} has unknown tags {sorted(given.keys() - _TAGS.keys())}"
         tags = {**_TAGS, **given}
         tags["decay"] = tags["decay"] and parameter.ndim > 1
+        rate = 1.0 if adaptive else tags["sgd_rate"]
         group = groups.setdefault(
             tuple(tags.values()),
             {
                 "params": [],
-                "lr": lr,
+                "lr": rate * lr,
+                "rate": rate,
                 "weight_decay": weight_decay if tags["decay"] else 0.0,
                 "fixed_lr": tags["fixed_lr"],
                 "frozen_until": tags["frozen_until"],

@@ -22,8 +22,8 @@ def learning_rate(progress: float, peak: float, warmup: float) -> float:
 
 
 def set_lr(optimizer: Optimizer, lr: float, progress: float) -> None:
-    """Give every group its rate, but for those of fixed rate, and freeze those whose time has not come."""
+    """Give every group its share of the rate, but for fixed ones, and freeze those whose time has not come."""
     for group in optimizer.param_groups:
         if not group.get("fixed_lr", False):
-            group["lr"] = lr
+            group["lr"] = group.get("rate", 1.0) * lr
         group["frozen"] = progress < group.get("frozen_until", 0.0)

@@ -1,0 +1,148 @@
+"""CLIP and SigLIP as methods: their latents, their losses by hand, their learned scalars."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid, normalize
+
+from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.errors import ConfigError
+from nearfar.methods.clip import CLIP, CLIPOptions
+from nearfar.methods.siglip import SigLIP, SigLIPOptions
+from nearfar.training import cut, optimisers
+
+METHODS = {"clip": (CLIP, CLIPOptions), "siglip": (SigLIP, SigLIPOptions)}
+both = pytest.mark.parametrize("name", METHODS)
+
+
+class Toy(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.dim = 12
+        self.layer = nn.Linear(6, 12)
+
+    def features(self, inputs):
+        return self.layer(inputs)
+
+
+def built(name, **options):
+    torch.manual_seed(0)
+    method, kind = METHODS[name]
+    return method(Toy(), kind(projector_out=8, **options))
+
+
+def views_of(x):
+    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
+
+
+def batch_of(ids):
+    return Batch(ids=torch.tensor(ids), labels=torch.full((len(ids),), -1))
+
+
+def logits_of(z, scale):
+    return scale * normalize(z[0], dim=-1) @ normalize(z[1], dim=-1).T
+
+
+@both
+def test_one_linear_projection_serves_both_sides(name):
+    method, x = built(name), torch.randn(2, 5, 6)
+    z = method.embed(views_of(x))
+    for side in range(2):
+        expected = method.encoder.layer(x[side]) @ method.projector[0].weight.T
+        assert torch.allclose(z["z"][side], expected, atol=1e-6)
+    assert torch.equal(z.features, method.encoder.layer(x).detach())
+
+
+def test_clip_is_cross_entropy_both_ways_at_its_scale():
+    z = torch.randn(2, 7, 8)
+    found = built("clip", temperature=0.25).loss(Latents(z=z), batch_of(range(7)))
+    logits = logits_of(z, 4.0)
+    by_row, by_column = logits.log_softmax(1).diagonal(), logits.log_softmax(0).diagonal()
+    assert torch.allclose(found.total, -(by_row + by_column).mean() / 2)
+    assert found.logs["temperature"] == pytest.approx(0.25)
+
+
+def test_siglip_asks_each_pair_at_its_scale_and_bias():
+    z = torch.randn(2, 7, 8)
+    found = built("siglip", temperature=0.25, bias=-3.0).loss(Latents(z=z), batch_of(range(7)))
+    signs = 2 * torch.eye(7) - 1
+    assert torch.allclose(found.total, -logsigmoid(signs * (logits_of(z, 4.0) - 3)).sum() / 7)
+    assert found.logs["bias"] == -3.0
+
+
+@both
+def test_sides_of_equal_content_are_no_negatives(name):
+    z, method = torch.randn(1, 7, 8).repeat(2, 1, 1), built(name)
+    z[:, 6] = z[:, 5]
+    apart = method.loss(Latents(z=z), batch_of(range(7))).total
+    assert method.loss(Latents(z=z), batch_of([0, 1, 2, 3, 4, 5, 5])).total < apart
+
+
+@both
+def test_learned_scalars_get_their_gradient(name):
+    method = built(name, temperature=0.5).double()
+    x, batch = torch.randn(2, 6, 6, dtype=torch.float64), batch_of(range(6))
+    cut.step(method, views_of(x), batch)
+    for scalar in [p for p in method.parameters() if p.ndim == 0]:
+        analytic, values = scalar.grad.item(), []
+        for shift in (1e-5, -2e-5):
+            with torch.no_grad():
+                scalar += shift
+                values.append(method.loss(method.embed(views_of(x)), batch).total.item())
+        with torch.no_grad():
+            scalar += 1e-5
+        assert analytic == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5)
+
+
+@both
+@pytest.mark.parametrize(("optimizer", "share"), [("sgd", 0.001), ("adamw", 1.0)])
+def test_learned_scalars_move_slowly_under_sgd_and_without_decay(name, optimizer, share):
+    method = built(name)
+    groups = optimisers.build(method, name=optimizer, lr=0.5, weight_decay=0.1).param_groups
+    scalars = [group for group in groups if any(p.ndim == 0 for p in group["params"])]
+    assert sum(len(group["params"]) for group in scalars) == sum(p.ndim == 0 for p in method.parameters()) > 0
+    assert [(group["lr"], group["weight_decay"]) for group in scalars] == [(0.5 * share, 0.0)] * len(scalars)
+
+
+def test_the_scale_of_clip_is_held_at_100_after_a_step_and_can_fall_again():
+    method = built("clip")
+    z, batch = Latents(z=torch.randn(2, 6, 8)), batch_of(range(6))
+    with torch.no_grad():
+        method.log_scale.fill_(9.0)
+    method.after_step(z, batch)
+    assert method.log_scale.exp().item() == pytest.approx(100)
+    method.loss(z, batch).total.backward()
+    assert method.log_scale.grad > 0  # of sides at random: descent lowers it
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(2, 2), (100, 100), (50_000, 256)])
+def test_siglip_starts_in_balance_where_all_cosines_are_equal(samples, batch):
+    facts = Facts(samples=samples, device="cpu", threads=1)
+    options, (choice,) = SigLIP.settle(SigLIPOptions(temperature=0.2), facts, Toy())
+    assert choice.name == "bias"
+    negatives = (batch - 1) * math.exp(options.bias + 0.9 / 0.2)  # each pair's odds of belonging together
+    assert negatives == pytest.approx(1, rel=0.01)
+
+
+@both
+def test_what_is_given_stays(name):
+    method, kind = METHODS[name]
+    given = kind(temperature=0.3) if name == "clip" else kind(bias=-10.0)
+    assert method.settle(given, None, Toy()) == (given, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        (CLIPOptions, {"temperature": 0.009}, "temperature must be at least 0.01"),
+        (CLIPOptions, {"projector_out": 1}, "projector_out must be at least 2"),
+        (SigLIPOptions, {"temperature": 0.0}, "temperature must be above 0"),
+        (SigLIPOptions, {"bias": math.nan}, "bias must be finite"),
+        (SigLIPOptions, {"projector_out": 0}, "projector_out must be at least 2"),
+    ],
+)
+def test_a_bad_option_is_named(kind, options, said):
+    with pytest.raises(ConfigError, match=said):
+        kind(**options)
