@@ -1,10 +1,16 @@
 """Heads: small networks between an encoder's features and the space in which a loss compares."""
 
+import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+
+from nearfar.contract import Encoder, Facts
+
+SMALL = 5_000
+"""Samples where nothing is known of the data."""
 
 
 def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
@@ -20,6 +26,18 @@ def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
         elif last_norm:
             layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)
+
+
+def hidden(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
+    """The width of the hidden layers of heads that predict, a power of two, and the reason.
+
+    512 for 1,000 samples and twice as wide for each tenfold, up to BYOL's 4096 for ImageNet's million; no narrower than
+    the encoder's dimensions.
+    """
+    samples = SMALL if facts is None else facts.samples
+    fitting = 2 ** round(math.log2(512) + math.log10(max(1, samples) / 1000))
+    width = max(min(4096, max(512, fitting)), encoder.dim)
+    return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
 
 
 class Prototypes(nn.Module):

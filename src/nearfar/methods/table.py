@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
+    "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
 }
 
 
