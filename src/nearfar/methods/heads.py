@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from nearfar.contract import Encoder, Facts
 
-_SMALL = 5_000
+SMALL = 5_000
 """Samples where nothing is known of the data."""
 
 
@@ -34,9 +34,21 @@ def wide(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
     Four times the encoder's dimensions and at most 8 sqrt(samples), between 512 and 8192. That gives the width of both
     Barlow Twins and VICReg for ResNet-50 on ImageNet, 8192, and of solo-learn's recipes for ResNet-18 on CIFAR, 2048.
     """
-    samples = _SMALL if facts is None else facts.samples
+    samples = SMALL if facts is None else facts.samples
     fitting = min(4 * encoder.dim, 8 * math.sqrt(samples))
     width = 2 ** round(math.log2(min(8192, max(512, fitting))))
+    return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
+
+
+def hidden(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
+    """The width of the hidden layers of heads that predict, a power of two, and the reason.
+
+    512 for 1,000 samples and twice as wide for each tenfold, up to BYOL's 4096 for ImageNet's million; no narrower than
+    the encoder's dimensions.
+    """
+    samples = SMALL if facts is None else facts.samples
+    fitting = 2 ** round(math.log2(512) + math.log10(max(1, samples) / 1000))
+    width = max(min(4096, max(512, fitting)), encoder.dim)
     return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
 
 

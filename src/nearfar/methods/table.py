@@ -15,6 +15,8 @@ METHODS: dict[str, str] = {
     "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
+    "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
+    "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
 }
 
 

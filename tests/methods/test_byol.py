@@ -1,0 +1,169 @@
+"""BYOL as a method: what predicts what, how the target follows, and that it learns."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import nearfar as nf
+from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.errors import ConfigError
+from nearfar.methods.byol import BYOL, BYOLOptions
+from nearfar.training import cut
+
+
+class Toy(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.dim = 12
+        self.layers = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU())
+
+    def features(self, inputs):
+        return self.layers(inputs)
+
+
+def views_of(x):
+    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
+
+
+def batch_of(count, progress=0.0, rows=slice(None)):
+    return Batch(ids=torch.arange(count), labels=torch.full((count,), -1), progress=progress, rows=rows)
+
+
+def distance(p, y):
+    """The squared distance of two vectors at length 1, summed over the rows."""
+    return ((p / p.norm(dim=1, keepdim=True) - y / y.norm(dim=1, keepdim=True)) ** 2).sum()
+
+
+@pytest.fixture
+def method():
+    torch.manual_seed(0)
+    return BYOL(Toy(), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10, momentum=0.9))
+
+
+def moved(method):
+    """The method with a target that is no longer the copy it began as."""
+    with torch.no_grad():
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return method
+
+
+def test_predictions_pass_through_all_three_networks_one_view_after_the_other(method):
+    x = torch.randn(3, 5, 6)
+    z = method.embed(views_of(x))
+    by_hand = [method.predictor(method.projector(method.encoder.layers(view))) for view in x]
+    assert torch.equal(z["p"], torch.stack(by_hand))
+    assert torch.equal(z.features, torch.stack([method.encoder.layers(view) for view in x]).detach())
+
+
+def test_targets_have_weights_and_batch_statistics_of_their_own(method):
+    x = torch.randn(2, 5, 6)
+    copied = copy.deepcopy((method.encoder, method.projector))
+    y = moved(method).targets(views_of(x))["y"]
+    assert torch.equal(y, torch.stack([copied[1](copied[0].layers(view)) for view in x]))
+    untouched = method.encoder.layers[1].running_mean
+    assert torch.equal(untouched, torch.zeros(12))
+    assert not torch.equal(method.target_encoder.layers[1].running_mean, untouched)
+
+
+def test_the_target_begins_as_a_copy_and_is_not_trained(method):
+    for target, network in ((method.target_encoder, method.encoder), (method.target_projector, method.projector)):
+        for ours, theirs in zip(target.parameters(), network.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+            assert ours.data_ptr() != theirs.data_ptr()
+            assert not ours.requires_grad
+
+
+def test_the_loss_is_the_squared_distance_summed_over_both_directions(method):
+    p, y = torch.randn(2, 7, 8), torch.randn(2, 7, 8)
+    found = method.loss(Latents(p=p, y=y), batch_of(7)).total
+    torch.testing.assert_close(found, (distance(p[0], y[1]) + distance(p[1], y[0])) / 7)
+
+
+def test_the_target_is_a_constant_for_the_gradient(method):
+    moved(method)
+    x = torch.randn(2, 9, 6)
+    other = copy.deepcopy(method)
+    cut.step(method, views_of(x), batch_of(9))
+    p = [other.predictor(other.projector(other.encoder.layers(view))) for view in x]
+    y = [other.target_projector(other.target_encoder.layers(view)).detach() for view in x]
+    ((distance(p[0], y[1]) + distance(p[1], y[0])) / 9).backward()
+    for (name, found), wanted in zip(method.named_parameters(), other.parameters(), strict=True):
+        assert (found.grad is None) == name.startswith("target_"), name
+        if wanted.grad is not None:
+            torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_target_follows_what_the_step_has_made_ever_more_slowly(method):
+    """m = 1 - (1 - 0.9) (cos(pi progress) + 1) / 2 at progress 0, 1/3 and 1: 0.9, 0.925 and 1."""
+    target = [
+        parameter.clone() for parameter in (*method.target_encoder.parameters(), *method.target_projector.parameters())
+    ]
+    for progress, m in ((0.0, 0.9), (1 / 3, 0.925), (1.0, 1.0)):
+        moved(method)
+        method.after_step(Latents(), batch_of(4, progress))
+        online = [*method.encoder.parameters(), *method.projector.parameters()]
+        target = [m * ours + (1 - m) * theirs for ours, theirs in zip(target, online, strict=True)]
+        found = [*method.target_encoder.parameters(), *method.target_projector.parameters()]
+        for ours, wanted in zip(found, target, strict=True):
+            torch.testing.assert_close(ours, wanted)
+
+
+def test_a_run_ends_with_the_encoder_that_learns(method):
+    assert method.trained is method.encoder
+
+
+def test_the_target_is_saved(method):
+    saved = {name: value.clone() for name, value in moved(method).state_dict().items()}
+    other = BYOL(Toy(), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10))
+    other.load_state_dict(saved)
+    x = views_of(torch.randn(2, 5, 6))
+    assert torch.equal(method.targets(x)["y"], other.targets(x)["y"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "hidden"), [(1_000, 512), (10_000, 1024), (100_000, 2048), (1_000_000, 4096), (10**8, 4096)]
+)
+def test_hidden_layers_widen_with_the_data(samples, hidden):
+    facts = Facts(samples=samples, device="cpu", threads=1)
+    options, choices = BYOL.settle(BYOLOptions(), facts, Toy())
+    assert (options.projector_hidden, options.predictor_hidden) == (hidden, hidden)
+    assert {choice.name for choice in choices} == {"projector_hidden", "predictor_hidden", "momentum"}
+
+
+def test_what_is_given_stays():
+    given = BYOLOptions(projector_hidden=33, predictor_hidden=44, momentum=0.5)
+    assert BYOL.settle(given, None, Toy()) == (given, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
+        ({"predictor_hidden": 0}, "predictor_hidden must be at least 1"),
+        ({"projector_out": 1}, "projector_out must be at least 2"),
+        ({"momentum": 1.5}, "momentum must be between 0 and 1"),
+        ({"momentum": math.nan}, "momentum must be between 0 and 1"),
+    ],
+)
+def test_a_bad_option_is_named(options, said):
+    with pytest.raises(ConfigError, match=said):
+        BYOLOptions(**options)
+
+
+def test_it_learns_digits(tmp_path):
+    run = nf.train(
+        "digits", method="byol", out=tmp_path / "run", steps=90, batch_size=128, encoder="small_cnn", width=16,
+        image_size=16, precision="fp32", threads=1, flip=0.0, crop_scale=0.4, knn_every=0.0, quiet=True,
+    )  # fmt: skip
+    leads = {
+        row.probe: row.lead
+        for row in run.evaluation.rows
+        if row.system == "untrained encoder" and row.labels_per_class == 5
+    }
+    assert leads["knn"].low > 0
+    assert leads["linear"].low > 0
