@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
+    "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
 }
 
 
