@@ -1,13 +1,11 @@
 """Which samples share batch statistics: each view by itself, in groups, drawn by torch's generator."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
 
 from nearfar.contract import Encoder, Views
-from nearfar.methods.batchnorm import has_batch_norm, in_groups
+from nearfar.methods.batchnorm import in_groups
 
 
 class Normed(Encoder):
@@ -108,11 +106,3 @@ def test_views_keep_their_numbers_in_a_group(x):
 
     in_groups(Towers(), views_of(x), 6)
     assert seen == [(0,), (0,), (1,), (1,)]
-
-
-def test_networks_with_batch_norm_are_told_from_others():
-    encoder = Normed()
-    assert has_batch_norm(encoder)
-    encoder = copy.deepcopy(encoder)
-    encoder.norm = nn.LayerNorm(3)
-    assert not has_batch_norm(encoder)

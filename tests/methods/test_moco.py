@@ -15,10 +15,10 @@ from nearfar.training import cut
 
 
 class Toy(Encoder):
-    def __init__(self, norm=True):
+    def __init__(self):
         super().__init__()
         self.dim = 12
-        self.layer = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12) if norm else nn.LayerNorm(12))
+        self.layer = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12))
 
     def features(self, inputs):
         return self.layer(inputs)
@@ -184,16 +184,12 @@ def test_the_queue_and_the_momentum_follow_the_data(samples, queue, momentum):
     options, choices = MoCo.settle(MoCoOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
     assert (options.queue, options.momentum) == (queue, momentum)
     assert options.predictor_hidden == 0
-    assert {"queue", "momentum", "norm_group", "projector_hidden", "predictor_hidden"} == {c.name for c in choices}
+    assert {"queue", "momentum", "projector_hidden", "predictor_hidden"} == {c.name for c in choices}
 
 
-def test_without_a_queue_a_predictor_is_chosen_and_nothing_is_grouped():
+def test_without_a_queue_a_predictor_is_chosen():
     options, _ = MoCo.settle(MoCoOptions(queue=0), None, Toy())
-    assert (options.predictor_hidden, options.norm_group) == (options.projector_hidden, 0)
-
-
-def test_an_encoder_without_batch_norm_is_not_grouped():
-    assert MoCo.settle(MoCoOptions(), None, Toy(norm=False))[0].norm_group == 0
+    assert options.predictor_hidden == options.projector_hidden
 
 
 @pytest.mark.parametrize(

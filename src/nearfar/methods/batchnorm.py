@@ -17,14 +17,9 @@ undo it. Losses that are statistics themselves (Barlow Twins, VICReg) are comput
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nearfar.contract import Encoder, Views
-
-
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether the network's outputs depend on the other samples of a batch."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
 def in_groups(encoder: Encoder, views: Views, size: int, *, shuffled: bool = False) -> Tensor:

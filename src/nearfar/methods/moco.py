@@ -7,8 +7,9 @@ transformers" (v3), 2021, algorithm 1: they are those of the same batch, and the
 
 Differs from the papers: both views are queries in v2 too, as in the authors' CIFAR code; m rises to 1 along a cosine in
 both; the queue begins empty instead of with noise, so that the first step teaches nothing; earlier keys of the same
-sample are no negatives. v3's factor 2 t, which only scales the learning rate, is left out; its heads are those it has
-on convolutional networks.
+sample are no negatives; batch statistics are of the whole batch unless `norm_group` is given (`batchnorm.py`): in short
+runs groups showed no gain for the time that they take. v3's factor 2 t, which only scales the learning rate, is left
+out; its heads are those it has on convolutional networks.
 """
 
 from dataclasses import dataclass, replace
@@ -22,13 +23,11 @@ from nearfar.errors import must
 from nearfar.losses import info_nce, moco
 from nearfar.losses.memory import Queue
 from nearfar.methods import momentum
-from nearfar.methods.batchnorm import has_batch_norm, in_groups
+from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp
 from nearfar.methods.queue import SMALL, largest_share, must_fit
 
 LARGEST_QUEUE = 65_536
-GROUP = 32
-"""Samples of a group: a batch of 256 on the paper's 8 devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +40,8 @@ class MoCoOptions:
     """Keys of earlier batches that serve as negatives (v2); 0 takes those of the batch itself (v3)."""
     momentum: float | None = None
     """How much of itself the momentum encoder keeps in a step, at the start; it rises to 1."""
-    norm_group: int | None = None
-    """Samples that share batch-norm statistics, drawn anew for keys; 0 is the whole batch."""
+    norm_group: int = 0
+    """Samples that share batch-norm statistics, drawn anew for keys (32 in the paper); 0 is the whole batch."""
     projector_hidden: int | None = None
     """Width of the projector's hidden layer."""
     projector_out: int = 128
@@ -54,11 +53,7 @@ class MoCoOptions:
         must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
         must(self.queue is None or self.queue >= 0, "queue must be at least 0", got=self.queue)
         must(self.momentum is None or 0 <= self.momentum <= 1, "momentum must be in 0..1", got=self.momentum)
-        must(
-            self.norm_group is None or self.norm_group == 0 or self.norm_group >= 2,
-            "norm_group must be 0 or at least 2",
-            got=self.norm_group,
-        )
+        must(self.norm_group == 0 or self.norm_group >= 2, "norm_group must be 0 or at least 2", got=self.norm_group)
         must(
             self.projector_hidden is None or self.projector_hidden >= 1,
             "projector_hidden must be at least 1",
@@ -83,7 +78,6 @@ class MoCo(Method):
         options, _ = self.settle(options, None, encoder)
         assert options.queue is not None
         assert options.momentum is not None
-        assert options.norm_group is not None
         assert options.projector_hidden is not None
         assert options.predictor_hidden is not None
         self.temperature, self.momentum, self.norm_group = options.temperature, options.momentum, options.norm_group
@@ -111,9 +105,6 @@ class MoCo(Method):
         must_fit(options.queue, facts)
         choose("momentum", momentum.for_samples(samples), f"for {samples} samples")
         choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
-        if options.queue and has_batch_norm(encoder):
-            choose("norm_group", GROUP, "as on eight devices in the paper: statistics must not give the key away")
-        choose("norm_group", 0, "keys of one batch share their statistics" if not options.queue else "no batch norm")
         choose("predictor_hidden", 0 if options.queue else options.projector_hidden, "v2 has none, v3 has one")
         return options, choices
 
