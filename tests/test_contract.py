@@ -239,6 +239,16 @@ def test_a_part_of_views_is_their_slice(ground: Ground) -> None:
         torch.testing.assert_close(part[i], views[i][1:4], **FIGURES)
 
 
+def test_taken_samples_of_views_are_these_in_this_order(ground: Ground) -> None:
+    views = ground.views([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], wants=Wants(wide=2, small=1))
+    at = torch.tensor([4, 0, 3])
+    taken = views.take(at)
+    assert (taken.samples, taken.numbers, taken.wide) == (3, (0, 1, 2), 2)
+    for i in range(3):
+        assert torch.equal(taken[i], views[i][at])
+        assert torch.equal(views[i:].take(at).part(1, 3)[0], views[i][at[1:]])
+
+
 def test_wide_views_come_first(ground: Ground) -> None:
     views = ground.views([0, 1, 2], [0, 1, 2], wants=Wants(wide=2, small=2))
     wide = ground.views([0, 1, 2], [0, 1, 2])

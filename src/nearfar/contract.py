@@ -27,8 +27,9 @@ Rows = NDArray[np.int64]
 class Views(Sequence[Any]):
     """The views of a batch, made when first asked for.
 
-    `views[i]` is one view of every sample, `[b, ...]`; `views[i:j]` some of the views; `views.part(start, stop)` some
-    of the samples. Wide views come first, small ones after them. `numbers` tells a slice which views it holds.
+    `views[i]` is one view of every sample, `[b, ...]`; `views[i:j]` some of the views; `views.part(start, stop)` and
+    `views.take(at)` some of the samples. Wide views come first, small ones after them. `numbers` tells a slice which
+    views it holds.
     """
 
     def __init__(
@@ -66,6 +67,13 @@ class Views(Sequence[Any]):
     def part(self, start: int, stop: int) -> Views:
         """The same views of the samples `start` to `stop` of these."""
         return Views(self._make, self.numbers, self.start + start, min(self.start + stop, self.stop), self.wide)
+
+    def take(self, at: Tensor) -> Views:
+        """The same views of the samples at the places `at` [k], from those made for the whole batch."""
+        places = dict(zip(self.numbers, range(len(self)), strict=True))
+        return Views(
+            lambda number, start, stop: self[places[number]][at[start:stop]], self.numbers, 0, len(at), self.wide
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from nearfar.losses import (
     labelled_nt_xent,
     moco,
     multi_positive,
+    nnclr,
     nt_xent,
     siglip,
     sup_con,
@@ -47,6 +48,11 @@ def of_the_hardest(z1, z2, tags, implementation="auto", **options):
 def of_queue(z1, z2, tags, **options):
     queue = normal(9, z1.shape[1], seed=7).bfloat16()  # the same numbers in every precision
     return moco(z1, z2, queue.to(z1.dtype), **options)
+
+
+def of_neighbours(z1, z2, tags, **options):
+    queue = normal(9, z1.shape[1], seed=7).bfloat16()
+    return nnclr((z1, z2), (z1, z2), queue.to(z1.dtype), **options)
 
 
 def of_classes(loss, **settings):
@@ -81,6 +87,7 @@ LOSSES = {
     "hardest_negative": of_the_hardest,
     "weighted_negatives": two_views(weighted_negatives),
     "moco": of_queue,
+    "nnclr": of_neighbours,
     "sup_con-out": of_classes(sup_con),
     "sup_con-in": of_classes(sup_con, variant="in"),
     "labelled_nt_xent": of_classes(labelled_nt_xent),

@@ -22,6 +22,7 @@ from nearfar.losses.moco import MoCoLoss, moco
 from nearfar.losses.multi_positive import MultiPositiveLoss, multi_positive
 from nearfar.losses.multi_similarity import MultiSimilarityLoss, multi_similarity
 from nearfar.losses.n_pair import NPairLoss, n_pair
+from nearfar.losses.nnclr import NNCLRLoss, nnclr
 from nearfar.losses.nt_xent import NTXentLoss, nt_xent
 from nearfar.losses.proxy_anchor import ProxyAnchorLoss, proxy_anchor
 from nearfar.losses.proxy_nca import ProxyNCALoss, proxy_nca
@@ -60,6 +61,7 @@ __all__ = [
     "MoCoLoss",
     "MultiPositiveLoss",
     "MultiSimilarityLoss",
+    "NNCLRLoss",
     "NPairLoss",
     "NTXentLoss",
     "NegativeCosineSimilarity",
@@ -101,6 +103,7 @@ __all__ = [
     "multi_similarity",
     "n_pair",
     "negative_cosine",
+    "nnclr",
     "nt_xent",
     "proxy_anchor",
     "proxy_nca",

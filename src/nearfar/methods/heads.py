@@ -13,16 +13,18 @@ SMALL = 5_000
 """Samples where nothing is known of the data."""
 
 
-def mlp(*dims: int, last_norm: bool = False) -> nn.Sequential:
+def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:
     """Linear layers of widths `dims`, batch norm and ReLU between them; no bias where a norm would cancel it.
 
     `last_norm` adds a batch norm without affine parameters at the end (SimCLR v2 code, BYOL's and SimSiam's heads).
+    Without `norm` there is ReLU alone between the layers, and they have biases (MoCo v2's head).
     """
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(dims)):
-        layers.append(nn.Linear(inputs, outputs, bias=False))
+        layers.append(nn.Linear(inputs, outputs, bias=not norm))
         if i < len(dims) - 2:
-            layers += [nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
+            layers += [nn.BatchNorm1d(outputs)] if norm else []
+            layers.append(nn.ReLU(inplace=True))
         elif last_norm:
             layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)

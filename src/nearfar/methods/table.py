@@ -17,6 +17,8 @@ METHODS: dict[str, str] = {
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
     "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
     "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
+    "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
+    "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
 }
 
 

@@ -1,0 +1,229 @@
+"""MoCo as a method: its keys, its queue, its momentum encoder, with a queue (v2) and without (v3)."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import nearfar as nf
+from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.errors import ConfigError
+from nearfar.methods.moco import MoCo, MoCoOptions
+from nearfar.training import cut
+
+
+class Toy(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.dim = 12
+        self.layer = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12))
+
+    def features(self, inputs):
+        return self.layer(inputs)
+
+
+def views_of(x):
+    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
+
+
+def batch_of(*ids, progress=0.0):
+    return Batch(ids=torch.tensor(ids), labels=torch.full((len(ids),), -1), progress=progress)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def built(**options):
+    torch.manual_seed(0)
+    given = {"temperature": 0.5, "queue": 7, "momentum": 0.9, "norm_group": 0, "projector_hidden": 16}
+    return MoCo(Toy(), MoCoOptions(**{**given, "projector_out": 8, **options}))
+
+
+def apart(method):
+    """The method with a network that differs from its slow copy."""
+    with torch.no_grad():
+        for parameter in (*method.encoder.parameters(), *method.projector.parameters()):
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return method
+
+
+def test_queries_pass_the_network_and_keys_its_slow_copy():
+    method, x = apart(built()).eval(), normal(2, 5, 6)
+    queries, keys = method.embed(views_of(x)), method.targets(views_of(x))
+    torch.testing.assert_close(queries["q"][1], method.projector(method.encoder.layer(x[1])))
+    torch.testing.assert_close(queries.features[0], method.encoder.layer(x[0]))
+    torch.testing.assert_close(keys["k"][1], method.momentum_projector(method.momentum_encoder.layer(x[1])))
+    assert not torch.allclose(queries["q"], keys["k"])
+
+
+def test_without_a_queue_queries_are_predictions():
+    method, x = built(queue=0).eval(), normal(2, 5, 6)
+    expected = method.predictor(method.projector(method.encoder.layer(x[0])))
+    torch.testing.assert_close(method.embed(views_of(x))["q"][0], expected)
+    assert isinstance(built().predictor, nn.Identity)
+
+
+def test_the_loss_is_the_cross_entropy_of_the_key_among_the_queue_in_both_directions():
+    method, q, k = built(), normal(2, 3, 8), normal(2, 3, 8, seed=1)
+    method.queue.enqueue(normal(5, 8, seed=2), torch.arange(10, 15))
+    earlier = F.normalize(normal(5, 8, seed=2), dim=-1)
+    total = 0.0
+    for i in (0, 1):
+        query, key = F.normalize(q[i], dim=-1), F.normalize(k[1 - i], dim=-1)
+        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ earlier.T], dim=1) / 0.5
+        total += F.cross_entropy(logits, torch.zeros(3, dtype=torch.long)) / 2
+    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of(0, 1, 2)).total, total)
+
+
+def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives():
+    method, q, k = built(queue=0), normal(2, 4, 8), normal(2, 4, 8, seed=1)
+    total = 0.0
+    for i in (0, 1):
+        logits = F.normalize(q[i], dim=-1) @ F.normalize(k[1 - i], dim=-1).T / 0.5
+        total += F.cross_entropy(logits, torch.arange(4)) / 2
+    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of(0, 1, 2, 3)).total, total)
+    twins = method.loss(Latents(q=q, k=k), batch_of(0, 1, 2, 2)).total
+    assert twins < total
+
+
+def test_earlier_keys_of_the_same_sample_are_no_negatives():
+    method, z = built(), Latents(q=normal(2, 1, 8), k=normal(2, 1, 8, seed=1))
+    method.queue.enqueue(normal(3, 8, seed=2), torch.tensor([4, 5, 6]))
+    expected = method.loss(z, batch_of(0)).total
+    method.queue.enqueue(z["q"].flatten(0, 1), torch.tensor([0, 0]))  # the nearest that there can be
+    torch.testing.assert_close(method.loss(z, batch_of(0)).total, expected)
+    assert method.loss(z, batch_of(8)).total > expected + 0.1
+
+
+def test_the_queue_holds_the_last_keys_of_both_views_in_order_and_none_of_the_batch_at_hand():
+    method = built(queue=10)
+    steps = [normal(2, 3, 8, seed=s) for s in (1, 2, 3)]
+    for s, k in enumerate(steps):
+        q, batch = normal(2, 3, 8, seed=9).requires_grad_(), batch_of(3 * s, 3 * s + 1, 3 * s + 2)
+        method.loss(Latents(q=q, k=k), batch)
+        held = method.queue.last()[1]
+        assert not torch.isin(held, batch.ids).any()
+        method.after_step(Latents(q=q.detach(), k=k), batch)
+    keys, ids = method.queue.last()
+    torch.testing.assert_close(keys, torch.cat([k.flatten(0, 1) for k in steps])[-10:])
+    assert ids.tolist() == [0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 7, 8, 6, 7, 8][-10:]
+
+
+def test_the_slow_copy_moves_after_the_step_by_a_rising_momentum():
+    method = built(momentum=0.6)
+    followed = copy.deepcopy(method.momentum_projector[0].weight.detach())
+    for progress, m in ((0.0, 0.6), (0.5, 0.8), (1.0, 1.0)):  # 1 - 0.4 (cos(pi p) + 1) / 2
+        apart(method)
+        before = copy.deepcopy(method.momentum_encoder.state_dict())
+        method.loss(Latents(q=normal(2, 2, 8), k=normal(2, 2, 8)), batch_of(0, 1, progress=progress))
+        assert all(value.equal(before[key]) for key, value in method.momentum_encoder.state_dict().items())
+        method.after_step(Latents(k=normal(2, 2, 8)), batch_of(0, 1, progress=progress))
+        followed = m * followed + (1 - m) * method.projector[0].weight.detach()
+        torch.testing.assert_close(method.momentum_projector[0].weight, followed)
+        expected = m * before["layer.0.weight"] + (1 - m) * method.encoder.layer[0].weight
+        torch.testing.assert_close(method.momentum_encoder.layer[0].weight, expected)
+
+
+@pytest.mark.parametrize("queue", [0, 7])
+def test_no_gradient_reaches_the_slow_copy_and_no_optimiser_holds_it(queue):
+    method = built(queue=queue)
+    batch = batch_of(0, 1, 2, 3)
+    for _ in range(2):  # the first finds an empty queue
+        _, latents = cut.step(method, views_of(normal(2, 4, 6)), batch)
+        method.after_step(latents, batch_of(7, 8, 9, 10))
+    slow = [*method.momentum_encoder.parameters(), *method.momentum_projector.parameters()]
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in slow)
+    assert method.encoder.layer[0].weight.grad.abs().max() > 0
+
+
+def test_an_empty_queue_teaches_nothing():
+    method = built()
+    losses, _ = cut.step(method, views_of(normal(2, 4, 6)), batch_of(0, 1, 2, 3))
+    assert losses.total.item() == 0
+    assert method.encoder.layer[0].weight.grad.eq(0).all()
+
+
+def test_statistics_are_of_groups_and_the_slow_copy_keeps_its_own():
+    method, x = built(norm_group=4), normal(2, 12, 6)
+    torch.manual_seed(3)
+    method.targets(views_of(x))
+    assert int(method.momentum_encoder.layer[1].num_batches_tracked) == 6  # two views in three groups
+    assert int(method.encoder.layer[1].num_batches_tracked) == 0
+    fresh = built(norm_group=4)
+    queries = fresh.embed(views_of(x))["q"]
+    encoder = copy.deepcopy(built().encoder)
+    expected = torch.cat([encoder(part) for part in x[0].split(4)])
+    torch.testing.assert_close(queries[0], fresh.projector(expected))
+
+
+def test_heads_are_those_of_the_versions():
+    """v2's has no batch norm, v3's ends with one that has no weights."""
+    assert [type(layer).__name__ for layer in built().projector] == ["Linear", "ReLU", "Linear"]
+    assert [type(layer).__name__ for layer in built(queue=0).projector] == [
+        "Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d",
+    ]  # fmt: skip
+
+
+def test_state_is_saved_with_the_queue_and_the_slow_copy():
+    method = apart(built())
+    method.queue.enqueue(normal(3, 8), torch.tensor([1, 2, 3]))
+    other = built()
+    other.load_state_dict(method.state_dict())
+    assert other.queue.last()[0].equal(method.queue.last()[0])
+    assert other.queue.last()[1].tolist() == [1, 2, 3]
+    assert other.momentum_encoder.layer[0].weight.equal(method.momentum_encoder.layer[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("samples", "queue", "momentum"), [(1000, 500, 0.99), (10_000, 5000, 0.99), (1_000_000, 65_536, 0.997)]
+)
+def test_the_queue_and_the_momentum_follow_the_data(samples, queue, momentum):
+    options, choices = MoCo.settle(MoCoOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
+    assert (options.queue, options.momentum) == (queue, momentum)
+    assert options.predictor_hidden == 0
+    assert {"queue", "momentum", "projector_hidden", "predictor_hidden"} == {c.name for c in choices}
+
+
+def test_without_a_queue_a_predictor_is_chosen():
+    options, _ = MoCo.settle(MoCoOptions(queue=0), None, Toy())
+    assert options.predictor_hidden == options.projector_hidden
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"queue": -1}, "queue must be at least 0"),
+        ({"momentum": 1.1}, r"momentum must be in 0\.\.1"),
+        ({"norm_group": 1}, "norm_group must be 0 or at least 2"),
+        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
+        ({"projector_out": 1}, "projector_out must be at least 2"),
+        ({"predictor_hidden": -1}, "predictor_hidden must be at least 0"),
+    ],
+)
+def test_a_bad_option_is_named(options, said):
+    with pytest.raises(ConfigError, match=said):
+        MoCoOptions(**options)
+
+
+def test_a_queue_longer_than_the_data_is_refused():
+    with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
+        MoCo.settle(MoCoOptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())
+
+
+@pytest.mark.parametrize("queue", [None, 0])
+def test_it_learns_digits(queue, tmp_path):
+    run = nf.train(
+        "digits", method="moco", queue=queue, out=tmp_path / "run", steps=90, batch_size=128, encoder="small_cnn",
+        width=16, image_size=16, precision="fp32", threads=1, flip=0.0, crop_scale=0.4, knn_every=0.0, quiet=True,
+    )  # fmt: skip
+    leads = {
+        row.probe: row.lead
+        for row in run.evaluation.rows
+        if row.system == "untrained encoder" and row.labels_per_class == 5
+    }
+    assert leads["knn"].low > 0
+    assert leads["linear"].low > 0
