@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import nearfar as nf
 from nearfar.contract import Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.barlow import Barlow, BarlowOptions
@@ -141,17 +140,3 @@ def test_what_is_given_stays():
 def test_a_bad_option_is_named(options, said):
     with pytest.raises(ConfigError, match=said):
         BarlowOptions(**options)
-
-
-def test_it_learns_digits(tmp_path):
-    run = nf.train(
-        "digits", out=tmp_path / "run", method="barlow", steps=90, batch_size=128, encoder="small_cnn", width=16,
-        image_size=16, precision="fp32", threads=1, flip=0.0, crop_scale=0.4, knn_every=0.0, quiet=True,
-    )  # fmt: skip
-    leads = {
-        row.probe: row.lead
-        for row in run.evaluation.rows
-        if row.system == "untrained encoder" and row.labels_per_class == 5
-    }
-    assert leads["knn"].low > 0
-    assert leads["linear"].low > 0

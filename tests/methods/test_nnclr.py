@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import nearfar as nf
 from nearfar.contract import Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.nnclr import NNCLR, NNCLROptions
@@ -116,17 +115,3 @@ def test_a_bad_option_is_named(options, said):
 def test_a_queue_longer_than_the_data_is_refused():
     with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
         NNCLR.settle(NNCLROptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())
-
-
-def test_it_learns_digits(tmp_path):
-    run = nf.train(
-        "digits", method="nnclr", out=tmp_path / "run", steps=90, batch_size=128, encoder="small_cnn", width=16,
-        image_size=16, precision="fp32", threads=1, flip=0.0, crop_scale=0.4, knn_every=0.0, quiet=True,
-    )  # fmt: skip
-    leads = {
-        row.probe: row.lead
-        for row in run.evaluation.rows
-        if row.system == "untrained encoder" and row.labels_per_class == 5
-    }
-    assert leads["knn"].low > 0
-    assert leads["linear"].low > 0

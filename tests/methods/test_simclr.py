@@ -123,20 +123,6 @@ def test_a_bad_option_is_named(options, said):
         SimCLROptions(**options)
 
 
-def test_it_learns_digits(tmp_path):
-    run = nf.train(
-        "digits", out=tmp_path / "run", steps=90, batch_size=128, encoder="small_cnn", width=16, image_size=16,
-        precision="fp32", threads=1, flip=0.0, crop_scale=0.4, knn_every=0.0, quiet=True,
-    )  # fmt: skip
-    leads = {
-        row.probe: row.lead
-        for row in run.evaluation.rows
-        if row.system == "untrained encoder" and row.labels_per_class == 5
-    }
-    assert leads["knn"].low > 0
-    assert leads["linear"].low > 0
-
-
 def test_a_picture_is_compared_with_its_masked_self(tmp_path):
     """All other operations are off, so that the two views differ by the mask alone."""
     bare = {"flip": 0.0, "crop_scale": 1.0, "jitter": 0.0, "greyscale": 0.0, "blur": 0.0, "image_size": 16}

@@ -1,13 +1,13 @@
 """SigLIP: each pair of sides of the batch is asked by itself whether it belongs to one sample.
 
-Zhai et al., "Sigmoid loss for language image pre-training", 2023, eq. 1 and algorithm 1: z_k = W encoder(side k),
-loss = 1/n sum_ij -log sigmoid(+-(s cos(z_0i, z_1j) + b)), + where i = j; s = 1 / temperature is learned as its
+Zhai et al., "Sigmoid loss for language image pre-training", 2023, eq. 1 and algorithm 1: z_k = projector(encoder(side
+k)), loss = 1/n sum_ij -log sigmoid(+-(s cos(z_0i, z_1j) + b)), + where i = j; s = 1 / temperature is learned as its
 logarithm, and b too.
 
-The sides are those of `clip`, and one projection serves both as there. Differs from the paper in where b starts. Its
--10 is about -log n for batches of 32,768 whose cosines start near 0, so that the n - 1 negatives of a sample weigh as
-much as its positive. Here one encoder sees both sides, cosines start near 0.9, and b = -0.9 s - log(n - 1) does the
-same; far above or below it all sides fall together. Samples of equal content (`ids`) are not asked about each other.
+The sides are those of `clip`, and one projector serves both as there. Differs from the paper: the projector is SimCLR's
+with a batch norm at its end. One encoder sees both sides, and the cosines of its untrained vectors are all near 1,
+where a sample's n - 1 negatives outweigh its positive hundreds of times and undo the encoder in the first steps;
+centred vectors start near 0, as two towers do. Samples of equal content (`ids`) are not asked about each other.
 """
 
 import math
@@ -18,10 +18,6 @@ from nearfar.errors import must
 from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp
 
-_USUAL_BATCH = 256
-_COSINE = 0.9
-"""Near which cosines of two sides start, of one sample or of two."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SigLIPOptions:
@@ -29,29 +25,35 @@ class SigLIPOptions:
 
     temperature: float = 0.1
     """What cosines are divided by at the start; it is learned from there."""
-    bias: float | None = None
-    """What is added to each pair's logit at the start; it is learned from there. -10 in the paper."""
+    bias: float = -10.0
+    """What is added to each pair's logit at the start; it is learned from there."""
+    projector_hidden: int | None = None
+    """Width of the projector's hidden layer."""
     projector_out: int = 128
     """Dimensions of the space the loss is computed in."""
 
     def __post_init__(self) -> None:
         must(0 < self.temperature < math.inf, "temperature must be above 0", got=self.temperature)
-        must(self.bias is None or math.isfinite(self.bias), "bias must be finite", got=self.bias)
+        must(math.isfinite(self.bias), "bias must be finite", got=self.bias)
+        must(
+            self.projector_hidden is None or self.projector_hidden >= 1,
+            "projector_hidden must be at least 1",
+            got=self.projector_hidden,
+        )
         must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
 
 
 class SigLIP(Method):
-    """An encoder with a linear projection, under the pairwise sigmoid with a learned scale and bias."""
+    """An encoder with a projector, under the pairwise sigmoid with a learned scale and bias."""
 
     Options = SigLIPOptions
     wants = Wants(wide=2)
-    rate = 0.25
 
     def __init__(self, encoder: Encoder, options: SigLIPOptions) -> None:
         super().__init__(encoder)
         options, _ = self.settle(options, None, encoder)
-        assert options.bias is not None
-        self.projector = mlp(encoder.dim, options.projector_out)
+        assert options.projector_hidden is not None
+        self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out, last_norm=True)
         self.log_scale = learned(-math.log(options.temperature))
         self.bias = learned(options.bias)
 
@@ -59,18 +61,17 @@ class SigLIP(Method):
     def settle(
         cls, options: SigLIPOptions, facts: Facts | None, encoder: Encoder
     ) -> tuple[SigLIPOptions, list[Choice]]:
-        """Fill in what was not given: the bias at which positives and negatives begin in balance."""
-        if options.bias is not None:
+        """Fill in what was not given: the hidden layer as wide as makes sense."""
+        if options.projector_hidden is not None:
             return options, []
-        batch = _USUAL_BATCH if facts is None else min(_USUAL_BATCH, facts.samples)
-        bias = round(-_COSINE / options.temperature - math.log(max(1, batch - 1)), 2)
-        choice = Choice("bias", bias, f"positives and negatives of a batch of {batch} begin in balance")
-        return replace(options, bias=bias), [choice]
+        width = min(2048, max(512, encoder.dim))
+        choice = Choice("projector_hidden", width, f"for an encoder of {encoder.dim} dimensions")
+        return replace(options, projector_hidden=width), [choice]
 
     def embed(self, views: Views) -> Latents:
         """Project the features of both sides, which pass through the encoder together."""
         features = self.encoder(views)  # [2 b dim]
-        return Latents(z=self.projector(features), features=features)
+        return Latents(z=self.projector(features.flatten(0, 1)).view(*features.shape[:2], -1), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The sigmoid loss of the own rows against all ranks' sides."""

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
-    "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
-    "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
-    "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
-    "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
+    "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
     "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
     "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
-    "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
+    "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
+    "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
+    "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
+    "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
 }
 
 
