@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "swav": "each view predicts the cluster code of the other, clusters of equal size (Caron et al., 2020)",
+    "dino": "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
 }
 
 
