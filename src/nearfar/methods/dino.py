@@ -12,7 +12,7 @@ GELU for transformers; momentum, temperatures and the size of the last layer fol
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -103,7 +103,7 @@ class DINO(Method):
         choices = []
         samples = facts.samples if facts else 1
 
-        def choose(name: str, value: float, why: str) -> None:
+        def choose(name: str, value: Any, why: str) -> None:
             nonlocal options
             if getattr(options, name) is None:
                 options = replace(options, **{name: value})
