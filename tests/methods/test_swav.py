@@ -179,11 +179,17 @@ def test_prototypes_follow_the_size_of_the_data(samples, count):
     facts = Facts(samples=samples, device="cpu", threads=1)
     options, choices = SwAV.settle(SwAVOptions(), facts, Toy())
     assert options.prototypes == prototypes_for(samples) == count
-    assert {choice.name for choice in choices} == {"prototypes", "projector_hidden"}
+    assert {choice.name for choice in choices} == {"prototypes", "projector_hidden", "sinkhorn_epsilon"}
+
+
+@pytest.mark.parametrize(("samples", "epsilon"), [(1_000, 0.025), (100_000, 0.025), (1_000_000, 0.05)])
+def test_codes_are_harder_where_data_is_small(samples, epsilon):
+    options, _ = SwAV.settle(SwAVOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
+    assert options.sinkhorn_epsilon == epsilon
 
 
 def test_what_is_given_stays():
-    given = SwAVOptions(prototypes=7, projector_hidden=33)
+    given = SwAVOptions(prototypes=7, projector_hidden=33, sinkhorn_epsilon=0.03)
     assert SwAV.settle(given, None, Toy()) == (given, [])
 
 

@@ -28,6 +28,9 @@ _FROZEN = 0.01
 """Share of the run in which the last layer stays as it is: the paper has one epoch of 100."""
 _WARMUP = 0.3
 """Share of the run in which the teacher's temperature rises: the paper has 30 epochs of 100."""
+_SMALL = 100_000
+"""Samples up to which the teacher's word is made harder than in the paper, where 0.04 rises to 0.07: runs are short,
+and latents that have not yet spread leave a soft teacher with nothing to say."""
 _ENTRIES = 2**26
 """Scores of all views that are held at once: 256 MB of them; more are made in chunks, and again for the gradient."""
 
@@ -109,9 +112,10 @@ class DINO(Method):
                 options = replace(options, **{name: value})
                 choices.append(Choice(name, value, why))
 
-        size = f"for {samples} samples" if facts else "for few samples"
-        choose("teacher_temperature", 0.04, size)
-        choose("teacher_temperature_start", min(0.04, options.teacher_temperature or 0.04), size)
+        size = f"for {samples:,} samples" if facts else "for few samples"
+        choose("teacher_temperature", 0.02 if samples <= _SMALL else 0.07, size)
+        start = min(0.02 if samples <= _SMALL else 0.04, options.teacher_temperature or math.inf)
+        choose("teacher_temperature_start", start, "at most the teacher's own")
         choose("momentum", momentum.for_samples(samples), size)
         choose("prototypes", prototypes_for(samples), size)
         choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")

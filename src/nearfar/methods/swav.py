@@ -6,13 +6,13 @@ the batch by Sinkhorn's iterations; loss = cross-entropy of the codes with softm
 view. Small views (multi-crop, section 3.3) predict and give no codes. Queued samples of earlier batches, one queue for
 each wide view, take part in the balance of the codes and in nothing else: they are no one's negatives.
 
-Differs from the paper: the number of prototypes follows the size of the data; with prototypes fewer than the samples of
-a batch, the queue is off by default, as the paper has it for large batches.
+Differs from the paper: the number of prototypes and the hardness of the codes follow the size of the data. With fewer
+prototypes than the batch has samples no queue is needed, and by default there is none, as in the paper's large batches.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -24,6 +24,9 @@ from nearfar.methods.heads import Prototypes, mlp
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""
+_SMALL = 100_000
+"""Samples up to which runs are short: at first all latents point nearly the same way, and codes of the paper's hardness
+say next to nothing until they have spread."""
 _QUEUE_FROM = 0.075
 """Share of the run before which the queue takes no part, its samples being encoded too differently: 15 epochs of 200,
 as in the paper's appendix A."""
@@ -35,7 +38,7 @@ class SwAVOptions:
 
     temperature: float = 0.1
     """Softmax temperature of the predictions."""
-    sinkhorn_epsilon: float = 0.05
+    sinkhorn_epsilon: float | None = None
     """Temperature of the codes; lower makes them harder."""
     prototypes: int | None = None
     """Number of clusters; a few times what the data has of kinds."""
@@ -49,17 +52,13 @@ class SwAVOptions:
     """Earlier samples that the codes are balanced over together with the batch; 0 for none."""
 
     def __post_init__(self) -> None:
-        must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
-        must(self.sinkhorn_epsilon > 0, "sinkhorn_epsilon must be above 0", got=self.sinkhorn_epsilon)
-        must(self.prototypes is None or self.prototypes >= 2, "prototypes must be at least 2", got=self.prototypes)
-        must(
-            self.projector_hidden is None or self.projector_hidden >= 1,
-            "projector_hidden must be at least 1",
-            got=self.projector_hidden,
-        )
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
-        must(self.small_views >= 0, "small_views must be at least 0", got=self.small_views)
-        must(self.queue >= 0, "queue must be at least 0", got=self.queue)
+        for name in ("temperature", "sinkhorn_epsilon"):
+            value = getattr(self, name)
+            must(value is None or value > 0, f"{name} must be above 0", got=value)
+        at_least = {"prototypes": 2, "projector_hidden": 1, "projector_out": 2, "small_views": 0, "queue": 0}
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            must(value is None or value >= least, f"{name} must be at least {least}", got=value)
 
 
 class SwAV(Method):
@@ -74,6 +73,7 @@ class SwAV(Method):
         options, _ = self.settle(options, None, encoder)
         assert options.prototypes is not None
         assert options.projector_hidden is not None
+        assert options.sinkhorn_epsilon is not None
         self.wants = Wants(wide=2, small=options.small_views)
         self.temperature = options.temperature
         self.sinkhorn_epsilon = options.sinkhorn_epsilon
@@ -84,16 +84,20 @@ class SwAV(Method):
 
     @classmethod
     def settle(cls, options: SwAVOptions, facts: Facts | None, encoder: Encoder) -> tuple[SwAVOptions, list[Choice]]:
-        """Fill in what was not given: prototypes by the number of samples, the hidden layer by the encoder."""
+        """Fill in what was not given: prototypes and codes by the number of samples, the projector by the encoder."""
         choices = []
-        if options.prototypes is None:
-            count = prototypes_for(facts.samples if facts else 1)
-            options = replace(options, prototypes=count)
-            choices.append(Choice("prototypes", count, f"for {facts.samples if facts else 'few'} samples"))
-        if options.projector_hidden is None:
-            hidden = min(2048, max(512, encoder.dim))
-            options = replace(options, projector_hidden=hidden)
-            choices.append(Choice("projector_hidden", hidden, f"for an encoder of {encoder.dim} dimensions"))
+        samples = facts.samples if facts else 1
+
+        def choose(name: str, value: Any, why: str) -> None:
+            nonlocal options
+            if getattr(options, name) is None:
+                options = replace(options, **{name: value})
+                choices.append(Choice(name, value, why))
+
+        size = f"for {samples:,} samples" if facts else "for few samples"
+        choose("prototypes", prototypes_for(samples), size)
+        choose("sinkhorn_epsilon", 0.025 if samples <= _SMALL else 0.05, size)
+        choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
         return options, choices
 
     def embed(self, views: Views) -> Latents:
