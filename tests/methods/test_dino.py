@@ -136,9 +136,9 @@ def test_the_teacher_follows_by_a_momentum_that_rises_to_one():
             torch.testing.assert_close(found, wanted)
 
 
-def test_a_run_ends_with_the_teachers_encoder():
+def test_a_run_ends_with_the_students_encoder():
     method = method_of()
-    assert method.trained is method.teacher_encoder
+    assert method.trained is method.encoder
 
 
 # The loss.

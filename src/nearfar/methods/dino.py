@@ -7,7 +7,9 @@ different views. The teacher sees the wide views only and follows the student by
 follows the mean of its scores. All views of the student share batch statistics, where their shapes are equal.
 
 Differs from the paper: the projector has batch norm and ReLU, which suits convolutional networks, where the paper has
-GELU for transformers; momentum, temperatures and the size of the last layer follow the size of the data.
+GELU for transformers; momentum, temperatures and the size of the last layer follow the size of the data; and a run ends
+with the student's encoder, the paper's with the teacher's: with momentum 0.99 a teacher of a few hundred steps is the
+worse one (CIFAR-10, 5,000 images, 500 steps of 64: kNN 39.2 and 37.8 %, linear 45.1 and 44.3 %).
 """
 
 import math
@@ -94,11 +96,6 @@ class DINO(Method):
         self.teacher_projector = momentum.lagging(self.projector)
         self.teacher_prototypes = momentum.lagging(self.prototypes)
         self.register_buffer("center", torch.zeros(options.prototypes))
-
-    @property
-    def trained(self) -> Encoder:
-        """The teacher's encoder, as in the paper."""
-        return self.teacher_encoder
 
     @classmethod
     def settle(cls, options: DINOOptions, facts: Facts | None, encoder: Encoder) -> tuple[DINOOptions, list[Choice]]:
