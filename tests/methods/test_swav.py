@@ -182,7 +182,7 @@ def test_prototypes_follow_the_size_of_the_data(samples, count):
     assert {choice.name for choice in choices} == {"prototypes", "projector_hidden", "sinkhorn_epsilon"}
 
 
-@pytest.mark.parametrize(("samples", "epsilon"), [(1_000, 0.025), (100_000, 0.025), (1_000_000, 0.05)])
+@pytest.mark.parametrize(("samples", "epsilon"), [(5_000, 0.0125), (50_000, 0.025), (1_000_000, 0.05)])
 def test_codes_are_harder_where_data_is_small(samples, epsilon):
     options, _ = SwAV.settle(SwAVOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
     assert options.sinkhorn_epsilon == epsilon

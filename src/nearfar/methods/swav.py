@@ -24,9 +24,6 @@ from nearfar.methods.heads import Prototypes, mlp
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""
-_SMALL = 100_000
-"""Samples up to which runs are short: at first all latents point nearly the same way, and codes of the paper's hardness
-say next to nothing until they have spread."""
 _QUEUE_FROM = 0.075
 """Share of the run before which the queue takes no part, its samples being encoded too differently: 15 epochs of 200,
 as in the paper's appendix A."""
@@ -96,7 +93,7 @@ class SwAV(Method):
 
         size = f"for {samples:,} samples" if facts else "for few samples"
         choose("prototypes", prototypes_for(samples), size)
-        choose("sinkhorn_epsilon", 0.025 if samples <= _SMALL else 0.05, size)
+        choose("sinkhorn_epsilon", epsilon_for(samples), size)
         choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
         return options, choices
 
@@ -131,6 +128,15 @@ def prototypes_for(samples: int) -> int:
     2048 for ImageNet, where the paper has 3,000. Each has then half the root of the data's size to itself.
     """
     return int(2 ** min(12, max(5, round(math.log2(2 * math.sqrt(samples))))))
+
+
+def epsilon_for(samples: int) -> float:
+    """The paper's 0.05 beyond 100,000 samples, half of it up to there, a quarter up to 10,000.
+
+    Small data is trained for few steps. At first all latents point nearly the same way, and soft codes of nearly equal
+    scores say next to nothing: with 0.05 a run of 200 steps ends before the latents have spread.
+    """
+    return 0.0125 if samples <= 10_000 else 0.025 if samples <= 100_000 else 0.05
 
 
 METHOD = SwAV
