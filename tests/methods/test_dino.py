@@ -239,15 +239,17 @@ def test_the_last_layer_follows_the_size_of_the_data(samples, count):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("samples", "start", "end"), [(1_000, 0.02, 0.02), (1_000_000, 0.04, 0.07)])
+@pytest.mark.parametrize(
+    ("samples", "start", "end"), [(1_000, 0.01, 0.01), (50_000, 0.02, 0.02), (1_000_000, 0.04, 0.07)]
+)
 def test_the_teacher_is_harder_where_data_is_small(samples, start, end):
     options, _ = DINO.settle(DINOOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
     assert (options.teacher_temperature_start, options.teacher_temperature) == (start, end)
 
 
 def test_a_low_temperature_of_the_teacher_is_not_begun_above():
-    options, _ = DINO.settle(DINOOptions(teacher_temperature=0.01), None, Toy())
-    assert options.teacher_temperature_start == 0.01
+    options, _ = DINO.settle(DINOOptions(teacher_temperature=0.005), None, Toy())
+    assert options.teacher_temperature_start == 0.005
 
 
 def test_what_is_given_stays():
