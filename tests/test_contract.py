@@ -255,7 +255,7 @@ def test_wide_views_come_first(ground: Ground) -> None:
     assert (len(views), views.wide) == (4, 2)
     torch.testing.assert_close(views[1], wide[1], **FIGURES)
     assert views[3].shape == views[2].shape
-    assert ground.encoder(views[2:]).shape == (2, 3, ground.encoder.dim)
+    assert ground.encoder(views).shape == (4, 3, ground.encoder.dim)
 
 
 # Encoders.

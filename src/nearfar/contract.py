@@ -369,11 +369,6 @@ class Method(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    @property
-    def trained(self) -> Encoder:
-        """The encoder that a run ends with: the one that learns, or a teacher that follows it."""
-        return self.encoder
-
     @classmethod
     def settle(cls, options: Any, facts: Facts | None, encoder: Encoder) -> tuple[Any, list[Choice]]:
         """Options without None for these facts, and a line for each thing that was chosen."""

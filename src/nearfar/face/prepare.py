@@ -43,7 +43,6 @@ class Ready:
     held: "Rows | None"
     """Samples whose labels the method must not see, because they will judge it; None where nothing need be held out."""
     encoder: "Encoder"
-    """The one that the run ends with."""
     plan: "Plan"
     choices: "list[Choice]"
 
@@ -150,10 +149,10 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         autocast=precision.dtype_of(machine.precision),
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=_probe(method.trained, source, held, config.model.whiten),
+        probe=_probe(encoder, source, held, config.model.whiten),
         probe_every=config.watch.knn_every,
     )
-    return Ready(config, modality, source, test, held, method.trained, plan, choices)
+    return Ready(config, modality, source, test, held, encoder, plan, choices)
 
 
 def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":

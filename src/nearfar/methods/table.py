@@ -16,6 +16,8 @@ METHODS: dict[str, str] = {
     "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
     "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
     "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
+    "swav": "each view predicts the cluster code of the other, clusters of equal size (Caron et al., 2020)",
+    "dino": "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",

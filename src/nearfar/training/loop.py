@@ -189,7 +189,7 @@ class _Run:
         }
         weights = checkpoint.module_tensors(plan.method)
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
-        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.trained)
+        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
         self._saved = time.monotonic()
 
     def _batch(self, rows: Rows, ids: Rows, progress: float) -> Batch:
