@@ -11,9 +11,9 @@ Axes, here and everywhere: v = views, b = samples of a batch, n = samples of all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, ClassVar, Protocol, overload
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 Rows = NDArray[np.int64]
 """Numbers of samples."""
+
+Given = TypeVar("Given")
 
 
 class Views(Sequence[Any]):
@@ -344,6 +346,10 @@ class Facts:
     epochs: int | None = None
 
 
+UNKNOWN = Facts(samples=5_000, device="cpu", threads=1)
+"""What automatic settings reckon with where nothing is known of the data."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A setting that was chosen for the user, and why."""
@@ -351,6 +357,24 @@ class Choice:
     name: str
     value: Any
     why: str
+
+
+class Settling(Generic[Given]):
+    """Options that are being filled in, and the choices made so far."""
+
+    def __init__(self, options: Given) -> None:
+        self.options = options
+        self.choices: list[Choice] = []
+
+    def choose(self, name: str, value: Any, why: str) -> None:
+        """Set the option to `value` where it was not given: it is None, or "auto"."""
+        if getattr(self.options, name) in (None, "auto"):
+            self.put(name, value, why)
+
+    def put(self, name: str, value: Any, why: str) -> None:
+        """Set the option to `value`, whatever it is."""
+        self.options = replace(self.options, **{name: value})  # type: ignore[type-var]
+        self.choices.append(Choice(name, value, why))
 
 
 class Method(nn.Module):
@@ -370,7 +394,7 @@ class Method(nn.Module):
         self.encoder = encoder
 
     @classmethod
-    def settle(cls, options: Any, facts: Facts | None, encoder: Encoder) -> tuple[Any, list[Choice]]:
+    def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
         """Options without None for these facts, and a line for each thing that was chosen."""
         return options, []
 

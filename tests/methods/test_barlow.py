@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.barlow import Barlow, BarlowOptions
 
@@ -124,7 +124,7 @@ def test_what_is_given_stays():
     given = BarlowOptions(projector_hidden=33, projector_out=17)
     assert Barlow.settle(given, facts_of(10**6), Toy()) == (given, [])
     half = BarlowOptions(projector_out=17)
-    options, choices = Barlow.settle(half, None, Toy())
+    options, choices = Barlow.settle(half, UNKNOWN, Toy())
     assert options == BarlowOptions(projector_hidden=512, projector_out=17)
     assert [choice.name for choice in choices] == ["projector_hidden"]
 

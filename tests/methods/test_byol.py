@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.byol import BYOL, BYOLOptions
 from nearfar.training import cut
@@ -132,7 +132,7 @@ def test_hidden_layers_widen_with_the_data(samples, hidden):
 
 def test_what_is_given_stays():
     given = BYOLOptions(projector_hidden=33, predictor_hidden=44, momentum=0.5)
-    assert BYOL.settle(given, None, Toy()) == (given, [])
+    assert BYOL.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from nearfar.contract import Batch, Encoder, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.clip import CLIP, CLIPOptions
 from nearfar.methods.siglip import SigLIP, SigLIPOptions
@@ -130,7 +130,7 @@ def test_siglip_starts_from_centred_sides():
 def test_what_is_given_stays(name):
     method, kind = METHODS[name]
     given = kind(temperature=0.3) if name == "clip" else kind(projector_hidden=16)
-    assert method.settle(given, None, Toy()) == (given, [])
+    assert method.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views, Wants
 from nearfar.errors import ConfigError
 from nearfar.methods import dino
 from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
@@ -242,7 +242,7 @@ def test_the_teacher_is_harder_where_data_is_small(samples, start, end):
 
 
 def test_a_low_temperature_of_the_teacher_is_not_begun_above():
-    options, _ = DINO.settle(DINOOptions(teacher_temperature=0.005), None, Toy())
+    options, _ = DINO.settle(DINOOptions(teacher_temperature=0.005), UNKNOWN, Toy())
     assert options.teacher_temperature_start == 0.005
 
 
@@ -250,7 +250,7 @@ def test_what_is_given_stays():
     given = DINOOptions(
         teacher_temperature=0.06, teacher_temperature_start=0.03, momentum=0.5, prototypes=9, projector_hidden=33
     )
-    assert DINO.settle(given, None, Toy()) == (given, [])
+    assert DINO.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,3 @@ def test_decorrelated_dimensions_are_as_many_as_suit_the_encoder_and_the_data(sa
     found, why = wide(Empty(dim), Facts(samples=samples, device="cpu", threads=1))
     assert found == width
     assert why == f"for an encoder of {dim} dimensions and {samples} samples"
-
-
-def test_without_facts_the_width_is_that_of_small_data():
-    assert wide(Empty(2048), None)[0] == wide(Empty(2048), Facts(samples=5_000, device="cpu", threads=1))[0] == 512

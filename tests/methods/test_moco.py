@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.moco import MoCo, MoCoOptions
 from nearfar.training import cut
@@ -187,7 +187,7 @@ def test_the_queue_and_the_momentum_follow_the_data(samples, queue, momentum):
 
 
 def test_without_a_queue_a_predictor_is_chosen():
-    options, _ = MoCo.settle(MoCoOptions(queue=0), None, Toy())
+    options, _ = MoCo.settle(MoCoOptions(queue=0), UNKNOWN, Toy())
     assert options.predictor_hidden == options.projector_hidden
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nearfar as nf
-from nearfar.contract import Batch, Encoder, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.simclr import SimCLR, SimCLROptions
@@ -88,13 +88,13 @@ def test_a_variant_is_its_loss_of_the_own_rows(options, loss):
     [("nt_xent", set()), ("decoupled", set()), ("debiased", {"tau_plus"}), ("hard", {"tau_plus", "beta"})],
 )
 def test_only_what_a_variant_uses_is_chosen(variant, names):
-    options, choices = SimCLR.settle(SimCLROptions(variant=variant), None, Toy())
+    options, choices = SimCLR.settle(SimCLROptions(variant=variant), UNKNOWN, Toy())
     assert {choice.name for choice in choices} == {"temperature", "projector_hidden"} | names
     assert {name for name in ("tau_plus", "beta") if getattr(options, name)} == names
 
 
 def test_what_is_not_given_is_chosen_and_said():
-    options, choices = SimCLR.settle(SimCLROptions(), None, Toy())
+    options, choices = SimCLR.settle(SimCLROptions(), UNKNOWN, Toy())
     assert options.temperature is not None
     assert options.projector_hidden is not None
     assert {choice.name for choice in choices} == {"temperature", "projector_hidden"}
@@ -102,7 +102,7 @@ def test_what_is_not_given_is_chosen_and_said():
 
 def test_what_is_given_stays():
     given = SimCLROptions(temperature=0.07, projector_hidden=33, variant="hard", tau_plus=0.0, beta=2.0)
-    assert SimCLR.settle(given, None, Toy()) == (given, [])
+    assert SimCLR.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

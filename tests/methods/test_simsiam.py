@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Losses, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Losses, Views
 from nearfar.errors import ConfigError
 from nearfar.geometry import effective_rank
 from nearfar.methods.simsiam import SimSiam, SimSiamOptions
@@ -126,7 +126,7 @@ def test_heads_widen_with_the_data_up_to_the_papers(samples, width):
 
 def test_what_is_given_stays():
     given = SimSiamOptions(projector_hidden=33, projector_out=20, predictor_hidden=7)
-    assert SimSiam.settle(given, None, Toy()) == (given, [])
+    assert SimSiam.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views, Wants
 from nearfar.errors import ConfigError
 from nearfar.losses import swav
 from nearfar.methods.swav import SwAV, SwAVOptions, prototypes_for
@@ -189,7 +189,7 @@ def test_codes_are_harder_where_data_is_small(samples, epsilon):
 
 def test_what_is_given_stays():
     given = SwAVOptions(prototypes=7, projector_hidden=33, sinkhorn_epsilon=0.03)
-    assert SwAV.settle(given, None, Toy()) == (given, [])
+    assert SwAV.settle(given, UNKNOWN, Toy()) == (given, [])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.vicreg import VICReg, VICRegOptions
 
@@ -120,7 +120,7 @@ def test_what_is_given_stays():
     given = VICRegOptions(projector_hidden=33, projector_out=17)
     assert VICReg.settle(given, facts_of(10**6), Toy()) == (given, [])
     half = VICRegOptions(projector_out=17)
-    options, choices = VICReg.settle(half, None, Toy())
+    options, choices = VICReg.settle(half, UNKNOWN, Toy())
     assert options == VICRegOptions(projector_hidden=512, projector_out=17)
     assert [choice.name for choice in choices] == ["projector_hidden"]
 

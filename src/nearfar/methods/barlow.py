@@ -9,13 +9,14 @@ rate fits at any width (LARS, the paper's optimiser, hardly notices); the projec
 the data, not always 8192.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import barlow_twins
+from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, wide
 
 _SCALE = 2.0
@@ -48,24 +49,23 @@ class Barlow(Method):
 
     def __init__(self, encoder: Encoder, options: BarlowOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.projector_hidden is not None
         assert options.projector_out is not None
         self.redundancy = options.redundancy
         self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_hidden, options.projector_out)
 
     @classmethod
-    def settle(
-        cls, options: BarlowOptions, facts: Facts | None, encoder: Encoder
-    ) -> tuple[BarlowOptions, list[Choice]]:
+    def settle(cls, options: BarlowOptions, facts: Facts, encoder: Encoder) -> tuple[BarlowOptions, list[Choice]]:
         """Fill in what was not given: a projector as wide as suits the encoder and the data."""
-        width, why = wide(encoder, facts)
-        missing = [name for name in ("projector_hidden", "projector_out") if getattr(options, name) is None]
-        return replace(options, **dict.fromkeys(missing, width)), [Choice(name, width, why) for name in missing]
+        settling = Settling(options)
+        for name in ("projector_hidden", "projector_out"):
+            settling.choose(name, *wide(encoder, facts))
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Project the features of each view, which passes through the networks alone."""
-        features = torch.cat([self.encoder(views[i : i + 1]) for i in range(len(views))])  # [v b dim]
+        features = in_groups(self.encoder, views)  # [v b dim]
         return Latents(z=torch.stack([self.projector(view) for view in features]), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:

@@ -22,7 +22,7 @@ from torch import Tensor
 from nearfar.contract import Encoder, Views
 
 
-def in_groups(encoder: Encoder, views: Views, size: int, *, shuffled: bool = False) -> Tensor:
+def in_groups(encoder: Encoder, views: Views, size: int = 0, *, shuffled: bool = False) -> Tensor:
     """Features `[v b dim]`, each view by itself in groups of at least `size` samples with their own batch statistics.
 
     Groups are as equal as can be, runs of the batch or, `shuffled`, drawn for each view from torch's generator, which

@@ -11,15 +11,16 @@ an untrained one makes of any two samples is nearly alike and a short run spends
 when not given.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import byol
 from nearfar.methods import momentum
-from nearfar.methods.heads import SMALL, hidden, mlp
+from nearfar.methods.batchnorm import in_groups
+from nearfar.methods.heads import hidden, mlp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class BYOL(Method):
 
     def __init__(self, encoder: Encoder, options: BYOLOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.projector_hidden is not None
         assert options.predictor_hidden is not None
         assert options.momentum is not None
@@ -63,28 +64,22 @@ class BYOL(Method):
         self.target_projector = momentum.lagging(self.projector)
 
     @classmethod
-    def settle(cls, options: BYOLOptions, facts: Facts | None, encoder: Encoder) -> tuple[BYOLOptions, list[Choice]]:
+    def settle(cls, options: BYOLOptions, facts: Facts, encoder: Encoder) -> tuple[BYOLOptions, list[Choice]]:
         """Fill in what was not given: the hidden layers' width and the momentum by the number of samples."""
-        choices = []
-        width, why = hidden(encoder, facts)
+        settling = Settling(options)
         for name in ("projector_hidden", "predictor_hidden"):
-            if getattr(options, name) is None:
-                options = replace(options, **{name: width})
-                choices.append(Choice(name, width, why))
-        if options.momentum is None:
-            samples = SMALL if facts is None else facts.samples
-            options = replace(options, momentum=momentum.for_samples(samples))
-            choices.append(Choice("momentum", options.momentum, f"for {samples} samples"))
-        return options, choices
+            settling.choose(name, *hidden(encoder, facts))
+        settling.choose("momentum", momentum.for_samples(facts.samples), f"for {facts.samples:,} samples")
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Predictions `p` [v b d] of each view."""
-        features = torch.cat([self.encoder(views[i : i + 1]) for i in range(len(views))])  # [v b dim]
+        features = in_groups(self.encoder, views)  # [v b dim]
         return Latents(p=torch.stack([self.predictor(self.projector(view)) for view in features]), features=features)
 
     def targets(self, views: Views) -> Latents:
         """Projections `y` [v b d] of each view by the target networks."""
-        seen = [self.target_encoder(views[i : i + 1])[0] for i in range(len(views))]
+        seen = in_groups(self.target_encoder, views)
         return Latents(y=torch.stack([self.target_projector(features) for features in seen]))
 
     def loss(self, z: Latents, batch: Batch) -> Losses:

@@ -10,11 +10,11 @@ equal content (`ids`) are not each other's negatives.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import clip
 from nearfar.methods.heads import learned, mlp
@@ -48,18 +48,17 @@ class CLIP(Method):
 
     def __init__(self, encoder: Encoder, options: CLIPOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.temperature is not None
         self.projector = mlp(encoder.dim, options.projector_out)
         self.log_scale = learned(-math.log(options.temperature))
 
     @classmethod
-    def settle(cls, options: CLIPOptions, facts: Facts | None, encoder: Encoder) -> tuple[CLIPOptions, list[Choice]]:
+    def settle(cls, options: CLIPOptions, facts: Facts, encoder: Encoder) -> tuple[CLIPOptions, list[Choice]]:
         """Fill in what was not given: the temperature, which moves too little in a short run to find its value."""
-        if options.temperature is not None:
-            return options, []
-        choice = Choice("temperature", 0.2, "what batches of a few hundred start best from")
-        return replace(options, temperature=choice.value), [choice]
+        settling = Settling(options)
+        settling.choose("temperature", 0.2, "short runs of batches of a few hundred hardly move it")
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Project the features of both sides, which pass through the encoder together."""

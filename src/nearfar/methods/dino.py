@@ -13,18 +13,18 @@ worse one (CIFAR-10, 5,000 images, 500 steps of 64: kNN 39.2 and 37.8 %, linear 
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import dino, dino_center
 from nearfar.methods import momentum
-from nearfar.methods.heads import Prototypes, mlp
+from nearfar.methods.heads import Prototypes, mlp, usual
 
 _FROZEN = 0.01
 """Share of the run in which the last layer stays as it is: the paper has one epoch of 100."""
@@ -79,7 +79,7 @@ class DINO(Method):
 
     def __init__(self, encoder: Encoder, options: DINOOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.momentum is not None
         assert options.prototypes is not None
         assert options.projector_hidden is not None
@@ -95,26 +95,19 @@ class DINO(Method):
         self.register_buffer("center", torch.zeros(options.prototypes))
 
     @classmethod
-    def settle(cls, options: DINOOptions, facts: Facts | None, encoder: Encoder) -> tuple[DINOOptions, list[Choice]]:
+    def settle(cls, options: DINOOptions, facts: Facts, encoder: Encoder) -> tuple[DINOOptions, list[Choice]]:
         """Fill in what was not given: what the teacher and the last layer are, by the number of samples."""
-        choices = []
-        samples = facts.samples if facts else 1
-
-        def choose(name: str, value: Any, why: str) -> None:
-            nonlocal options
-            if getattr(options, name) is None:
-                options = replace(options, **{name: value})
-                choices.append(Choice(name, value, why))
-
-        size = f"for {samples:,} samples" if facts else "for few samples"
+        settling = Settling(options)
+        samples = facts.samples
+        size = f"for {samples:,} samples"
         start, end = temperatures_for(samples)
-        choose("teacher_temperature", end, size)
-        start = min(start, options.teacher_temperature or start)
-        choose("teacher_temperature_start", start, "at most the teacher's own")
-        choose("momentum", momentum.for_samples(samples), size)
-        choose("prototypes", prototypes_for(samples), size)
-        choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
-        return options, choices
+        settling.choose("teacher_temperature", end, size)
+        start = min(start, settling.options.teacher_temperature or start)
+        settling.choose("teacher_temperature_start", start, "at most the teacher's own")
+        settling.choose("momentum", momentum.for_samples(samples), size)
+        settling.choose("prototypes", prototypes_for(samples), size)
+        settling.choose("projector_hidden", *usual(encoder))
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """The student's bottleneck, of all views."""

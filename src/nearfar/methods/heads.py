@@ -9,9 +9,6 @@ from torch.nn.functional import normalize
 
 from nearfar.contract import Encoder, Facts
 
-SMALL = 5_000
-"""Samples where nothing is known of the data."""
-
 
 def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:
     """Linear layers of widths `dims`, batch norm and ReLU between them; no bias where a norm would cancel it.
@@ -30,25 +27,30 @@ def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential
     return nn.Sequential(*layers)
 
 
-def wide(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
+def usual(encoder: Encoder) -> tuple[int, str]:
+    """The width of a projector's hidden layer: the encoder's dimensions, between 512 and 2048; and the reason."""
+    return min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions"
+
+
+def wide(encoder: Encoder, facts: Facts) -> tuple[int, str]:
     """The width of a projector whose dimensions are decorrelated, a power of two, and the reason.
 
     Four times the encoder's dimensions and at most 8 sqrt(samples), between 512 and 8192. That gives the width of both
     Barlow Twins and VICReg for ResNet-50 on ImageNet, 8192, and of solo-learn's recipes for ResNet-18 on CIFAR, 2048.
     """
-    samples = SMALL if facts is None else facts.samples
+    samples = facts.samples
     fitting = min(4 * encoder.dim, 8 * math.sqrt(samples))
     width = 2 ** round(math.log2(min(8192, max(512, fitting))))
     return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
 
 
-def hidden(encoder: Encoder, facts: Facts | None) -> tuple[int, str]:
+def hidden(encoder: Encoder, facts: Facts) -> tuple[int, str]:
     """The width of the hidden layers of heads that predict, a power of two, and the reason.
 
     512 for 1,000 samples and twice as wide for each tenfold, up to BYOL's 4096 for ImageNet's million; no narrower than
     the encoder's dimensions.
     """
-    samples = SMALL if facts is None else facts.samples
+    samples = facts.samples
     fitting = 2 ** round(math.log2(512) + math.log10(max(1, samples) / 1000))
     width = max(min(4096, max(512, fitting)), encoder.dim)
     return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"

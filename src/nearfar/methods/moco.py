@@ -12,20 +12,19 @@ runs groups showed no gain for the time that they take. v3's factor 2 t, which o
 out; its heads are those it has on convolutional networks.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import info_nce, moco
 from nearfar.losses.memory import Queue
 from nearfar.methods import momentum
 from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.heads import mlp
-from nearfar.methods.queue import SMALL, largest_share, must_fit
+from nearfar.methods.heads import mlp, usual
+from nearfar.methods.queue import largest_share, must_fit
 
 LARGEST_QUEUE = 65_536
 
@@ -75,7 +74,7 @@ class MoCo(Method):
 
     def __init__(self, encoder: Encoder, options: MoCoOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.queue is not None
         assert options.momentum is not None
         assert options.projector_hidden is not None
@@ -89,24 +88,21 @@ class MoCo(Method):
         self.queue = Queue(dim=out, size=options.queue) if options.queue else None
 
     @classmethod
-    def settle(cls, options: MoCoOptions, facts: Facts | None, encoder: Encoder) -> tuple[MoCoOptions, list[Choice]]:
+    def settle(cls, options: MoCoOptions, facts: Facts, encoder: Encoder) -> tuple[MoCoOptions, list[Choice]]:
         """Fill in what was not given; raises ConfigError for a queue longer than the data."""
-        choices = []
-
-        def choose(name: str, value: Any, why: str) -> None:
-            nonlocal options
-            if getattr(options, name) is None:
-                options = replace(options, **{name: value})
-                choices.append(Choice(name, value, why))
-
-        samples = SMALL if facts is None else facts.samples
-        choose("queue", largest_share(samples, LARGEST_QUEUE), f"half of {samples} samples, at most {LARGEST_QUEUE}")
-        assert options.queue is not None
-        must_fit(options.queue, facts)
-        choose("momentum", momentum.for_samples(samples), f"for {samples} samples")
-        choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
-        choose("predictor_hidden", 0 if options.queue else options.projector_hidden, "v2 has none, v3 has one")
-        return options, choices
+        settling = Settling(options)
+        samples = facts.samples
+        settling.choose("queue", *largest_share(samples, LARGEST_QUEUE))
+        assert settling.options.queue is not None
+        must_fit(settling.options.queue, facts)
+        settling.choose("momentum", momentum.for_samples(samples), f"for {samples} samples")
+        settling.choose("projector_hidden", *usual(encoder))
+        settling.choose(
+            "predictor_hidden",
+            0 if settling.options.queue else settling.options.projector_hidden,
+            "v2 has none, v3 has one",
+        )
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Queries of all views, each view with statistics of its own."""

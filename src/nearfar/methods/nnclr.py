@@ -9,18 +9,17 @@ negative; the queue begins empty instead of with noise, and while a sample has n
 the encoder, the size of the queue follows the data.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import nnclr
 from nearfar.losses.memory import Queue
 from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.heads import mlp
-from nearfar.methods.queue import SMALL, largest_share, must_fit
+from nearfar.methods.heads import mlp, usual
+from nearfar.methods.queue import largest_share, must_fit
 
 LARGEST_QUEUE = 98_304
 
@@ -64,7 +63,7 @@ class NNCLR(Method):
 
     def __init__(self, encoder: Encoder, options: NNCLROptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.queue is not None
         assert options.projector_hidden is not None
         assert options.predictor_hidden is not None
@@ -75,29 +74,22 @@ class NNCLR(Method):
         self.queue = Queue(dim=out, size=options.queue)
 
     @classmethod
-    def settle(cls, options: NNCLROptions, facts: Facts | None, encoder: Encoder) -> tuple[NNCLROptions, list[Choice]]:
+    def settle(cls, options: NNCLROptions, facts: Facts, encoder: Encoder) -> tuple[NNCLROptions, list[Choice]]:
         """Fill in what was not given; raises ConfigError for a queue longer than the data."""
-        choices = []
-
-        def choose(name: str, value: Any, why: str) -> None:
-            nonlocal options
-            if getattr(options, name) is None:
-                options = replace(options, **{name: value})
-                choices.append(Choice(name, value, why))
-
-        samples = SMALL if facts is None else facts.samples
-        choose("queue", largest_share(samples, LARGEST_QUEUE), f"half of {samples} samples, at most {LARGEST_QUEUE}")
-        assert options.queue is not None
-        must_fit(options.queue, facts)
-        hidden = min(2048, max(512, encoder.dim))
-        choose("projector_hidden", hidden, f"for an encoder of {encoder.dim} dimensions")
-        assert options.projector_hidden is not None
-        choose("predictor_hidden", 2 * options.projector_hidden, "twice the projector's, as in the paper")
-        return options, choices
+        settling = Settling(options)
+        settling.choose("queue", *largest_share(facts.samples, LARGEST_QUEUE))
+        assert settling.options.queue is not None
+        must_fit(settling.options.queue, facts)
+        settling.choose("projector_hidden", *usual(encoder))
+        assert settling.options.projector_hidden is not None
+        settling.choose(
+            "predictor_hidden", 2 * settling.options.projector_hidden, "twice the projector's, as in the paper"
+        )
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Projections and predictions of all views, each view with statistics of its own."""
-        features = in_groups(self.encoder, views, 0)  # [v b dim]
+        features = in_groups(self.encoder, views)  # [v b dim]
         z = [self.projector(view) for view in features]
         p = [self.predictor(view) for view in z]
         return Latents(z=torch.stack(z).detach(), p=torch.stack(p), features=features)

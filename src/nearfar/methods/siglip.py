@@ -11,12 +11,12 @@ centred vectors start near 0, as two towers do. Samples of equal content (`ids`)
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import siglip
-from nearfar.methods.heads import learned, mlp
+from nearfar.methods.heads import learned, mlp, usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +51,18 @@ class SigLIP(Method):
 
     def __init__(self, encoder: Encoder, options: SigLIPOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.projector_hidden is not None
         self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out, last_norm=True)
         self.log_scale = learned(-math.log(options.temperature))
         self.bias = learned(options.bias)
 
     @classmethod
-    def settle(
-        cls, options: SigLIPOptions, facts: Facts | None, encoder: Encoder
-    ) -> tuple[SigLIPOptions, list[Choice]]:
+    def settle(cls, options: SigLIPOptions, facts: Facts, encoder: Encoder) -> tuple[SigLIPOptions, list[Choice]]:
         """Fill in what was not given: the hidden layer as wide as makes sense."""
-        if options.projector_hidden is not None:
-            return options, []
-        width = min(2048, max(512, encoder.dim))
-        choice = Choice("projector_hidden", width, f"for an encoder of {encoder.dim} dimensions")
-        return replace(options, projector_hidden=width), [choice]
+        settling = Settling(options)
+        settling.choose("projector_hidden", *usual(encoder))
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Project the features of both sides, which pass through the encoder together."""

@@ -18,13 +18,13 @@ but masks is left.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import dcl, debiased, hcl, nt_xent
-from nearfar.methods.heads import mlp
+from nearfar.methods.heads import mlp, usual
 
 Variant = Literal["nt_xent", "decoupled", "debiased", "hard"]
 
@@ -74,26 +74,20 @@ class SimCLR(Method):
 
     def __init__(self, encoder: Encoder, options: SimCLROptions) -> None:
         super().__init__(encoder)
-        self.options, _ = self.settle(options, None, encoder)
+        self.options, _ = self.settle(options, UNKNOWN, encoder)
         assert self.options.projector_hidden is not None
         self.projector = mlp(encoder.dim, self.options.projector_hidden, self.options.projector_out)
 
     @classmethod
-    def settle(
-        cls, options: SimCLROptions, facts: Facts | None, encoder: Encoder
-    ) -> tuple[SimCLROptions, list[Choice]]:
+    def settle(cls, options: SimCLROptions, facts: Facts, encoder: Encoder) -> tuple[SimCLROptions, list[Choice]]:
         """Fill in what was not given: the hidden layer as wide as makes sense, the temperature of small batches."""
-        hidden = min(2048, max(512, encoder.dim))
+        settling = Settling(options)
+        settling.choose("temperature", 0.2, "what batches of a few hundred learn best from")
+        settling.choose("projector_hidden", *usual(encoder))
         debiased, hard = options.variant in ("debiased", "hard"), options.variant == "hard"
-        found = [
-            Choice("temperature", 0.2, "what batches of a few hundred learn best from"),
-            Choice("projector_hidden", hidden, f"for an encoder of {encoder.dim} dimensions"),
-            Choice("tau_plus", 0.1 if debiased else 0.0, "the chance where there are ten classes alike in size"),
-            Choice("beta", 1.0 if hard else 0.0, "near negatives weigh as their similarity says"),
-        ]
-        found = [choice for choice in found if getattr(options, choice.name) is None]
-        options = replace(options, **{choice.name: choice.value for choice in found})
-        return options, [choice for choice in found if choice.value]  # 0: not of this variant
+        settling.choose("tau_plus", 0.1 if debiased else 0.0, "the chance where there are ten classes alike in size")
+        settling.choose("beta", 1.0 if hard else 0.0, "near negatives weigh as their similarity says")
+        return settling.options, [choice for choice in settling.choices if choice.value]  # 0: not of this variant
 
     def embed(self, views: Views) -> Latents:
         """Project the features of all views, which pass through the networks together."""

@@ -9,13 +9,14 @@ own, as in algorithm 1. Differs from the paper: the last batch norm of the proje
 predictor have no learned shift and scale, widths follow the size of the data when not given.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import simsiam
+from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import hidden, mlp
 
 
@@ -45,7 +46,7 @@ class SimSiam(Method):
 
     def __init__(self, encoder: Encoder, options: SimSiamOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.projector_hidden is not None
         assert options.projector_out is not None
         assert options.predictor_hidden is not None
@@ -56,25 +57,19 @@ class SimSiam(Method):
             parameter.nearfar_tags = {"fixed_lr": True}  # type: ignore[attr-defined]
 
     @classmethod
-    def settle(
-        cls, options: SimSiamOptions, facts: Facts | None, encoder: Encoder
-    ) -> tuple[SimSiamOptions, list[Choice]]:
+    def settle(cls, options: SimSiamOptions, facts: Facts, encoder: Encoder) -> tuple[SimSiamOptions, list[Choice]]:
         """Fill in what was not given: widths by the number of samples, the bottleneck a quarter of the output's."""
-        choices = []
+        settling = Settling(options)
         width, why = hidden(encoder, facts)
         for name in ("projector_hidden", "projector_out"):
-            if getattr(options, name) is None:
-                options = replace(options, **{name: min(2048, width)})
-                choices.append(Choice(name, min(2048, width), why))
-        if options.predictor_hidden is None:
-            assert options.projector_out is not None
-            options = replace(options, predictor_hidden=max(1, options.projector_out // 4))
-            choices.append(Choice("predictor_hidden", options.predictor_hidden, "a quarter of projector_out"))
-        return options, choices
+            settling.choose(name, min(2048, width), why)
+        assert settling.options.projector_out is not None
+        settling.choose("predictor_hidden", max(1, settling.options.projector_out // 4), "a quarter of projector_out")
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Predictions `p` [v b d] of each view, and the projections `z` [v b d] that are predicted."""
-        features = torch.cat([self.encoder(views[i : i + 1]) for i in range(len(views))])  # [v b dim]
+        features = in_groups(self.encoder, views)  # [v b dim]
         z = torch.stack([self.projector(view) for view in features])
         p = torch.stack([self.predictor(view) for view in z])
         return Latents(p=p, z=z.detach(), features=features)

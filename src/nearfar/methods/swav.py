@@ -11,16 +11,16 @@ prototypes than the batch has samples no queue is needed, and by default there i
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Method, Views, Wants
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import swav
 from nearfar.losses.memory import Queue
-from nearfar.methods.heads import Prototypes, mlp
+from nearfar.methods.heads import Prototypes, mlp, usual
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""
@@ -67,7 +67,7 @@ class SwAV(Method):
 
     def __init__(self, encoder: Encoder, options: SwAVOptions) -> None:
         super().__init__(encoder)
-        options, _ = self.settle(options, None, encoder)
+        options, _ = self.settle(options, UNKNOWN, encoder)
         assert options.prototypes is not None
         assert options.projector_hidden is not None
         assert options.sinkhorn_epsilon is not None
@@ -80,22 +80,15 @@ class SwAV(Method):
         self.queues = nn.ModuleList(Queue(dim=options.projector_out, size=options.queue) for _ in queues)
 
     @classmethod
-    def settle(cls, options: SwAVOptions, facts: Facts | None, encoder: Encoder) -> tuple[SwAVOptions, list[Choice]]:
+    def settle(cls, options: SwAVOptions, facts: Facts, encoder: Encoder) -> tuple[SwAVOptions, list[Choice]]:
         """Fill in what was not given: prototypes and codes by the number of samples, the projector by the encoder."""
-        choices = []
-        samples = facts.samples if facts else 1
-
-        def choose(name: str, value: Any, why: str) -> None:
-            nonlocal options
-            if getattr(options, name) is None:
-                options = replace(options, **{name: value})
-                choices.append(Choice(name, value, why))
-
-        size = f"for {samples:,} samples" if facts else "for few samples"
-        choose("prototypes", prototypes_for(samples), size)
-        choose("sinkhorn_epsilon", epsilon_for(samples), size)
-        choose("projector_hidden", min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions")
-        return options, choices
+        settling = Settling(options)
+        samples = facts.samples
+        size = f"for {samples:,} samples"
+        settling.choose("prototypes", prototypes_for(samples), size)
+        settling.choose("sinkhorn_epsilon", epsilon_for(samples), size)
+        settling.choose("projector_hidden", *usual(encoder))
+        return settling.options, settling.choices
 
     def embed(self, views: Views) -> Latents:
         """Project the features of all views; those of one shape pass through the encoder together."""

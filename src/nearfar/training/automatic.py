@@ -2,13 +2,12 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
 
 from nearfar.config import Machine, Optimisation
-from nearfar.contract import Choice, Facts
+from nearfar.contract import Choice, Facts, Settling
 from nearfar.errors import ConfigError
 
 LARGEST_LARS = 1024
@@ -50,40 +49,33 @@ def optimisation(
 
     `rate` is the method's learning rate in units of the optimiser's usual one.
     """
-    choices: list[Choice] = []
-
-    def choose(name: str, value: Any, why: str) -> None:
-        nonlocal given
-        if getattr(given, name) is None:
-            given = replace(given, **{name: value})
-            choices.append(Choice(name, value, why))
-
+    settling = Settling(given)
     gpu = facts.device.startswith("cuda")
     wanted = 512 if gpu else 256
     # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
     fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
     size = min(facts.samples, wanted, max(32, fitting))
-    choose("batch_size", size, f"{facts.samples} samples on {facts.device}")
-    assert given.batch_size is not None
-    if given.batch_size > facts.samples:
+    settling.choose("batch_size", size, f"{facts.samples} samples on {facts.device}")
+    assert settling.options.batch_size is not None
+    if settling.options.batch_size > facts.samples:
         raise ConfigError(
-            f"batch_size {given.batch_size} is more than the {facts.samples} samples that there are; "
+            f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "
             f"give --batch-size {facts.samples} or less."
         )
     convolutional = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
-    if given.batch_size > LARGEST_LARS and convolutional:
-        choose("optimizer", "lars", "batches above 1,024 want layer-wise rates")
+    if settling.options.batch_size > LARGEST_LARS and convolutional:
+        settling.choose("optimizer", "lars", "batches above 1,024 want layer-wise rates")
     elif convolutional:
-        choose("optimizer", "sgd", "what convolutional networks with batch norm learn best from")
+        settling.choose("optimizer", "sgd", "what convolutional networks with batch norm learn best from")
     else:
-        choose("optimizer", "adamw", "for networks without batch norm between convolutions")
-    batches = given.batch_size / 256
+        settling.choose("optimizer", "adamw", "for networks without batch norm between convolutions")
+    batches = settling.options.batch_size / 256
     rates = {"sgd": 0.25 * batches, "lars": 0.3 * batches, "adamw": 1e-3 * math.sqrt(batches)}
-    assert given.optimizer is not None
+    assert settling.options.optimizer is not None
     times = "" if rate == 1 else f", {rate:g} times for this method"
-    why = f"{given.optimizer}'s rate for batches of {given.batch_size}{times}"
-    choose("lr", round(rate * rates[given.optimizer], 6), why)
+    why = f"{settling.options.optimizer}'s rate for batches of {settling.options.batch_size}{times}"
+    settling.choose("lr", round(rate * rates[settling.options.optimizer], 6), why)
     decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}
-    choose("weight_decay", decays[given.optimizer], f"usual with {given.optimizer}")
-    choose("warmup", 0.05, "a twentieth of the run")
-    return given, choices
+    settling.choose("weight_decay", decays[settling.options.optimizer], f"usual with {settling.options.optimizer}")
+    settling.choose("warmup", 0.05, "a twentieth of the run")
+    return settling.options, settling.choices

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from nearfar.contract import Card, Choice, Facts, Rows, Views, Wants
+from nearfar.contract import Card, Choice, Facts, Rows, Settling, Views, Wants
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
@@ -47,42 +46,33 @@ class Images:
         Single changes of colour that were not given stay open: they follow `views_strength`, also where a later run
         takes these options and another strength.
         """
-        choices: list[Choice] = []
+        settling = Settling(options)
         native = source.short_side
-
-        def put(name: str, value: Any, why: str) -> None:
-            nonlocal options
-            options = replace(options, **{name: value})
-            choices.append(Choice(name, value, why))
-
-        def choose(name: str, value: Any, why: str, unset: str | None = None) -> None:
-            if getattr(options, name) == unset:
-                put(name, value, why)
 
         # timm's models halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
         step, least = (8, 16) if encoder in {None, *ENCODERS, *LAYERS} else (32, 32)
         largest = 224 if facts.device.startswith("cuda") else 64
         size = min(largest, max(least, step * round(native / step)))
-        choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
-        choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
+        settling.choose("image_size", size, f"the pictures' short side is {native} px, on {facts.device}")
+        settling.choose("views_strength", 0.5, "SimCLR's setting for small pictures and short runs")
         for name, why in without(source.channels).items():
-            if getattr(options, name) != 0:
-                put(name, 0.0, why)
-        choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
-        choose("flip", 0.5, "pictures seldom care for left and right")
-        choose("rotate", 0.0, "most pictures have an upright")
-        choose("greyscale", 0.2, "as in SimCLR")
-        choose("jitter", 0.8, "as in SimCLR")
-        small = (options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
-        choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
+            if getattr(settling.options, name) != 0:
+                settling.put(name, 0.0, why)
+        settling.choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
+        settling.choose("flip", 0.5, "pictures seldom care for left and right")
+        settling.choose("rotate", 0.0, "most pictures have an upright")
+        settling.choose("greyscale", 0.2, "as in SimCLR")
+        settling.choose("jitter", 0.8, "as in SimCLR")
+        small = (settling.options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
+        settling.choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
         if encoder is None:
             encoder = "resnet18" if facts.device.startswith("cuda") else "resnet8"
-            choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
+            settling.choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
         if encoder in LAYERS:
-            stem = encoders.stem_for(encoder, options.image_size or size)
-            choose("stem", stem, f"for {encoder} at {options.image_size} px", unset="auto")
-            choose("pool", encoders.pool_for(encoder), f"for {encoder}", unset="auto")
-        return options, encoder, choices
+            stem = encoders.stem_for(encoder, settling.options.image_size or size)
+            settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
+            settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
+        return settling.options, encoder, settling.choices
 
     def encoder(self, name: str, source: ImageSource, options: ImageOptions, **more: Any) -> ImageEncoder:
         """A new encoder; `more` are width, pretrained and max_pixels. Loads the pictures for their statistics."""
