@@ -111,12 +111,14 @@ class Wants:
     """What a method asks of the views and of the sampler.
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
-    label are left out. Where there are fewer classes than P, each gets more samples.
+    label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
+    False, of a method that wants `labels`.
     """
 
     wide: int = 2
     small: int = 0
     labels: bool = False
+    unlabelled: bool = True
     samples_per_class: int = 0
 
 
@@ -324,11 +326,13 @@ class Modality(Protocol):
 class Facts:
     """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
 
-    `labelled` of the samples have a label that the method may learn from.
+    `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
+    judge by.
     """
 
     samples: int
     labelled: int = 0
+    held: int = 0
     device: str
     threads: int
     seconds: float | None = None
@@ -349,7 +353,8 @@ class Method(nn.Module):
     """A training objective around an encoder, cut at the embedding.
 
     `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for, of the class what it
-    asks for by default, of a method what it asks for under its options. `rate` is its learning rate where none is
+    asks for by default, of a method what it asks for under its options. Where these decide about labels, `wanted` says
+    so before anything is settled. `rate` is its learning rate where none is
     given, in units of the optimiser's usual one. A method is made by `Method(encoder, options)`.
     """
 
@@ -365,6 +370,11 @@ class Method(nn.Module):
     def trained(self) -> Encoder:
         """The encoder that a run ends with: the one that learns, or a teacher that follows it."""
         return self.encoder
+
+    @classmethod
+    def wanted(cls, options: Any) -> Wants:
+        """What it asks for under these options, settled or not."""
+        return cls.wants
 
     @classmethod
     def settle(cls, options: Any, facts: Facts | None, encoder: Encoder) -> tuple[Any, list[Choice]]:
