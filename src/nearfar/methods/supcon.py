@@ -30,7 +30,7 @@ _LEAST_WEIGHT = 0.35
 class SupConOptions(ProjectorOptions):
     """Options of supcon; None stands for automatic."""
 
-    temperature: float = 0.1
+    temperature: float = 0.2
     """Softmax temperature; lower weighs the hardest negatives more."""
     supervised_weight: float | None = None
     """Weight w of the loss of labels, in (0, 1]; 1 - w is that of the loss of all samples, which needs none."""

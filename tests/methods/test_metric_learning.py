@@ -1,0 +1,150 @@
+"""Siamese, triplet and InfoNCE as methods: their losses on views and on classes, and their settings."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from nearfar.contract import Batch, Encoder, Latents, Wants
+from nearfar.errors import ConfigError
+from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
+from nearfar.methods.siamese import Siamese, SiameseOptions
+from nearfar.methods.triplet import Triplet, TripletOptions
+
+KINDS = [(Siamese, SiameseOptions), (Triplet, TripletOptions), (InfoNCE, InfoNCEOptions)]
+LABELS = [0, -1, 1, 0, 1, -1]
+LABELLED = [0, 2, 3, 4]
+CLASSES = [0, 1, 0, 1]
+
+
+class Toy(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.dim = 12
+
+
+def batch_of(labels=LABELS, ids=None):
+    return Batch(ids=torch.arange(len(labels)) if ids is None else torch.tensor(ids), labels=torch.tensor(labels))
+
+
+def distances(z):
+    u = normalize(z.flatten(0, 1), dim=-1)
+    return torch.stack([(u - row).norm(dim=-1) for row in u])
+
+
+def pairs(names, views=2):
+    """Index pairs of views of equal name, and of others."""
+    names = list(names) * views
+    every = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
+    return [p for p in every if names[p[0]] == names[p[1]]], [p for p in every if names[p[0]] != names[p[1]]]
+
+
+def mean_active(losses):
+    active = [loss for loss in losses if loss > 0]
+    return torch.stack(active).mean()
+
+
+def siamese_by_hand(z, names, margin):
+    d = distances(z)
+    positives, negatives = pairs(names)
+    pulls = mean_active([d[i, j] ** 2 / 2 for i, j in positives])
+    return pulls + mean_active([(margin - d[i, j]).clamp(min=0) ** 2 / 2 for i, j in negatives])
+
+
+def triplet_by_hand(z, names, margin, mining):
+    d = distances(z)
+    positives, negatives = pairs(names)
+    losses = []
+    for i in range(len(d)):
+        near = [d[i, j] for k, j in positives if k == i]
+        far = [d[i, j] for k, j in negatives if k == i]
+        if mining == "hard":
+            chosen = [(max(near), min(far))]
+        elif mining == "all":
+            chosen = [(a, b) for a in near for b in far]
+        else:
+            chosen = [(a, min([b for b in far if b > a], default=max(far))) for a in near]
+        losses += [(a - b + margin).clamp(min=0) for a, b in chosen]
+    return mean_active(losses)
+
+
+@pytest.mark.parametrize("margin", [0.7, 1.5])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_siamese_draws_pairs_near_and_pushes_others_up_to_the_margin(margin, supervised):
+    z = torch.randn(2, 6, 8)
+    method = Siamese(Toy(), SiameseOptions(margin=margin, supervised=supervised))
+    expected = siamese_by_hand(z[:, LABELLED], CLASSES, margin) if supervised else siamese_by_hand(z, range(6), margin)
+    torch.testing.assert_close(method.loss(Latents(z=z), batch_of()).total, expected)
+
+
+@pytest.mark.parametrize("mining", ["semi_hard", "hard", "all"])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_triplet_wants_the_positive_nearer_by_the_margin(mining, supervised):
+    z = torch.randn(2, 6, 8)
+    method = Triplet(Toy(), TripletOptions(margin=0.3, mining=mining, supervised=supervised))
+    some, names = (z[:, LABELLED], CLASSES) if supervised else (z, range(6))
+    found = method.loss(Latents(z=z), batch_of()).total
+    torch.testing.assert_close(found, triplet_by_hand(some, names, 0.3, mining))
+
+
+def test_infonce_finds_the_second_view_from_the_first_alone():
+    z = torch.randn(2, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), batch_of()).total
+    scores = normalize(z[0], dim=-1) @ normalize(z[1], dim=-1).T / 0.3
+    torch.testing.assert_close(found, (scores.logsumexp(1) - scores.diagonal()).mean())
+
+
+def test_infonce_of_classes_finds_all_candidates_of_the_class():
+    z = torch.randn(2, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3, supervised=True)).loss(Latents(z=z), batch_of()).total
+    scores = normalize(z[0, LABELLED], dim=-1) @ normalize(z[1, LABELLED], dim=-1).T / 0.3
+    same = torch.tensor(CLASSES)[:, None] == torch.tensor(CLASSES)
+    mean = (scores * same).sum(1) / same.sum(1)
+    torch.testing.assert_close(found, (scores.logsumexp(1) - mean).mean())
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_samples_of_equal_content_do_not_repel(kind, options):
+    """Equal rows of two ids are pushed apart or cost something as negatives; of one id they do not."""
+    z = torch.randn(2, 6, 8)
+    z[:, 5] = z[:, 4]
+    method = kind(Toy(), options())
+    apart = method.loss(Latents(z=z), batch_of()).total
+    assert method.loss(Latents(z=z), batch_of(ids=[0, 1, 2, 3, 4, 4])).total < apart
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_labels_are_asked_for_with_supervised_alone(kind, options):
+    assert kind.wanted(options()) == kind.wants == Wants()
+    assert kind.wanted(options(supervised=True)) == Wants(labels=True, unlabelled=False)
+    assert kind(Toy(), options(supervised=True)).wants == Wants(labels=True, unlabelled=False)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_labels_say_nothing_without_supervised(kind, options):
+    z, method = torch.randn(2, 6, 8), kind(Toy(), options())
+    one, other = (method.loss(Latents(z=z), batch_of(labels)).total for labels in (LABELS, [0, 0, 0, 1, 1, 1]))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_batch_without_a_label_costs_nothing(kind, options):
+    z = torch.randn(2, 6, 8, requires_grad=True)
+    total = kind(Toy(), options(supervised=True)).loss(Latents(z=z), batch_of([-1] * 6)).total
+    total.backward()
+    assert total == 0
+    assert (z.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "said"),
+    [
+        (SiameseOptions, {"margin": 0.0}, "margin must be above 0 and at most 2"),
+        (SiameseOptions, {"margin": 2.5}, "margin must be above 0 and at most 2"),
+        (TripletOptions, {"margin": 0.0}, "margin must be above 0 and at most 2"),
+        (TripletOptions, {"samples_per_class": 4}, "samples_per_class goes with supervised"),
+        (InfoNCEOptions, {"temperature": -1.0}, "temperature must be above 0"),
+    ],
+)
+def test_a_bad_option_is_named(options, given, said):
+    with pytest.raises(ConfigError, match=said):
+        options(**given)
