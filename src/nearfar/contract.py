@@ -74,14 +74,16 @@ class Batch:
 
     `ids` [n] names what each row shows: equal ids are the same content, or positives of each other by the user's word
     (`--positives`), and never negatives of each other.
-    `labels` [n] is -1 where there is none; `groups` [n] and `present` [v, n] may be missing. `rows` are this rank's
-    own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
+    `labels` [n] is -1 where there is none; `groups` [n] may be missing. Where the last wide view shows negatives that
+    the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `rows` are this
+    rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
     """
 
     ids: Tensor
     labels: Tensor
     groups: Tensor | None = None
     present: Tensor | None = None
+    negative_ids: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     world: int = 1
     progress: float = 0.0
@@ -112,7 +114,8 @@ class Wants:
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
     label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
-    False, of a method that wants `labels`.
+    False, of a method that wants `labels`. With `negatives` there is one more wide view, the last, where the data gives
+    negatives: it shows that of each sample.
     """
 
     wide: int = 2
@@ -120,6 +123,7 @@ class Wants:
     labels: bool = False
     unlabelled: bool = True
     samples_per_class: int = 0
+    negatives: bool = False
 
 
 class Encoder(nn.Module):
@@ -266,6 +270,10 @@ class Source(Protocol):
 
         None where nothing is said.
         """
+
+    @property
+    def negatives(self) -> Source | None:
+        """[N]: the sample that the user gives as a negative of each, as `positives` are given."""
 
     @property
     def shards(self) -> Shards | None:

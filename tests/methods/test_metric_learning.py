@@ -16,6 +16,11 @@ LABELLED = [0, 2, 3, 4]
 CLASSES = [0, 1, 0, 1]
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 class Toy(Encoder):
     def __init__(self):
         super().__init__()
@@ -40,7 +45,7 @@ def pairs(names, views=2):
 
 def mean_active(losses):
     active = [loss for loss in losses if loss > 0]
-    return torch.stack(active).mean()
+    return torch.stack(active).mean() if active else torch.tensor(0.0)
 
 
 def siamese_by_hand(z, names, margin):
@@ -67,7 +72,7 @@ def triplet_by_hand(z, names, margin, mining):
     return mean_active(losses)
 
 
-@pytest.mark.parametrize("margin", [0.7, 1.5])
+@pytest.mark.parametrize("margin", [0.9, 1.5])
 @pytest.mark.parametrize("supervised", [False, True])
 def test_siamese_draws_pairs_near_and_pushes_others_up_to_the_margin(margin, supervised):
     z = torch.randn(2, 6, 8)
@@ -102,19 +107,22 @@ def test_infonce_of_classes_finds_all_candidates_of_the_class():
     torch.testing.assert_close(found, (scores.logsumexp(1) - mean).mean())
 
 
-@pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_samples_of_equal_content_do_not_repel(kind, options):
-    """Equal rows of two ids are pushed apart or cost something as negatives; of one id they do not."""
-    z = torch.randn(2, 6, 8)
-    z[:, 5] = z[:, 4]
-    method = kind(Toy(), options())
-    apart = method.loss(Latents(z=z), batch_of()).total
-    assert method.loss(Latents(z=z), batch_of(ids=[0, 1, 2, 3, 4, 4])).total < apart
+def test_samples_of_equal_content_are_positives_or_at_least_no_negatives():
+    z, batch, names = torch.randn(2, 6, 8), batch_of(ids=[0, 1, 2, 3, 4, 4]), [0, 1, 2, 3, 4, 4]
+    found = Siamese(Toy(), SiameseOptions(margin=1.5)).loss(Latents(z=z), batch).total
+    torch.testing.assert_close(found, siamese_by_hand(z, names, 1.5))
+    found = Triplet(Toy(), TripletOptions(margin=0.3)).loss(Latents(z=z), batch).total
+    torch.testing.assert_close(found, triplet_by_hand(z, names, 0.3, "semi_hard"))
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), batch).total
+    scores = normalize(z[0], dim=-1) @ normalize(z[1], dim=-1).T / 0.3
+    counted = scores.clone()
+    counted[4, 5] = counted[5, 4] = -torch.inf
+    torch.testing.assert_close(found, (counted.logsumexp(1) - scores.diagonal()).mean())
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_labels_are_asked_for_with_supervised_alone(kind, options):
-    assert kind.wanted(options()) == kind.wants == Wants()
+    assert kind.wanted(options()) == kind.wants == Wants(negatives=kind is not Siamese)
     assert kind.wanted(options(supervised=True)) == Wants(labels=True, unlabelled=False)
     assert kind(Toy(), options(supervised=True)).wants == Wants(labels=True, unlabelled=False)
 
@@ -148,3 +156,60 @@ def test_a_batch_without_a_label_costs_nothing(kind, options):
 def test_a_bad_option_is_named(options, given, said):
     with pytest.raises(ConfigError, match=said):
         options(**given)
+
+
+# Given negatives: of samples 1, 2 and 5; that of 2 shows the same as sample 4.
+
+HAVE = [1, 2, 5]
+
+
+def with_negatives(rows=slice(None)):
+    present = torch.ones(3, 6, dtype=torch.bool)
+    present[2] = torch.tensor([i in HAVE for i in range(6)])
+    ids = torch.arange(6)
+    return Batch(
+        ids=ids,
+        labels=torch.full((6,), -1),
+        present=present,
+        negative_ids=torch.tensor([0, 91, 4, 3, 4, 95]),
+        rows=rows,
+    )
+
+
+def test_given_negatives_are_candidates_of_every_anchor_but_of_their_own_kind():
+    z = torch.randn(3, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), with_negatives()).total
+    u = normalize(z, dim=-1)
+    scores = u[0] @ torch.cat([u[1], u[2, HAVE]]).T / 0.3
+    counted = scores.clone()
+    counted[4, 6 + HAVE.index(2)] = -torch.inf
+    torch.testing.assert_close(found, (counted.logsumexp(1) - scores.diagonal()).mean())
+
+
+def test_given_triplets_are_learnt_from_beside_the_mined_ones():
+    z = torch.randn(3, 6, 8)
+    found = Triplet(Toy(), TripletOptions(margin=0.9)).loss(Latents(z=z), with_negatives()).total
+    a, p, n = normalize(z[:, HAVE], dim=-1)
+    hinges = (a - p).norm(dim=-1) - (a - n).norm(dim=-1) + 0.9
+    mined = triplet_by_hand(z[:2], range(6), 0.9, "semi_hard")
+    torch.testing.assert_close(found, mined + mean_active(list(hinges)))
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS[1:])
+def test_shares_sum_to_the_loss_with_given_negatives(kind, options):
+    z, method = torch.randn(3, 6, 8, dtype=torch.float64), kind(Toy(), options())
+    whole = method.loss(Latents(z=z), with_negatives()).total
+    shares = [
+        method.loss(Latents(z=z), with_negatives(rows)).total
+        for rows in (slice(0, 1), slice(1, 1), slice(1, 4), slice(4, 6))
+    ]
+    torch.testing.assert_close(sum(shares), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS[1:])
+def test_a_sample_without_a_negative_says_nothing_by_its_third_view(kind, options):
+    z = torch.randn(3, 6, 8, requires_grad=True)
+    kind(Toy(), options()).loss(Latents(z=z), with_negatives()).total.backward()
+    none = [i for i in range(6) if i not in HAVE]
+    assert (z.grad[2, none] == 0).all()
+    assert (z.grad[2, HAVE] != 0).any()

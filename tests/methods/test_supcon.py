@@ -13,6 +13,11 @@ from nearfar.methods.supcon import SupCon, SupConOptions
 FACTS = Facts(samples=1000, labelled=800, held=200, device="cpu", threads=1, steps=3)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 class Toy(Encoder):
     def __init__(self):
         super().__init__()

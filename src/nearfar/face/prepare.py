@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Choice, Facts, Rows
+from nearfar.contract import Choice, Facts, Rows, Wants
 from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
 from nearfar.face import sampling
@@ -17,7 +17,7 @@ from nearfar.face.baselines import seed_weights
 from nearfar.face.evaluate import judges, open_own_test
 from nearfar.face.load import load
 from nearfar.training.loop import Plan, Probe
-from nearfar.training.positives import Paired, alternating
+from nearfar.training.positives import Paired, against, alternating
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Method, Modality, Source, Views
@@ -123,6 +123,8 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     choices += chosen
     positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
     choices += chosen
+    others, chosen = sampling.negatives(positives, source, method.wants, encoder)
+    choices += chosen
     if machine.precision is None:
         raw, kept = source.fetch(_first(len(source), batch_size))
         kind, why = (
@@ -142,10 +144,14 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         modality_options=options,
     )
 
-    def views(raw: Any, draws: Rows) -> "Views":
-        if isinstance(raw, Paired):
+    def views(raw: Any, draws: Rows, wants: Wants = method.wants) -> "Views":
+        if not isinstance(raw, Paired):
+            return modality.views(raw, draws, wants=wants, seed=machine.seed, options=options, encoder=encoder)
+        if raw.negatives is None:
             return alternating(views(raw.own, draws), views(raw.other, draws))
-        return modality.views(raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder)
+        more = replace(wants, wide=wants.wide + 1)
+        pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
+        return against(pair, views(raw.negatives.raw, draws, more))
 
     plan = Plan(
         method=method,
@@ -153,7 +159,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         labels=labels,
         views=views,
         order=order,
-        positives=positives,
+        positives=others,
         optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
         lr=lr,
         warmup=warmup,

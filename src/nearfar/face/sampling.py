@@ -10,7 +10,7 @@ from nearfar.contract import Choice, Encoder, Rows, Source, Wants
 from nearfar.errors import ConfigError
 from nearfar.modalities.image.store import available_memory
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
-from nearfar.training.positives import Given, OfGroup, Positives
+from nearfar.training.positives import Against, Given, OfGroup, Positives
 
 
 def labels(source: Source, wants: Wants, held: Rows | None) -> tuple[Rows | None, list[Choice]]:
@@ -90,6 +90,19 @@ def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple
             raise ConfigError(f"{source.name!r} has no two samples of one group: leave out --positives group.")
         return OfGroup(source, seed), choices
     return None, choices
+
+
+def negatives(
+    positives: Positives | None, source: Source, wants: Wants, encoder: Encoder
+) -> tuple[Positives | None, list[Choice]]:
+    """The positives, and with them the negatives that the data names, where it does and the method wants them.
+
+    They are loaded as the encoder needs them.
+    """
+    if not wants.negatives or source.negatives is None:
+        return positives, []
+    source.negatives.load(encoder.config)
+    return Against(source, positives), [Choice("negatives", "given", "the data has a column `negative`")]
 
 
 def settled(given: Data, order: Order, positives: Positives | None) -> Data:

@@ -9,6 +9,9 @@ batch, of which `--mining` says which make a triplet:
     hard       for each anchor its farthest positive and nearest negative (Hermans et al., 2017, eq. 5)
     all        every triplet (Hermans et al., 2017, eq. 8)
 
+Where the data has a column `negative` (and classes do not say what is one), the triplets that it gives are learnt from,
+too: the mean over those with a loss is added to the mean over those that are mined.
+
 Differs from the papers: distances are plain, not squared; the mean is over the triplets with a loss, whose number falls
 as the encoder learns.
 """
@@ -18,8 +21,9 @@ from typing import Literal
 
 from nearfar.contract import Batch, Latents, Losses, Wants
 from nearfar.errors import must
-from nearfar.losses import labelled_triplet
+from nearfar.losses import labelled_triplet, triplet
 from nearfar.methods.classes import Classes
+from nearfar.methods.negatives import given_negatives
 from nearfar.methods.projected import Projected, ProjectorOptions
 
 
@@ -51,25 +55,31 @@ class Triplet(Projected):
     """An encoder with a projector, under the triplet loss."""
 
     Options = TripletOptions
-    wants = Wants()
+    wants = Wants(negatives=True)
     options: TripletOptions
 
     @classmethod
     def wanted(cls, options: TripletOptions) -> Wants:
-        """Labels, and samples with a label alone, where classes are what belongs together."""
-        learns = options.supervised
-        return Wants(labels=learns, unlabelled=not learns, samples_per_class=options.samples_per_class)
+        """Given negatives; or labels, and samples with a label alone, where classes are what belongs together."""
+        learns, each = options.supervised, options.samples_per_class
+        return Wants(labels=learns, unlabelled=not learns, samples_per_class=each, negatives=not learns)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The triplet loss of the own rows against all ranks' views."""
         classes = Classes.of(batch, supervised=self.options.supervised)
         if not len(classes.at):
             return Losses(z["z"].sum() * 0)
-        views, names, rows = classes.flat(z["z"])
+        views, names, rows = classes.flat(z["z"][:2])
         loss = labelled_triplet(
             views, labels=names, mining=self.options.mining, margin=self.options.margin, rows=rows,
             reduction="mean_active",
         )  # fmt: skip
+        given = None if self.options.supervised else given_negatives(z["z"], batch)
+        if given is not None:
+            anchors, positives = z["z"][:2, given.at]
+            loss = loss + triplet(
+                anchors, positives, given.z, margin=self.options.margin, rows=given.rows, reduction="mean_active"
+            )
         return Losses(loss)
 
 
