@@ -1,20 +1,25 @@
 """Labels reach the methods that want them, and never those of the samples that judge."""
 
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import nearfar as nf
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Source, Views, Wants
+from nearfar.errors import ConfigError
 from nearfar.face import evaluate, prepare, train
 from nearfar.face.run import Run
 from nearfar.losses import nt_xent
 from nearfar.methods import table as methods
 from nearfar.methods.simclr import SimCLR
+from nearfar.methods.supcon import SupCon
+from nearfar.training import loop
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -181,3 +186,104 @@ def test_labels_never_reach_a_method_that_wants_none(
     monkeypatch.setattr(SimCLR, "loss", lambda self, z, batch: met.append(batch.labels) or loss(self, z, batch))
     tiny(photos())
     assert torch.cat(met).unique().tolist() == [-1]
+
+
+# Data labelled in part, through a method that mixes.
+
+
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The labels of each batch that supcon's loss sees."""
+    met: list[torch.Tensor] = []
+    loss = SupCon.loss
+    monkeypatch.setattr(SupCon, "loss", lambda self, z, batch: met.append(batch.labels) or loss(self, z, batch))
+    return met
+
+
+def labelled_in_part(photos: Path, every: int) -> Path:
+    """A manifest in which one photo of `every` has its class as label."""
+    files = sorted(photos.rglob("*.png"), key=lambda path: path.name)
+    rows = [
+        f"{path.relative_to(photos.parent)},{'' if i % every else path.parent.name}" for i, path in enumerate(files)
+    ]
+    found = photos.parent / "part.csv"
+    found.write_text("\n".join(["path,label", *rows]))
+    return found
+
+
+def weight(run: Run) -> float:
+    with open(run.path / "config.toml", "rb") as file:
+        return float(tomllib.load(file)["method_options"]["supervised_weight"])
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_few_labels_are_learnt_from_beside_all_samples(photos: Photos, tiny: Tiny, mixed: list[torch.Tensor]) -> None:
+    run = tiny(labelled_in_part(photos(count=60), 3), method="supcon", batch_size=60, steps=2)
+    assert weight(run) == 0.35
+    for labels in mixed:  # 20 have labels, 5 in each class, and one of each is kept back
+        assert torch.bincount(labels + 1).tolist() == [44, 4, 4, 4, 4]
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_where_all_have_labels_those_that_judge_are_in_no_batch(
+    photos: Photos, tiny: Tiny, mixed: list[torch.Tensor]
+) -> None:
+    run = tiny(photos(), method="supcon", batch_size=32, steps=2)
+    assert weight(run) == 1
+    for labels in mixed:
+        assert torch.bincount(labels).tolist() == [8, 8, 8, 8]
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_batches_of_classes_by_samples_are_there_on_request(
+    photos: Photos, tiny: Tiny, mixed: list[torch.Tensor]
+) -> None:
+    tiny(photos(classes=5), method="supcon", samples_per_class=4, batch_size=16, steps=3)
+    assert all(sorted(torch.bincount(labels, minlength=5).tolist()) == [0, 4, 4, 4, 4] for labels in mixed)
+
+
+@pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("method", ["siamese", "triplet", "infonce"])
+def test_supervised_methods_learn_another_thing_than_without_labels(
+    photos: Photos, tiny: Tiny, tmp_path: Path, method: str
+) -> None:
+    data = photos()
+    runs = [
+        tiny(data, out=tmp_path / str(supervised), method=method, supervised=supervised, batch_size=32)
+        for supervised in (False, True)
+    ]
+    one, other = (load_file(run.path / "encoder" / "model.safetensors") for run in runs)
+    assert any(not torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("method", ["supcon", "siamese", "triplet", "infonce"])
+def test_learning_from_labels_without_any_is_refused(photos: Photos, tiny: Tiny, method: str) -> None:
+    asked = {} if method == "supcon" else {"supervised": True}
+    with pytest.raises(ConfigError, match="has none of at least two classes"):
+        tiny(photos(classes=0), method=method, **asked)
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_mixed_run_resumes_to_the_bit(
+    photos: Photos, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = labelled_in_part(photos(count=60), 3)
+    whole = tiny(data, method="supcon", out=tmp_path / "whole", steps=8)
+    one = loop._Run.one
+
+    class Killed(BaseException):
+        pass
+
+    def until(self: Any, loader: Any) -> Any:
+        if self.state.step == 5:
+            raise Killed
+        return one(self, loader)
+
+    monkeypatch.setattr(loop._Run, "one", until)
+    with pytest.raises(Killed):
+        tiny(data, method="supcon", out=tmp_path / "killed", steps=8, checkpoint_every=1e-6)
+    monkeypatch.setattr(loop._Run, "one", one)
+    resumed = nf.train(out=tmp_path / "killed", resume=True)
+    found, wanted = (load_file(run.path / "encoder" / "model.safetensors") for run in (resumed, whole))
+    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
