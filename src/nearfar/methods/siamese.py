@@ -22,8 +22,8 @@ from nearfar.methods.projected import Projected, ProjectorOptions
 class SiameseOptions(ProjectorOptions):
     """Options of siamese; None stands for automatic."""
 
-    margin: float = 1.0
-    """Distance from which dissimilar samples are let be, in 0..2."""
+    margin: float = 1.8
+    """Distance from which dissimilar samples are let be, in 0..2; orthogonal ones are 1.41 apart."""
     supervised: bool = False
     """Whether samples of one class are similar, where else only views of one sample are; needs labels."""
 
