@@ -52,6 +52,7 @@ class SupCon(Projected):
     """An encoder with a projector, under SupCon, or SupCon and NT-Xent."""
 
     Options = SupConOptions
+    rate = 2.0
     wants = Wants(labels=True)
     options: SupConOptions
 

@@ -9,6 +9,9 @@ batch, of which `--mining` says which make a triplet:
     hard       for each anchor its farthest positive and nearest negative (Hermans et al., 2017, eq. 5)
     all        every triplet (Hermans et al., 2017, eq. 8)
 
+The hardest triplets alone may draw all latents to one point, where the loss stays at the margin (FaceNet, section 3.2);
+on digits they do, with classes and without.
+
 Where the data has a column `negative` (and classes do not say what is one), the triplets that it gives are learnt from,
 too: the mean over those with a loss is added to the mean over those that are mined.
 
