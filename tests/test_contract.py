@@ -153,7 +153,12 @@ def test_a_source_knows_its_samples(ground: Ground) -> None:
     assert source.labels.shape == (n,)
     assert len(source.label_names) == 2
     assert source.skipped == []
-    for said in (source.groups, source.positives, source.shards):  # by columns and containers that the toys lack
+    for said in (
+        source.groups,
+        source.positives,
+        source.negatives,
+        source.shards,
+    ):  # by columns and containers that the toys lack
         assert said is None
 
 

@@ -84,14 +84,16 @@ class Batch:
 
     `ids` [n] names what each row shows: equal ids are the same content, or positives of each other by the user's word
     (`--positives`), and never negatives of each other.
-    `labels` [n] is -1 where there is none; `groups` [n] and `present` [v, n] may be missing. `rows` are this rank's
-    own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
+    `labels` [n] is -1 where there is none; `groups` [n] may be missing. Where the last wide view shows negatives that
+    the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `rows` are this
+    rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
     """
 
     ids: Tensor
     labels: Tensor
     groups: Tensor | None = None
     present: Tensor | None = None
+    negative_ids: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     world: int = 1
     progress: float = 0.0
@@ -121,13 +123,17 @@ class Wants:
     """What a method asks of the views and of the sampler.
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
-    label are left out. Where there are fewer classes than P, each gets more samples.
+    label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
+    False, of a method that wants `labels`. With `negatives` there is one more wide view, the last, where the data gives
+    negatives: it shows that of each sample.
     """
 
     wide: int = 2
     small: int = 0
     labels: bool = False
+    unlabelled: bool = True
     samples_per_class: int = 0
+    negatives: bool = False
 
 
 class Encoder(nn.Module):
@@ -276,6 +282,10 @@ class Source(Protocol):
         """
 
     @property
+    def negatives(self) -> Source | None:
+        """[N]: the sample that the user gives as a negative of each, as `positives` are given."""
+
+    @property
     def shards(self) -> Shards | None:
         """Where samples lie, if reading them in another order costs more; else None."""
 
@@ -334,11 +344,13 @@ class Modality(Protocol):
 class Facts:
     """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
 
-    `labelled` of the samples have a label that the method may learn from.
+    `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
+    judge by.
     """
 
     samples: int
     labelled: int = 0
+    held: int = 0
     device: str
     threads: int
     seconds: float | None = None
@@ -381,8 +393,9 @@ class Method(nn.Module):
     """A training objective around an encoder, cut at the embedding.
 
     `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for, of the class what it
-    asks for by default, of a method what it asks for under its options. `rate` is its learning rate where none is
-    given, in units of the optimiser's usual one. A method is made by `Method(encoder, options)`.
+    asks for by default, of a method what it asks for under its options. Where these decide about labels, `wanted` says
+    so before anything is settled. `rate` is its learning rate where none is given, in units of the optimiser's usual
+    one. A method is made by `Method(encoder, options)`.
     """
 
     Options: ClassVar[type]
@@ -392,6 +405,11 @@ class Method(nn.Module):
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @classmethod
+    def wanted(cls, options: Any) -> Wants:
+        """What it asks for under these options, settled or not."""
+        return cls.wants
 
     @classmethod
     def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:

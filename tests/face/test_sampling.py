@@ -18,6 +18,7 @@ from nearfar.face import sampling
 from nearfar.face.run import Run
 from nearfar.losses import nt_xent
 from nearfar.methods import table as methods
+from nearfar.methods.infonce import InfoNCE
 from nearfar.methods.simclr import SimCLR
 from nearfar.training import loop
 
@@ -174,6 +175,68 @@ def test_rows_of_a_table_can_have_groups(tiny: Tiny, table: Path, watched: Any) 
     run = tiny(table, encoder="mlp", width=None)
     assert chosen(run.path, "positives") == "group"
     assert len({i for batch, _ in watched for i in batch}) <= 20
+
+
+# Given negatives.
+
+
+@pytest.fixture
+def against(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[torch.Tensor], Batch]]:
+    """The views and the batch of each step of infonce."""
+    seen: list[Any] = []
+    embed, loss = InfoNCE.embed, InfoNCE.loss
+
+    def look(self: InfoNCE, z: Latents, batch: Batch) -> Losses:
+        seen[-1] = (seen[-1], batch)
+        return loss(self, z, batch)
+
+    monkeypatch.setattr(InfoNCE, "embed", lambda self, views: seen.append(list(views)) or embed(self, views))
+    monkeypatch.setattr(InfoNCE, "loss", look)
+    return seen
+
+
+def test_a_third_view_is_of_the_negative_that_the_data_names(
+    tiny: Tiny, photos: Photos, against: Any, tmp_path: Path
+) -> None:
+    photos("others", count=40, classes=0, seed=5)
+    data = manifest(photos(), "negative", lambda i: f"others/{i:02}.png" if i % 4 else "")
+    run = tiny(data, method="infonce", out=tmp_path / "one", steps=1)
+    tiny(manifest(tmp_path / "photos", "note", str), method="infonce", out=tmp_path / "two", steps=1)
+    assert "the data has a column `negative`" in (run.path / "config.toml").read_text()
+    (views, batch), (plain, other) = against
+    assert (len(views), len(plain)) == (3, 2)
+    assert torch.equal(views[0], plain[0])
+    assert torch.equal(views[1], plain[1])
+    assert batch.ids.tolist() == other.ids.tolist()
+    assert batch.present.shape == (3, 16)
+    assert batch.present[:2].all()
+    assert batch.present[2].tolist() == (batch.negative_ids != batch.ids).tolist()
+    assert 0 < batch.present[2].sum() < 16
+    assert other.present is None
+
+
+def test_a_method_that_wants_no_negatives_gets_none(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    data = manifest(photos(), "negative", lambda i: f"photos/class {(i + 5) % 4}/{(i + 5) % 40:02}.png")
+    one = tiny(data, out=tmp_path / "one")
+    other = tiny(manifest(tmp_path / "photos", "note", str), out=tmp_path / "other")
+    assert equal(weights(one.path), weights(other.path))
+
+
+@pytest.mark.parametrize("method", ["infonce", "triplet"])
+def test_given_negatives_change_what_is_learnt_and_resume_to_the_bit(
+    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+) -> None:
+    data = manifest(photos(), "negative", lambda i: f"photos/class {(i + 5) % 4}/{(i + 5) % 40:02}.png")
+    assert_resumes(tiny, str(data), monkeypatch, tmp_path, method=method)
+    plain = manifest(tmp_path / "photos", "note", str)
+    other = tiny(plain, out=tmp_path / "plain", steps=8, method=method)
+    assert not equal(weights(tmp_path / "whole"), weights(other.path))
+
+
+def test_an_unreadable_negative_is_listed_and_left_out(tiny: Tiny, photos: Photos, against: Any) -> None:
+    run = tiny(manifest(photos(), "negative", lambda i: "gone.png"), method="infonce", steps=3)
+    assert "gone.png" in (run.path / "skipped.csv").read_text()
+    assert not any(batch.present[2].any() for _, batch in against)
 
 
 # Streams.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nearfar.errors import ConfigError
-from nearfar.training.order import Balanced, Order, Streamed
+from nearfar.training.order import Balanced, Labelled, Order, Streamed
 
 
 def test_an_epoch_is_a_permutation() -> None:
@@ -194,3 +194,17 @@ def test_balanced_rows_are_a_function_of_seed_and_step() -> None:
 def test_what_cannot_be_balanced_is_refused(labels: np.ndarray, batch_size: int, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         balanced(labels, batch_size)
+
+
+def test_labelled_samples_alone_are_met_each_once_an_epoch() -> None:
+    labels = np.array([0, -1, 1, 1, -1, 0, 2, -1, 0])
+    order = Labelled(labels, 2, seed=0)
+    for epoch in range(5):
+        rows = np.concatenate([order.rows(epoch * order.steps_per_epoch + step) for step in range(3)])
+        assert sorted(rows.tolist()) == [0, 2, 3, 5, 6, 8]
+
+
+def test_a_batch_is_never_more_than_the_labelled_samples() -> None:
+    order = Labelled(np.array([0, -1, 1, 1]), 64, seed=0)
+    assert order.batch_size == 3
+    assert sorted(order.rows(7).tolist()) == [0, 2, 3]

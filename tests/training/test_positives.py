@@ -7,7 +7,7 @@ import numpy as np
 from nearfar.contract import Rows, Views
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
-from nearfar.training.positives import Given, OfGroup, Paired, alternating, linked
+from nearfar.training.positives import Against, Given, OfGroup, Paired, against, alternating, linked
 
 GROUPS = np.array([7, 3, 7, 5, 3, 7, 9])
 
@@ -15,18 +15,28 @@ GROUPS = np.array([7, 3, 7, 5, 3, 7, 9])
 class Numbers:
     """A source whose samples are their row numbers; `bad` ones cannot be read."""
 
-    def __init__(self, groups: Any = GROUPS, bad: tuple[int, ...] = (), partners: Any = None) -> None:
+    def __init__(
+        self, groups: Any = GROUPS, bad: tuple[int, ...] = (), partners: Any = None, opposites: Any = None
+    ) -> None:
         self.groups = groups
         self.ids = np.arange(len(groups))
         self.bad = set(bad)
         self.known: set[int] = set()
         self.partners = partners
+        self.opposites = opposites
 
     @property
     def positives(self) -> Any:
+        return self._named(self.partners)
+
+    @property
+    def negatives(self) -> Any:
+        return self._named(self.opposites)
+
+    def _named(self, numbers: Any) -> Any:
         other = Numbers(self.groups, tuple(self.bad))
         own = np.arange(len(self.groups))
-        other.ids = np.where(np.isin(self.partners, list(self.known)), own, self.partners)
+        other.ids = np.where(np.isin(numbers, list(self.known)), own, numbers)
         other.known = self.known
         return other
 
@@ -138,3 +148,58 @@ def test_the_loader_fetches_both_of_a_pair() -> None:
     assert isinstance(raw, Paired)
     assert raw.own.tolist() == rows.tolist()
     assert raw.other.tolist() == of_group(source).partners(rows, draws).tolist()
+
+
+# Given negatives.
+
+ROWS = np.array([0, 1, 2, 4])
+DRAWS = np.arange(4)
+OPPOSITES = np.array([20, 1, 0, 3, 0, 21, 22])  # of each sample; 1 and 3 have none
+
+
+def test_negatives_come_beside_the_samples_themselves() -> None:
+    found = Against(Numbers(opposites=OPPOSITES), None).beside(ROWS, ROWS, DRAWS)
+    assert found.negatives is not None
+    assert found.other is found.own
+    assert found.ids.tolist() == [0, 1, 2, 4]
+    assert found.negatives.raw.tolist() == [20, 1, 0, 0]
+    assert found.negatives.given.tolist() == [True, False, True, True]
+    assert found.negatives.ids.tolist() == [20, 1, 0, 0]
+
+
+def test_a_negative_is_named_as_what_is_shown_in_the_batch() -> None:
+    """Sample 0 shows 0 and its positive 30, both named 0; 30 as a negative of 2 is the same thing."""
+    partners = np.array([30, 1, 2, 3, 4, 5, 6])
+    opposites = np.array([30, 40, 30, 3, 0, 5, 6])
+    source = Numbers(partners=partners, opposites=opposites)
+    found = Against(source, Given(source)).beside(ROWS, ROWS, DRAWS)
+    assert found.negatives is not None
+    assert found.ids.tolist() == [0, 1, 2, 4]
+    assert found.negatives.ids.tolist() == [0, 40, 0, 0]
+    assert found.negatives.given.tolist() == [False, True, True, True]  # 0's negative is its own positive
+
+
+def test_negatives_that_are_in_the_samples_group_are_named_by_it() -> None:
+    source = Numbers(opposites=np.array([2, 0, 1, 3, 1, 5, 6]))
+    found = Against(source, of_group(source)).beside(ROWS, ROWS, DRAWS)
+    assert found.negatives is not None
+    assert found.ids[0] == found.ids[2]
+    assert found.ids[1] == found.ids[3]
+    assert found.negatives.ids.tolist() == found.ids[[2, 0, 1, 1]].tolist()
+    assert found.negatives.given.tolist() == [False, True, True, False]
+
+
+def test_an_unreadable_negative_is_none() -> None:
+    found = Against(Numbers(opposites=OPPOSITES, bad=(20,)), None).beside(ROWS, ROWS, DRAWS)
+    assert found.negatives is not None
+    assert found.negatives.given.tolist() == [False, False, True, True]
+    assert found.negatives.raw.tolist() == [0, 1, 0, 0]
+
+
+def test_the_last_wide_view_is_of_the_negative() -> None:
+    def views(name: str) -> Views:
+        return Views(lambda number, start, stop: f"{name}{number}[{start}:{stop}]", range(4), 0, 5, wide=3)
+
+    found = against(alternating(views("own"), views("other")), views("negative"))
+    assert list(found) == ["own0[0:5]", "other1[0:5]", "negative2[0:5]", "other3[0:5]"]
+    assert found.part(1, 3)[2] == "negative2[1:3]"

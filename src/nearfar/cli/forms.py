@@ -52,8 +52,8 @@ class Evaluate(Common):
     """Labelled data they are tested on."""
     baselines: bool = True
     """Leave the two baselines out."""
-    seed: int = 0
-    """Key of the split and of the intervals."""
+    seed: int | None = None
+    """Key of the split and of the intervals; the run's own when not given."""
     cache: str = "auto"
     """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None

@@ -25,7 +25,7 @@ def evaluate(
     train: str | os.PathLike[str],
     test: str | os.PathLike[str] | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     baselines: bool = True,
     device: str | None = None,
     cache: str = "auto",
@@ -33,8 +33,8 @@ def evaluate(
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
-    of `train` keyed by the seed. Data without labels gets the figures that need none. `cache` is as for `train`.
-    Raises UserError.
+    of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
+    Data without labels gets the figures that need none. `cache` is as for `train`. Raises UserError.
     """
     from nearfar.face.load import load
     from nearfar.face.prepare import own_test
@@ -57,7 +57,24 @@ def evaluate(
         learnt, judged = (open_for(encoder, os.fspath(part), cache=cache) for part in (train, test))
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
-    return compare_systems(measure(encoder, learnt, judged, baselines=baselines, run=run), seed=seed)
+    seed = int(encoder.config.get("seed", 0)) if seed is None else seed
+    held = None if judged else judges(learnt, seed)
+    return compare_systems(measure(encoder, learnt, judged, baselines=baselines, run=run, held=held), seed=seed)
+
+
+def judges(source: "Source", seed: int) -> "Rows | None":
+    """The fifth of the labelled samples that judges an encoder where no other part does; None without two classes.
+
+    It is chosen among all that are listed, and so is the same whatever turns out to be unreadable.
+    """
+    import torch
+
+    from nearfar.evaluation.split import stratified_split
+
+    labels = source.labels
+    if labels is None or len(np.unique(labels[labels >= 0])) < 2:
+        return None
+    return stratified_split(torch.from_numpy(labels), seed=seed)[1].numpy()
 
 
 def open_own_test(encoder: "Encoder", name: str, train: "Source", *, cache: str) -> "Source | None":
@@ -79,7 +96,7 @@ def open_own_test(encoder: "Encoder", name: str, train: "Source", *, cache: str)
 class Measured:
     """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
 
-    Without a `test`, the samples `held` [M] of `train` judge, where it is said which; else a fifth of it.
+    Without a `test`, the samples `held` [M] of `train` judge; where none are, labels cannot.
     """
 
     systems: "dict[str, tuple[Tensor, Tensor | None]]"
@@ -95,7 +112,7 @@ class Measured:
             return False
         sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
         if self.test is None:
-            return len(sizes) >= 2 and bool(sizes.max() >= 2)
+            return len(sizes) >= 2 and self.held is not None and 0 < len(self.held) < sizes.sum()
         return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
 
 
@@ -139,7 +156,7 @@ def compare_systems(
     import torch
 
     from nearfar.evaluation.protocol import compare, label_free
-    from nearfar.evaluation.split import Split, stratified_split
+    from nearfar.evaluation.split import Split
 
     train, test = measured.train, measured.test
     labels = train.labels
@@ -147,7 +164,8 @@ def compare_systems(
         return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
     numbers = torch.from_numpy(labels)
     if test is None:
-        chosen = stratified_split(numbers, seed=seed) if measured.held is None else _apart(numbers, measured.held)
+        assert measured.held is not None
+        chosen = _apart(numbers, measured.held)
         splits = {name: Split.at(first, numbers, *chosen) for name, (first, _) in measured.systems.items()}
         return compare(splits, classes=list(train.label_names), seed=seed)
     classes, there = common_classes(train, test)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Choice, Facts, Rows
+from nearfar.contract import Choice, Facts, Rows, Wants
 from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
 from nearfar.face import sampling
 from nearfar.face.baselines import seed_weights
+from nearfar.face.evaluate import judges, open_own_test
 from nearfar.face.load import load
 from nearfar.training.loop import Plan, Probe
-from nearfar.training.positives import Paired, alternating
+from nearfar.training.positives import Paired, against, alternating
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Method, Modality, Source, Views
@@ -41,7 +42,7 @@ class Ready:
     test: str | None
     """The data's own test part, where it has one."""
     held: "Rows | None"
-    """Samples whose labels the method must not see, because they will judge it; None where nothing need be held out."""
+    """The samples that judge where no other part does, their labels unseen by the method; None where none can."""
     encoder: "Encoder"
     plan: "Plan"
     choices: "list[Choice]"
@@ -85,14 +86,26 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     torch.set_num_threads(machine.threads or 1)
 
     source, test = _open(config, modality)
+    wants = parts.method.wanted(config.method_options)
+    learns = wants.labels or wants.samples_per_class > 0
+    held = judges(source, machine.seed)
     facts = _facts(config, len(source))
     options, name, chosen = modality.settle(config.modality_options, source, config.model.encoder, facts)
     choices += chosen
     encoder = _encoder(config, modality, name, source, options, fresh)
-    source = source.take(source.usable) if len(source.usable) < len(source) else source
-    labels, held, chosen = sampling.labels(source, parts.method.wants, test, machine.seed)
+    if learns and test is not None:
+        if open_own_test(encoder, test, source, cache=config.data.cache) is None:
+            test = None  # known before any label is seen: a fifth of the training part keeps its own to itself
+        else:
+            held = None
+    usable = source.usable
+    if len(usable) < len(source):
+        source = source.take(usable)
+        held = None if held is None else np.flatnonzero(np.isin(usable, held))
+    labels, chosen = sampling.labels(source, wants, held)
     choices += chosen
-    facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()))
+    hidden = 0 if labels is None or held is None else len(held)
+    facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()), held=hidden)
     optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder, rate=parts.method.rate)
     choices += chosen
     batch_size, optimizer_name = optimisation.batch_size, optimisation.optimizer
@@ -108,6 +121,8 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     order, chosen = sampling.order(config.data, source, labels, method.wants, batch_size, machine.seed)
     choices += chosen
     positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
+    choices += chosen
+    others, chosen = sampling.negatives(positives, source, method.wants, encoder)
     choices += chosen
     if machine.precision is None:
         raw, kept = source.fetch(_first(len(source), batch_size))
@@ -128,10 +143,14 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         modality_options=options,
     )
 
-    def views(raw: Any, draws: Rows) -> "Views":
-        if isinstance(raw, Paired):
+    def views(raw: Any, draws: Rows, wants: Wants = method.wants) -> "Views":
+        if not isinstance(raw, Paired):
+            return modality.views(raw, draws, wants=wants, seed=machine.seed, options=options, encoder=encoder)
+        if raw.negatives is None:
             return alternating(views(raw.own, draws), views(raw.other, draws))
-        return modality.views(raw, draws, wants=method.wants, seed=machine.seed, options=options, encoder=encoder)
+        more = replace(wants, wide=wants.wide + 1)
+        pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
+        return against(pair, views(raw.negatives.raw, draws, more))
 
     plan = Plan(
         method=method,
@@ -139,7 +158,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         labels=labels,
         views=views,
         order=order,
-        positives=positives,
+        positives=others,
         optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
         lr=lr,
         warmup=warmup,
@@ -149,7 +168,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         autocast=precision.dtype_of(machine.precision),
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=_probe(encoder, source, held, config.model.whiten),
+        probe=_probe(encoder, source, held if learns else None, config.model.whiten),
         probe_every=config.watch.knn_every,
     )
     return Ready(config, modality, source, test, held, encoder, plan, choices)
@@ -170,11 +189,12 @@ def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
     return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
 
 
-def _facts(config: TrainConfig, samples: int, *, labelled: int = 0) -> Facts:
+def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 0) -> Facts:
     length = config.length
     return Facts(
         samples=samples,
         labelled=labelled,
+        held=held,
         device=str(config.machine.device),
         threads=config.machine.threads or 1,
         seconds=None if length.budget is None else seconds(length.budget),

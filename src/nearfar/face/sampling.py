@@ -4,38 +4,34 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 
 from nearfar.config import Data
 from nearfar.contract import Choice, Encoder, Rows, Source, Wants
 from nearfar.errors import ConfigError
-from nearfar.evaluation.split import stratified_split
 from nearfar.modalities.image.store import available_memory
-from nearfar.training.order import Balanced, Order, Streamed
-from nearfar.training.positives import Given, OfGroup, Positives
+from nearfar.training.order import Balanced, Labelled, Order, Streamed
+from nearfar.training.positives import Against, Given, OfGroup, Positives
 
 
-def labels(source: Source, wants: Wants, test: str | None, seed: int) -> tuple[Rows | None, Rows | None, list[Choice]]:
-    """The labels that the method learns from, and the samples whose labels it must not see; None for none.
+def labels(source: Source, wants: Wants, held: Rows | None) -> tuple[Rows | None, list[Choice]]:
+    """The labels that the method learns from, without those of the samples `held`; None where it learns without.
 
-    Where the data has no `test` part of its own, the fifth of it that will judge the encoder keeps its labels to
-    itself. Raises ConfigError where the method learns from labels and there are too few.
+    Raises ConfigError where the method learns from labels and there are too few.
     """
     if not wants.labels and not wants.samples_per_class:
-        return None, None, []
+        return None, []
     known = source.labels
     if known is None or len(np.unique(known[known >= 0])) < 2:
         raise ConfigError(
             f"The method learns from labels, and {source.name!r} has none of at least two classes: name a column "
             "`label`, make the folders classes, or take a method that needs none (`nearfar list methods`)."
         )
-    if test is not None:
-        return known, None, []
-    held = stratified_split(torch.from_numpy(known), seed=seed)[1].numpy()
+    if held is None:
+        return known, []
     shown = known.copy()
     shown[held] = -1
     why = "a fifth of them is held back, to judge by"
-    return shown, held, [Choice("labels", int((shown >= 0).sum()), why)]
+    return shown, [Choice("labels", int((shown >= 0).sum()), why)]
 
 
 def order(
@@ -56,6 +52,12 @@ def order(
         return balanced, [Choice("order", what, f"as the method asks; {left} samples without a label are left out")]
     if given.order == "streamed" and shards is None:
         raise ConfigError(f"{source.name!r} does not lie in shards, so it cannot be streamed: leave out --order.")
+    if labels is not None and not wants.unlabelled:
+        if given.order == "streamed":
+            raise ConfigError("--order streamed cannot leave out samples; leave it out for this method.")
+        left = int((labels < 0).sum())
+        why = f"{left} samples without a label are left out: the method learns from labels alone"
+        return Labelled(labels, batch_size, seed), [Choice("order", "labelled samples", why)] if left else []
     if shards is None or given.order == "shuffled":
         return Order(len(source), batch_size, seed), []
     large = shards.size > available_memory() / 2
@@ -88,6 +90,19 @@ def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple
             raise ConfigError(f"{source.name!r} has no two samples of one group: leave out --positives group.")
         return OfGroup(source, seed), choices
     return None, choices
+
+
+def negatives(
+    positives: Positives | None, source: Source, wants: Wants, encoder: Encoder
+) -> tuple[Positives | None, list[Choice]]:
+    """The positives, and with them the negatives that the data names, where it does and the method wants them.
+
+    They are loaded as the encoder needs them.
+    """
+    if not wants.negatives or source.negatives is None:
+        return positives, []
+    source.negatives.load(encoder.config)
+    return Against(source, positives), [Choice("negatives", "given", "the data has a column `negative`")]
 
 
 def settled(given: Data, order: Order, positives: Positives | None) -> Data:

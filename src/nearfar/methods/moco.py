@@ -24,13 +24,14 @@ from nearfar.losses.memory import Queue
 from nearfar.methods import momentum
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, usual
+from nearfar.methods.projected import ProjectorOptions
 from nearfar.methods.queue import largest_share, must_fit
 
 LARGEST_QUEUE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoCoOptions:
+class MoCoOptions(ProjectorOptions):
     """Options of moco; None stands for automatic."""
 
     temperature: float = 0.2
@@ -41,24 +42,15 @@ class MoCoOptions:
     """How much of itself the momentum encoder keeps in a step, at the start; it rises to 1."""
     norm_group: int = 0
     """Samples that share batch-norm statistics, drawn anew for keys (32 in the paper); 0 is the whole batch."""
-    projector_hidden: int | None = None
-    """Width of the projector's hidden layer."""
-    projector_out: int = 128
-    """Dimensions of the space the loss is computed in."""
     predictor_hidden: int | None = None
     """Width of the predictor's hidden layer; 0 is no predictor."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
         must(self.queue is None or self.queue >= 0, "queue must be at least 0", got=self.queue)
         must(self.momentum is None or 0 <= self.momentum <= 1, "momentum must be in 0..1", got=self.momentum)
         must(self.norm_group == 0 or self.norm_group >= 2, "norm_group must be 0 or at least 2", got=self.norm_group)
-        must(
-            self.projector_hidden is None or self.projector_hidden >= 1,
-            "projector_hidden must be at least 1",
-            got=self.projector_hidden,
-        )
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
         must(
             self.predictor_hidden is None or self.predictor_hidden >= 0,
             "predictor_hidden must be at least 0",

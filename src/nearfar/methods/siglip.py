@@ -17,30 +17,22 @@ from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Lo
 from nearfar.errors import must
 from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp, usual
+from nearfar.methods.projected import ProjectorOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class SigLIPOptions:
+class SigLIPOptions(ProjectorOptions):
     """Options of siglip; None stands for automatic."""
 
     temperature: float = 0.1
     """What cosines are divided by at the start; it is learned from there."""
     bias: float = -10.0
     """What is added to each pair's logit at the start; it is learned from there."""
-    projector_hidden: int | None = None
-    """Width of the projector's hidden layer."""
-    projector_out: int = 128
-    """Dimensions of the space the loss is computed in."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         must(0 < self.temperature < math.inf, "temperature must be above 0", got=self.temperature)
         must(math.isfinite(self.bias), "bias must be finite", got=self.bias)
-        must(
-            self.projector_hidden is None or self.projector_hidden >= 1,
-            "projector_hidden must be at least 1",
-            got=self.projector_hidden,
-        )
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
 
 
 class SigLIP(Method):

@@ -21,24 +21,20 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Settling, Wants
 from nearfar.errors import must
 from nearfar.losses import dcl, debiased, hcl, nt_xent
-from nearfar.methods.heads import mlp, usual
+from nearfar.methods.projected import Projected, ProjectorOptions
 
 Variant = Literal["nt_xent", "decoupled", "debiased", "hard"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimCLROptions:
+class SimCLROptions(ProjectorOptions):
     """Options of simclr; None stands for automatic."""
 
     temperature: float | None = None
     """Softmax temperature; lower weighs the hardest negatives more."""
-    projector_hidden: int | None = None
-    """Width of the projector's hidden layer."""
-    projector_out: int = 128
-    """Dimensions of the space the loss is computed in."""
     variant: Variant = "nt_xent"
     """What a positive is weighed against: all other views, negatives alone, debiased ones, or those by hardness."""
     tau_plus: float | None = None
@@ -47,13 +43,8 @@ class SimCLROptions:
     """How much more the nearest negatives weigh, for hard; 0 weighs all alike."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         must(self.temperature is None or self.temperature > 0, "temperature must be above 0", got=self.temperature)
-        must(
-            self.projector_hidden is None or self.projector_hidden >= 1,
-            "projector_hidden must be at least 1",
-            got=self.projector_hidden,
-        )
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
         known = get_args(Variant)
         must(self.variant in known, f"variant must be one of {', '.join(known)}", got=self.variant)
         tau_plus, beta = self.tau_plus or 0.0, self.beta or 0.0
@@ -66,34 +57,23 @@ class SimCLROptions:
         must(beta == 0 or has_beta, f"beta needs variant hard, not {self.variant}", got=beta)
 
 
-class SimCLR(Method):
+class SimCLR(Projected):
     """An encoder with a projector, under NT-Xent or a variant of it."""
 
     Options = SimCLROptions
     wants = Wants(wide=2)
-
-    def __init__(self, encoder: Encoder, options: SimCLROptions) -> None:
-        super().__init__(encoder)
-        self.options, _ = self.settle(options, UNKNOWN, encoder)
-        assert self.options.projector_hidden is not None
-        self.projector = mlp(encoder.dim, self.options.projector_hidden, self.options.projector_out)
+    options: SimCLROptions
 
     @classmethod
-    def settle(cls, options: SimCLROptions, facts: Facts, encoder: Encoder) -> tuple[SimCLROptions, list[Choice]]:
+    def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
         """Fill in what was not given: the hidden layer as wide as makes sense, the temperature of small batches."""
+        options, choices = super().settle(options, facts, encoder)
         settling = Settling(options)
         settling.choose("temperature", 0.2, "what batches of a few hundred learn best from")
-        settling.choose("projector_hidden", *usual(encoder))
         debiased, hard = options.variant in ("debiased", "hard"), options.variant == "hard"
         settling.choose("tau_plus", 0.1 if debiased else 0.0, "the chance where there are ten classes alike in size")
         settling.choose("beta", 1.0 if hard else 0.0, "near negatives weigh as their similarity says")
-        return settling.options, [choice for choice in settling.choices if choice.value]  # 0: not of this variant
-
-    def embed(self, views: Views) -> Latents:
-        """Project the features of all views, which pass through the networks together."""
-        features = self.encoder(views)  # [v b dim]
-        v, b, _ = features.shape
-        return Latents(z=self.projector(features.flatten(0, 1)).view(v, b, -1), features=features)
+        return settling.options, choices + [choice for choice in settling.choices if choice.value]  # 0: not of this one
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """NT-Xent, or its variant, of the own rows against all ranks' views."""

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "supcon": "samples of a class attract, other classes repel; also for data labelled in part (Khosla et al., 2020)",
+    "siamese": "pairs that belong together attract, others repel up to a margin (Hadsell et al., 2006)",
+    "triplet": "an anchor is nearer to its positive than to its negative by a margin (Schroff et al., 2015)",
+    "infonce": "an anchor finds its positive among those of all anchors (van den Oord et al., 2018)",
     "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
     "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
     "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",

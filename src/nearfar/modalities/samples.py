@@ -89,27 +89,36 @@ class Listing:
         return [Skipped(key, reason) for key, reason in self.refused]
 
 
-def with_positives(listing: Listing) -> tuple[Listing, Rows]:
-    """The samples and behind them their positives, each once; and for each sample [N] where its positive stands.
+def with_others(listing: Listing) -> tuple[Listing, Rows | None, Rows | None]:
+    """The samples and behind them their positives and negatives, each once; and where [N] those of each sample stand.
 
-    A positive that is itself one of the samples is not listed again; a sample without one is its own.
+    One that is itself one of the samples is not listed again; a sample without one is its own. None stands for a column
+    that there is not.
     """
-    positives, n = listing.positives, len(listing)
-    assert positives is not None
+    columns = (("positive", listing.positives), ("negative", listing.negatives))
+    n = len(listing)
     place: dict[str, int] = {}
     for i in range(n):
         if (path := listing.path(i)) is not None:
             place[os.path.normpath(path)] = i
-    partners, behind, keys = np.arange(n), array("q"), Writer()
-    for i, row in enumerate(listing.rows.tolist()):
-        if not positives.has(row):
+    found: dict[str, Rows] = {}
+    parts: list[Contents] = [listing.contents]
+    behind, keys = array("q"), Writer()
+    for kind, contents in columns:
+        if contents is None:
             continue
-        path = positives.path(row)
-        name = f"{listing.keys[i]} positive" if path is None else os.path.normpath(path)
-        partners[i] = place.setdefault(name, n + len(behind))
-        if partners[i] == n + len(behind):
-            behind.append(row)
-            keys.append(printable(name))
+        before, partners = sum(map(len, parts)), np.arange(n)
+        for i, row in enumerate(listing.rows.tolist()):
+            if not contents.has(row):
+                continue
+            path = contents.path(row)
+            name = f"{listing.keys[i]} {kind}" if path is None else os.path.normpath(path)
+            partners[i] = place.setdefault(name, n + len(behind))
+            if partners[i] == n + len(behind):
+                behind.append(before + row)
+                keys.append(printable(name))
+        found[kind] = partners
+        parts.append(contents)
 
     def longer(values: Rows | None, fill: int) -> Rows | None:
         return None if values is None else np.append(values, np.full(len(behind), fill, dtype=np.int64))
@@ -117,15 +126,16 @@ def with_positives(listing: Listing) -> tuple[Listing, Rows]:
     whole = replace(
         listing,
         keys=Texts.joined([listing.keys, keys.texts()]),
-        contents=Joined([listing.contents, positives]),
-        rows=np.append(listing.rows, len(listing.contents) + np.array(behind, dtype=np.int64)),
+        contents=Joined(parts),
+        rows=np.append(listing.rows, np.array(behind, dtype=np.int64)),
         labels=longer(listing.labels, -1),
         groups=longer(listing.groups, -1),
         domains=longer(listing.domains, -1),
         shards=None,
         positives=None,
+        negatives=None,
     )
-    return whole, partners
+    return whole, found.get("positive"), found.get("negative")
 
 
 def data_name(path: str, split: str | None) -> str:

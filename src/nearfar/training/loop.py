@@ -154,7 +154,7 @@ class _Run:
         schedule.set_lr(plan.optimizer, lr, progress)
         torch.manual_seed(randomness.seed_of(plan.seed, "embed", state.step))
         plan.optimizer.zero_grad(set_to_none=True)
-        batch = self._batch(rows, raw.ids if isinstance(raw, Paired) else plan.source.ids[rows], progress)
+        batch = self._batch(raw, rows, views, progress)
         losses, latents = cut.step(plan.method, views, batch, autocast=plan.autocast)
         if plan.clip is not None:
             torch.nn.utils.clip_grad_norm_(plan.method.parameters(), plan.clip)
@@ -192,14 +192,23 @@ class _Run:
         checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
         self._saved = time.monotonic()
 
-    def _batch(self, rows: Rows, ids: Rows, progress: float) -> Batch:
+    def _batch(self, raw: Any, rows: Rows, views: Views, progress: float) -> Batch:
         at = torch.from_numpy(rows)
         device = self.plan.device
+        ids, present, negative_ids = self.plan.source.ids[rows], None, None
+        if isinstance(raw, Paired):
+            ids = raw.ids
+            if raw.negatives is not None:
+                present = torch.ones(len(views), len(rows), dtype=torch.bool)
+                present[views.wide - 1] = torch.from_numpy(raw.negatives.given)
+                present, negative_ids = present.to(device), torch.from_numpy(raw.negatives.ids).to(device)
         labels = torch.full((len(rows),), -1) if self._labels is None else self._labels[at]
         return Batch(
             ids=torch.from_numpy(ids).to(device),
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
+            present=present,
+            negative_ids=negative_ids,
             progress=progress,
         )
 

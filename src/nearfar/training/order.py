@@ -76,6 +76,18 @@ class Streamed(Order):
         return rows
 
 
+class Labelled(Order):
+    """Steps of labelled samples alone (`labels` [N], -1 for none): of all of them where they are fewer than a batch."""
+
+    def __init__(self, labels: Rows, batch_size: int, seed: int) -> None:
+        self._rows = np.flatnonzero(labels >= 0)
+        super().__init__(len(self._rows), min(batch_size, len(self._rows)), seed)
+
+    def _shuffle(self, epoch: int) -> Rows:
+        chosen: Rows = self._rows[super()._shuffle(epoch)]
+        return chosen
+
+
 class Balanced(Order):
     """Steps of P classes with K samples each, out of the labelled samples (`labels` [N], -1 for none).
 

@@ -1,21 +1,37 @@
-"""Views of another sample: the odd views of a batch may show a positive that the user gives."""
+"""Views of another sample: the odd views of a batch may show a positive that the user gives, the last a negative."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfar import randomness
 from nearfar.contract import Rows, Source, Views
 
 
 @dataclass(frozen=True)
+class Negatives:
+    """The raw batch of the samples' negatives, `ids` [b] of what they show, and which samples have one: `given` [b]."""
+
+    raw: Any
+    ids: Rows
+    given: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Paired:
-    """A raw batch, the raw batch of the samples' positives, and what both show: `ids` [b] as `Batch` has them."""
+    """A raw batch, the raw batch of the samples' positives, and what both show: `ids` [b] as `Batch` has them.
+
+    `contents` [2b] are the source's ids of the samples and of their positives.
+    """
 
     own: Any
     other: Any
     ids: Rows
+    contents: Rows
+    negatives: Negatives | None = None
 
 
 class Positives(Protocol):
@@ -53,10 +69,13 @@ class OfGroup:
         partners = self.partners(rows, draws)
         other, kept = self._source.fetch(partners)
         if len(kept) < len(partners):
-            other, _ = self._source.fetch(np.where(np.isin(partners, kept), partners, rows))
-        _, contents = np.unique(self._source.ids[rows], return_inverse=True)
+            partners = np.where(np.isin(partners, kept), partners, rows)
+            other, _ = self._source.fetch(partners)
+        ids = self._source.ids
+        _, contents = np.unique(ids[rows], return_inverse=True)
         # Named by their groups, which stay the same from batch to batch: queues keep these names.
-        return Paired(raw, other, linked(self._groups[rows], len(self._counts) + contents))
+        names = linked(self._groups[rows], len(self._counts) + contents)
+        return Paired(raw, other, names, np.append(ids[rows], ids[partners]))
 
 
 class Given:
@@ -67,14 +86,45 @@ class Given:
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives."""
-        positives = self._source.positives
-        assert positives is not None
-        other, kept = positives.fetch(rows)
-        if len(kept) < len(rows):
-            positives = self._source.positives  # what is unreadable is known by now, and the sample stands for it
-            assert positives is not None
-            other, _ = positives.fetch(rows)
-        return Paired(raw, other, linked(self._source.ids[rows], positives.ids[rows]))
+        other, contents = _named(lambda: self._source.positives, rows)
+        ids = self._source.ids[rows]
+        return Paired(raw, other, linked(ids, contents), np.append(ids, contents))
+
+
+class Against:
+    """The sample that the data names as negative, beside the positives, or beside the samples themselves."""
+
+    def __init__(self, source: Source, positives: Positives | None) -> None:
+        self._source = source
+        self._positives = positives
+
+    def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
+        """The raw batch together with that of the positives and that of the negatives.
+
+        A negative that shows what its sample or the positive shows is none.
+        """
+        negatives, contents = _named(lambda: self._source.negatives, rows)
+        if self._positives is None:
+            ids = self._source.ids[rows]
+            paired = Paired(raw, raw, ids, np.append(ids, ids))
+        else:
+            paired = self._positives.beside(raw, rows, draws)
+        shown, first = np.unique(paired.contents, return_index=True)
+        place = np.searchsorted(shown, contents).clip(max=len(shown) - 1)
+        names = np.where(shown[place] == contents, paired.ids[first[place] % len(rows)], contents)
+        return replace(paired, negatives=Negatives(negatives, names, names != paired.ids))
+
+
+def _named(source: Callable[[], Source | None], rows: Rows) -> tuple[Any, Rows]:
+    """The raw batch of what the data names beside these rows, and the ids of what it shows."""
+    others = source()
+    assert others is not None
+    raw, kept = others.fetch(rows)
+    if len(kept) < len(rows):
+        others = source()  # what is unreadable is known by now, and the sample stands for it
+        assert others is not None
+        raw, _ = others.fetch(rows)
+    return raw, others.ids[rows]
 
 
 def alternating(own: Views, other: Views) -> Views:
@@ -84,6 +134,15 @@ def alternating(own: Views, other: Views) -> Views:
         return (other if number % 2 else own).part(start, stop)[number]
 
     return Views(make, own.numbers, own.start, own.stop, own.wide)
+
+
+def against(views: Views, negatives: Views) -> Views:
+    """The views of a batch, the last wide one made of the samples' negatives."""
+
+    def make(number: int, start: int, stop: int) -> Any:
+        return (negatives if number == views.wide - 1 else views).part(start, stop)[number]
+
+    return Views(make, views.numbers, views.start, views.stop, views.wide)
 
 
 def linked(ids: Rows, others: Rows) -> Rows:

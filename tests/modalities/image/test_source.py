@@ -387,3 +387,41 @@ def test_a_sample_is_its_own_positive_where_that_cannot_be_read(tmp_path):
 
 def test_without_the_column_there_are_no_positives(tmp_path):
     assert opened(tmp_path).positives is None
+    assert opened(tmp_path).negatives is None
+
+
+def test_positives_and_negatives_are_the_pictures_that_their_columns_name(tmp_path):
+    fill(tmp_path, 4)
+    (tmp_path / "others").mkdir()
+    for name in ("p", "n"):
+        noise(90 + ord(name)).save(tmp_path / "others" / f"{name}.png")
+    rows = [
+        "a/00.png,others/p.png,others/n.png",
+        "b/01.png,,others/n.png",
+        "a/02.png,others/n.png,",
+        "b/03.png,,a/00.png",
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(["path,positive,negative", *rows]))
+    source = open_images(str(tmp_path / "m.csv"))
+    source.load({"stored_size": 12})
+    assert len(source.store.listing) == 6  # each once, whatever it is to whom
+    for others, names in (
+        (source.positives, ("others/p.png", "b/01.png", "others/n.png", "b/03.png")),
+        (source.negatives, ("others/n.png", "others/n.png", "a/02.png", "a/00.png")),
+    ):
+        others.load({"stored_size": 12})
+        pictures, kept = others.fetch(np.arange(4))
+        assert kept.tolist() == [0, 1, 2, 3]
+        for place, name in enumerate(names):
+            with Image.open(tmp_path / name) as image:
+                assert np.array_equal(pictures.pixels[place].numpy(), np.asarray(image).transpose(2, 0, 1))
+    taken = source.take(np.array([3, 1])).negatives
+    assert torch.equal(taken.fetch(np.array([0]))[0].pixels, source.fetch(np.array([0]))[0].pixels)
+
+
+def test_negatives_come_without_positives(tmp_path):
+    fill(tmp_path, 2)
+    (tmp_path / "m.csv").write_text("path,negative\na/00.png,b/01.png\nb/01.png,")
+    source = open_images(str(tmp_path / "m.csv"))
+    assert source.positives is None
+    assert source.negatives is not None

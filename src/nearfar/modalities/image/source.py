@@ -18,7 +18,7 @@ from nearfar.modalities.image.digits import digits
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.store import SMALL, Store, encoded, in_threads, mostly_unreadable
 from nearfar.modalities.listing import Listing, list_samples, parse_data
-from nearfar.modalities.samples import with_positives
+from nearfar.modalities.samples import with_others
 
 __all__ = ["BUILTINS", "COLUMNS", "ImageSource", "Pictures", "open_images", "thumbnail"]
 
@@ -46,8 +46,8 @@ class ImageSource:
 
     `channels` is 1 where all pictures looked at are grey, else 3; `short_side` the median of their shorter sides in
     pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none. `sample` are
-    the rows that `load` decoded, evenly spread. `partners` say which picture of the store is the positive of each.
-    `skipped` is shared by all sources taken from one another.
+    the rows that `load` decoded, evenly spread. `partners` say which picture of the store is the positive of each,
+    and `opposites` which the negative. `skipped` is shared by all sources taken from one another.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class ImageSource:
         white: int | None,
         least: int = 0,
         partners: Rows | None = None,
+        opposites: Rows | None = None,
     ) -> None:
         self.store = store
         self.rows = rows
@@ -68,6 +69,7 @@ class ImageSource:
         self.white = white
         self.least = least
         self.partners = partners
+        self.opposites = opposites
         self.name = store.listing.name
         self.label_names: Sequence[str] = store.listing.label_names
         self.skipped = store.skipped
@@ -107,10 +109,12 @@ class ImageSource:
     @property
     def positives(self) -> "ImageSource | None":
         """[N]: the picture in the column `positive` of each, itself where there is none; None without such a column."""
-        if self.partners is None:
-            return None
-        partners = self.partners[self.rows]
-        return self._of(np.where(self.store.bad[partners], self.rows, partners))
+        return self._beside(self.partners)
+
+    @property
+    def negatives(self) -> "ImageSource | None":
+        """[N]: the picture in the column `negative` of each, itself where there is none; None without such a column."""
+        return self._beside(self.opposites)
 
     @property
     def shards(self) -> Shards | None:
@@ -147,6 +151,12 @@ class ImageSource:
         """The same pictures, these rows only; what is decoded is shared."""
         return self._of(self.rows[np.asarray(rows, dtype=np.int64)])
 
+    def _beside(self, others: Rows | None) -> "ImageSource | None":
+        if others is None:
+            return None
+        rows = others[self.rows]
+        return self._of(np.where(self.store.bad[rows], self.rows, rows))
+
     def _of(self, rows: Rows) -> "ImageSource":
         return ImageSource(
             self.store,
@@ -155,6 +165,7 @@ class ImageSource:
             short_side=self.short_side,
             white=self.white,
             partners=self.partners,
+            opposites=self.opposites,
         )
 
     def vectors(self) -> Tensor:
@@ -229,9 +240,9 @@ def open_images(
     else:
         listing = list_samples(data, extensions=EXTENSIONS, columns=COLUMNS, split=split, builtins=BUILTINS)
     _check_enough(listing.name, len(listing), least)
-    samples, partners = len(listing), None
-    if listing.positives is not None:
-        listing, partners = with_positives(listing)
+    samples, partners, opposites = len(listing), None, None
+    if listing.positives is not None or listing.negatives is not None:
+        listing, partners, opposites = with_others(listing)
     store = Store(
         listing,
         max_pixels=max_pixels,
@@ -256,6 +267,7 @@ def open_images(
         store,
         np.arange(samples),
         partners=partners,
+        opposites=opposites,
         channels=1 if all(found.channels == 1 for found in headers.values()) else 3,
         short_side=short_side,
         white=_white(store, deep),

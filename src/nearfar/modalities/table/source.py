@@ -144,6 +144,10 @@ class TableSource:
         """None: rows name no other rows."""
 
     @property
+    def negatives(self) -> None:
+        """None: rows name no other rows."""
+
+    @property
     def shards(self) -> None:
         """None: all rows are in memory."""
 

@@ -1,0 +1,43 @@
+"""Which samples of a batch belong together: those of one class, or those that show the same thing."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nearfar.contract import Batch
+
+
+class Classes(NamedTuple):
+    """The m samples of a batch that are compared: their places `at` [m], and names [m] that are equal for positives.
+
+    `rows` are this rank's own among them.
+    """
+
+    at: Tensor
+    names: Tensor
+    rows: slice
+
+    @classmethod
+    def of(cls, batch: Batch, *, supervised: bool) -> "Classes":
+        """The labelled samples by their labels, or, where not `supervised`, all samples by their ids.
+
+        Samples of equal id are one thing, and so of one class: the lowest of theirs.
+        """
+        start, stop, _ = batch.rows.indices(len(batch.ids))
+        if not supervised:
+            return cls(torch.arange(len(batch.ids), device=batch.ids.device), batch.ids, slice(start, stop))
+        labelled = batch.labels >= 0
+        own = slice(int(labelled[:start].sum()), int(labelled[:stop].sum()))
+        at = labelled.nonzero()[:, 0]
+        things, thing = torch.unique(batch.ids[at], return_inverse=True)
+        lowest = batch.labels.new_zeros(len(things)).scatter_reduce(
+            0, thing, batch.labels[at], "amin", include_self=False
+        )
+        return cls(at, lowest[thing], own)
+
+    def flat(self, z: Tensor) -> tuple[Tensor, Tensor, slice]:
+        """Views z [v n d] as [m v, d], sample by sample, with the names [m v] and the own rows of these."""
+        v = len(z)
+        rows = slice(self.rows.start * v, self.rows.stop * v)
+        return z[:, self.at].transpose(0, 1).flatten(0, 1), self.names.repeat_interleave(v), rows

@@ -1,0 +1,57 @@
+"""Siamese: pairs that belong together are drawn near, other pairs are pushed apart as far as a margin.
+
+Hadsell et al., "Dimensionality reduction by learning an invariant mapping", 2006, eq. 4: d^2 / 2 for
+similar pairs, max(0, margin - d)^2 / 2 for dissimilar ones, d the distance of their z = projector(encoder(view)).
+Similar are the views of one sample (or of its given positive), and with `--supervised` all views of a class, of the
+labelled samples alone; dissimilar are all others of the batch.
+
+Differs from the paper: every pair of the batch counts, similar and dissimilar ones each by the mean of those with a
+loss, where the paper draws pairs; latents have length 1, so that the margin is in 0..2, whatever the data.
+"""
+
+from dataclasses import dataclass
+
+from nearfar.contract import Batch, Latents, Losses, Wants
+from nearfar.errors import must
+from nearfar.losses import labelled_contrastive
+from nearfar.methods.classes import Classes
+from nearfar.methods.projected import Projected, ProjectorOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiameseOptions(ProjectorOptions):
+    """Options of siamese; None stands for automatic."""
+
+    margin: float = 1.8
+    """Distance from which dissimilar samples are let be, in 0..2; orthogonal ones are 1.41 apart."""
+    supervised: bool = False
+    """Whether samples of one class are similar, where else only views of one sample are; needs labels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must(0 < self.margin <= 2, "margin must be above 0 and at most 2", got=self.margin)
+
+
+class Siamese(Projected):
+    """An encoder with a projector, under the margin contrastive loss."""
+
+    Options = SiameseOptions
+    wants = Wants()
+    options: SiameseOptions
+
+    @classmethod
+    def wanted(cls, options: SiameseOptions) -> Wants:
+        """Labels, and samples with a label alone, where classes are what belongs together."""
+        return Wants(labels=options.supervised, unlabelled=not options.supervised)
+
+    def loss(self, z: Latents, batch: Batch) -> Losses:
+        """The margin contrastive loss of the own rows against all ranks' views."""
+        classes = Classes.of(batch, supervised=self.options.supervised)
+        if not len(classes.at):
+            return Losses(z["z"].sum() * 0)
+        views, names, rows = classes.flat(z["z"])
+        margin = self.options.margin
+        return Losses(labelled_contrastive(views, labels=names, margin=margin, rows=rows, reduction="mean_active"))
+
+
+METHOD = Siamese

@@ -1,0 +1,104 @@
+"""SupCon: all samples of a class attract, those of other classes repel; with a mix for data labelled in part.
+
+Khosla et al., "Supervised contrastive learning", 2020, eq. 2: z = projector(encoder(view)), the softmax loss of each
+view against all others, averaged over all views of its class. Where some samples have no label, Vaze et al.,
+"Generalized category discovery", 2022, eq. 1 to 3: (1 - w) NT-Xent of all samples + w SupCon of the labelled, w = 0.35.
+
+Samples without a label have no part in SupCon, neither as positives nor as negatives: they may well be of the anchor's
+class. With w = 1 they are in no batch; that goes for the samples that are kept back to judge, too.
+
+Differs from the papers: the two terms of the mix are means, where eq. 3 has sums over samples; w rises above 0.35 with
+the share of labelled samples; one temperature serves both terms; the encoder is not trained further for classification.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Settling, Wants
+from nearfar.errors import must
+from nearfar.losses import nt_xent, sup_con
+from nearfar.methods.classes import Classes
+from nearfar.methods.projected import Projected, ProjectorOptions
+
+_LEAST_WEIGHT = 0.35
+"""Of the supervised term: that of Vaze et al. for classes of which half of the samples are labelled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupConOptions(ProjectorOptions):
+    """Options of supcon; None stands for automatic."""
+
+    temperature: float = 0.2
+    """Softmax temperature; lower weighs the hardest negatives more."""
+    supervised_weight: float | None = None
+    """Weight w of the loss of labels, in (0, 1]; 1 - w is that of the loss of all samples, which needs none."""
+    samples_per_class: int = 0
+    """Labelled samples of each class in a batch (classes x samples); 0 takes samples as they come."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
+        must(
+            self.supervised_weight is None or 0 < self.supervised_weight <= 1,
+            "supervised_weight must be in (0, 1]",
+            got=self.supervised_weight,
+        )
+        must(self.samples_per_class >= 0, "samples_per_class must be 0 or more", got=self.samples_per_class)
+
+
+class SupCon(Projected):
+    """An encoder with a projector, under SupCon, or SupCon and NT-Xent."""
+
+    Options = SupConOptions
+    rate = 2.0
+    wants = Wants(labels=True)
+    options: SupConOptions
+
+    @classmethod
+    def wanted(cls, options: SupConOptions) -> Wants:
+        """Labels; samples without one only where a term is there for them."""
+        mixed = options.supervised_weight != 1
+        return Wants(labels=True, unlabelled=mixed, samples_per_class=options.samples_per_class)
+
+    @classmethod
+    def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
+        """Fill in what was not given: the weight follows the share of samples that have a label."""
+        options, choices = super().settle(options, facts, encoder)
+        settling = Settling(options)
+        settling.choose("supervised_weight", *_weight(options, facts))
+        return settling.options, choices + settling.choices
+
+    def loss(self, z: Latents, batch: Batch) -> Losses:
+        """SupCon of the own labelled rows against all ranks' labelled views, and NT-Xent of the own rows."""
+        weight = self.options.supervised_weight
+        assert weight is not None
+        supervised = self._supervised(z["z"], batch)
+        if weight == 1:
+            return Losses(supervised)
+        every = nt_xent(*z["z"], temperature=self.options.temperature, ids=batch.ids, rows=batch.rows)
+        logs = {"supervised_loss": supervised.detach(), "unsupervised_loss": every.detach()}
+        return Losses((1 - weight) * every + weight * supervised, logs)
+
+    def _supervised(self, z: Tensor, batch: Batch) -> Tensor:
+        classes = Classes.of(batch, supervised=True)
+        if not len(classes.at):
+            return z.sum() * 0
+        views, labels, rows = classes.flat(z)
+        return sup_con(views, labels=labels, temperature=self.options.temperature, rows=rows)
+
+
+def _weight(options: SupConOptions, facts: Facts) -> tuple[float, str]:
+    """The weight of the supervised term, and why."""
+    if options.samples_per_class:
+        return 1.0, "batches of classes hold labelled samples alone"
+    unlabelled = facts.samples - facts.labelled - facts.held
+    if facts is UNKNOWN or not unlabelled:
+        return 1.0, "every sample has a label"
+    share = facts.labelled / (facts.labelled + unlabelled)
+    why = f"{facts.labelled:,} of {facts.labelled + unlabelled:,} samples have a label"
+    return max(_LEAST_WEIGHT, round(share, 2)), why
+
+
+METHOD = SupCon

@@ -1,0 +1,215 @@
+"""Siamese, triplet and InfoNCE as methods: their losses on views and on classes, and their settings."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from nearfar.contract import Batch, Encoder, Latents, Wants
+from nearfar.errors import ConfigError
+from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
+from nearfar.methods.siamese import Siamese, SiameseOptions
+from nearfar.methods.triplet import Triplet, TripletOptions
+
+KINDS = [(Siamese, SiameseOptions), (Triplet, TripletOptions), (InfoNCE, InfoNCEOptions)]
+LABELS = [0, -1, 1, 0, 1, -1]
+LABELLED = [0, 2, 3, 4]
+CLASSES = [0, 1, 0, 1]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+class Toy(Encoder):
+    def __init__(self):
+        super().__init__()
+        self.dim = 12
+
+
+def batch_of(labels=LABELS, ids=None):
+    return Batch(ids=torch.arange(len(labels)) if ids is None else torch.tensor(ids), labels=torch.tensor(labels))
+
+
+def distances(z):
+    u = normalize(z.flatten(0, 1), dim=-1)
+    return torch.stack([(u - row).norm(dim=-1) for row in u])
+
+
+def pairs(names, views=2):
+    """Index pairs of views of equal name, and of others."""
+    names = list(names) * views
+    every = [(i, j) for i in range(len(names)) for j in range(len(names)) if i != j]
+    return [p for p in every if names[p[0]] == names[p[1]]], [p for p in every if names[p[0]] != names[p[1]]]
+
+
+def mean_active(losses):
+    active = [loss for loss in losses if loss > 0]
+    return torch.stack(active).mean() if active else torch.tensor(0.0)
+
+
+def siamese_by_hand(z, names, margin):
+    d = distances(z)
+    positives, negatives = pairs(names)
+    pulls = mean_active([d[i, j] ** 2 / 2 for i, j in positives])
+    return pulls + mean_active([(margin - d[i, j]).clamp(min=0) ** 2 / 2 for i, j in negatives])
+
+
+def triplet_by_hand(z, names, margin, mining):
+    d = distances(z)
+    positives, negatives = pairs(names)
+    losses = []
+    for i in range(len(d)):
+        near = [d[i, j] for k, j in positives if k == i]
+        far = [d[i, j] for k, j in negatives if k == i]
+        if mining == "hard":
+            chosen = [(max(near), min(far))]
+        elif mining == "all":
+            chosen = [(a, b) for a in near for b in far]
+        else:
+            chosen = [(a, min([b for b in far if b > a], default=max(far))) for a in near]
+        losses += [(a - b + margin).clamp(min=0) for a, b in chosen]
+    return mean_active(losses)
+
+
+@pytest.mark.parametrize("margin", [0.9, 1.5])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_siamese_draws_pairs_near_and_pushes_others_up_to_the_margin(margin, supervised):
+    z = torch.randn(2, 6, 8)
+    method = Siamese(Toy(), SiameseOptions(margin=margin, supervised=supervised))
+    expected = siamese_by_hand(z[:, LABELLED], CLASSES, margin) if supervised else siamese_by_hand(z, range(6), margin)
+    torch.testing.assert_close(method.loss(Latents(z=z), batch_of()).total, expected)
+
+
+@pytest.mark.parametrize("mining", ["semi_hard", "hard", "all"])
+@pytest.mark.parametrize("supervised", [False, True])
+def test_triplet_wants_the_positive_nearer_by_the_margin(mining, supervised):
+    z = torch.randn(2, 6, 8)
+    method = Triplet(Toy(), TripletOptions(margin=0.3, mining=mining, supervised=supervised))
+    some, names = (z[:, LABELLED], CLASSES) if supervised else (z, range(6))
+    found = method.loss(Latents(z=z), batch_of()).total
+    torch.testing.assert_close(found, triplet_by_hand(some, names, 0.3, mining))
+
+
+def test_infonce_finds_the_second_view_from_the_first_alone():
+    z = torch.randn(2, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), batch_of()).total
+    scores = normalize(z[0], dim=-1) @ normalize(z[1], dim=-1).T / 0.3
+    torch.testing.assert_close(found, (scores.logsumexp(1) - scores.diagonal()).mean())
+
+
+def test_infonce_of_classes_finds_all_candidates_of_the_class():
+    z = torch.randn(2, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3, supervised=True)).loss(Latents(z=z), batch_of()).total
+    scores = normalize(z[0, LABELLED], dim=-1) @ normalize(z[1, LABELLED], dim=-1).T / 0.3
+    same = torch.tensor(CLASSES)[:, None] == torch.tensor(CLASSES)
+    mean = (scores * same).sum(1) / same.sum(1)
+    torch.testing.assert_close(found, (scores.logsumexp(1) - mean).mean())
+
+
+def test_samples_of_equal_content_are_positives_or_at_least_no_negatives():
+    z, batch, names = torch.randn(2, 6, 8), batch_of(ids=[0, 1, 2, 3, 4, 4]), [0, 1, 2, 3, 4, 4]
+    found = Siamese(Toy(), SiameseOptions(margin=1.5)).loss(Latents(z=z), batch).total
+    torch.testing.assert_close(found, siamese_by_hand(z, names, 1.5))
+    found = Triplet(Toy(), TripletOptions(margin=0.3)).loss(Latents(z=z), batch).total
+    torch.testing.assert_close(found, triplet_by_hand(z, names, 0.3, "semi_hard"))
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), batch).total
+    scores = normalize(z[0], dim=-1) @ normalize(z[1], dim=-1).T / 0.3
+    counted = scores.clone()
+    counted[4, 5] = counted[5, 4] = -torch.inf
+    torch.testing.assert_close(found, (counted.logsumexp(1) - scores.diagonal()).mean())
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_labels_are_asked_for_with_supervised_alone(kind, options):
+    assert kind.wanted(options()) == kind.wants == Wants(negatives=kind is not Siamese)
+    assert kind.wanted(options(supervised=True)) == Wants(labels=True, unlabelled=False)
+    assert kind(Toy(), options(supervised=True)).wants == Wants(labels=True, unlabelled=False)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_labels_say_nothing_without_supervised(kind, options):
+    z, method = torch.randn(2, 6, 8), kind(Toy(), options())
+    one, other = (method.loss(Latents(z=z), batch_of(labels)).total for labels in (LABELS, [0, 0, 0, 1, 1, 1]))
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_batch_without_a_label_costs_nothing(kind, options):
+    z = torch.randn(2, 6, 8, requires_grad=True)
+    total = kind(Toy(), options(supervised=True)).loss(Latents(z=z), batch_of([-1] * 6)).total
+    total.backward()
+    assert total == 0
+    assert (z.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "said"),
+    [
+        (SiameseOptions, {"margin": 0.0}, "margin must be above 0 and at most 2"),
+        (SiameseOptions, {"margin": 2.5}, "margin must be above 0 and at most 2"),
+        (TripletOptions, {"margin": 0.0}, "margin must be above 0 and at most 2"),
+        (TripletOptions, {"samples_per_class": 4}, "samples_per_class goes with supervised"),
+        (InfoNCEOptions, {"temperature": -1.0}, "temperature must be above 0"),
+    ],
+)
+def test_a_bad_option_is_named(options, given, said):
+    with pytest.raises(ConfigError, match=said):
+        options(**given)
+
+
+# Given negatives: of samples 1, 2 and 5; that of 2 shows the same as sample 4.
+
+HAVE = [1, 2, 5]
+
+
+def with_negatives(rows=slice(None)):
+    present = torch.ones(3, 6, dtype=torch.bool)
+    present[2] = torch.tensor([i in HAVE for i in range(6)])
+    ids = torch.arange(6)
+    return Batch(
+        ids=ids,
+        labels=torch.full((6,), -1),
+        present=present,
+        negative_ids=torch.tensor([0, 91, 4, 3, 4, 95]),
+        rows=rows,
+    )
+
+
+def test_given_negatives_are_candidates_of_every_anchor_but_of_their_own_kind():
+    z = torch.randn(3, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3)).loss(Latents(z=z), with_negatives()).total
+    u = normalize(z, dim=-1)
+    scores = u[0] @ torch.cat([u[1], u[2, HAVE]]).T / 0.3
+    counted = scores.clone()
+    counted[4, 6 + HAVE.index(2)] = -torch.inf
+    torch.testing.assert_close(found, (counted.logsumexp(1) - scores.diagonal()).mean())
+
+
+def test_given_triplets_are_learnt_from_beside_the_mined_ones():
+    z = torch.randn(3, 6, 8)
+    found = Triplet(Toy(), TripletOptions(margin=0.9)).loss(Latents(z=z), with_negatives()).total
+    a, p, n = normalize(z[:, HAVE], dim=-1)
+    hinges = (a - p).norm(dim=-1) - (a - n).norm(dim=-1) + 0.9
+    mined = triplet_by_hand(z[:2], range(6), 0.9, "semi_hard")
+    torch.testing.assert_close(found, mined + mean_active(list(hinges)))
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS[1:])
+def test_shares_sum_to_the_loss_with_given_negatives(kind, options):
+    z, method = torch.randn(3, 6, 8, dtype=torch.float64), kind(Toy(), options())
+    whole = method.loss(Latents(z=z), with_negatives()).total
+    shares = [
+        method.loss(Latents(z=z), with_negatives(rows)).total
+        for rows in (slice(0, 1), slice(1, 1), slice(1, 4), slice(4, 6))
+    ]
+    torch.testing.assert_close(sum(shares), whole)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS[1:])
+def test_a_sample_without_a_negative_says_nothing_by_its_third_view(kind, options):
+    z = torch.randn(3, 6, 8, requires_grad=True)
+    kind(Toy(), options()).loss(Latents(z=z), with_negatives()).total.backward()
+    none = [i for i in range(6) if i not in HAVE]
+    assert (z.grad[2, none] == 0).all()
+    assert (z.grad[2, HAVE] != 0).any()
