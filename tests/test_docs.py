@@ -1,5 +1,6 @@
 """The pages below docs/ name what there is."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -27,3 +28,20 @@ def test_code_imports_what_there_is(page):
     for code in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S):
         for line in re.findall(r"^from nearfar.*$", code, flags=re.M):
             exec(line, {})
+
+
+def test_the_page_of_methods_has_a_row_for_every_method():
+    from nearfar.methods.table import METHODS
+
+    table = (DOCS / "methods.md").read_text(encoding="utf-8").split("## Which one")[1].split("\n\n")[1]
+    assert re.findall(r"^\| `(\w+)`", table, flags=re.M) == list(METHODS)
+
+
+def test_the_tables_of_methods_are_what_the_code_and_the_results_say():
+    spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert page == tables.rendered(page), "python docs/tables.py writes them anew"
