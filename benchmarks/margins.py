@@ -1,6 +1,6 @@
 """How far each method leads the untrained encoder after a short run on the digits, over ten seeds.
 
-    python benchmarks/margins.py                # all methods; about five minutes on a quiet machine
+    python benchmarks/margins.py                # all methods; about ten minutes on a quiet machine
     python benchmarks/margins.py byol simsiam   # these, the others stay as they were
 
 The run, its settings and the judgement are those of `tests/methods/learning.py`, kNN with 5 labels a class. The

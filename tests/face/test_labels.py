@@ -235,6 +235,13 @@ def test_where_all_have_labels_those_that_judge_are_in_no_batch(
 
 
 @pytest.mark.usefixtures("unjudged")
+def test_the_automatic_batch_is_of_the_samples_that_can_be_in_one(photos: Photos, tiny: Tiny) -> None:
+    run = tiny(labelled_in_part(photos(count=400), 8), method="triplet", supervised=True, batch_size=None, steps=1)
+    with open(run.path / "config.toml", "rb") as file:
+        assert tomllib.load(file)["optimisation"]["batch_size"] == 32  # 50 have labels, and 12 of them judge
+
+
+@pytest.mark.usefixtures("unjudged")
 def test_batches_of_classes_by_samples_are_there_on_request(
     photos: Photos, tiny: Tiny, mixed: list[torch.Tensor]
 ) -> None:

@@ -18,7 +18,7 @@ from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
 from nearfar.training.health import Alarm
 
-STEPS = 120
+STEPS = 200
 LABELS_PER_CLASS = 5
 SETTINGS = {
     "steps": STEPS,
@@ -37,7 +37,7 @@ SETTINGS = {
     "knn_every": 0.0,
     "health_every": 10,
 }
-"""Of the run: so small that it takes about two seconds on one thread."""
+"""Of the run: so small that it takes a few seconds on one thread."""
 
 _DRAWS = 20
 

@@ -106,7 +106,11 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     choices += chosen
     hidden = 0 if labels is None or held is None else len(held)
     facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()), held=hidden)
-    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder, rate=parts.method.rate)
+    method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
+    choices += chosen
+    every = labels is None or parts.method.wanted(method_options).unlabelled
+    meeting = facts if every else replace(facts, samples=facts.labelled)
+    optimisation, chosen = automatic.optimisation(config.optimisation, meeting, encoder, rate=parts.method.rate)
     choices += chosen
     batch_size, optimizer_name = optimisation.batch_size, optimisation.optimizer
     lr, weight_decay, warmup = optimisation.lr, optimisation.weight_decay, optimisation.warmup
@@ -115,8 +119,6 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     assert lr is not None
     assert weight_decay is not None
     assert warmup is not None
-    method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
-    choices += chosen
     method = parts.method(encoder, method_options).to(device)
     order, chosen = sampling.order(config.data, source, labels, method.wants, batch_size, machine.seed)
     choices += chosen
