@@ -3,9 +3,9 @@
     python benchmarks/margins.py                # all methods; ten minutes on two cores
     python benchmarks/margins.py byol simsiam   # these, the others stay as they were
 
-The run, its settings and the judgement are those of `tests/methods/learning.py`, the nearest of one labelled sample of each class. The
-margin that `tests/methods/test_learning.py` holds every method to is the mean minus 4 standard deviations; the test's
-own seed is none of these. Writes benchmarks/results/margins.json.
+The run, its settings and the judgement are those of `tests/methods/learning.py`: the nearest of one labelled sample of
+each class. The margin that `tests/methods/test_learning.py` holds every method to is the mean minus 4 standard
+deviations; the test's own seed is none of these. Writes benchmarks/results/margins.json.
 """
 
 import argparse
