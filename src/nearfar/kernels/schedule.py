@@ -5,14 +5,14 @@ barrier, thousands of times in a sweep, and one thread that is kept waiting by a
 (measured: 50 times slower on a busy machine).
 """
 
-import os
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+
+from nearfar.threads import pool
 
 Work = Callable[["Tile"], None]
 
@@ -64,7 +64,7 @@ def run(tiles: Sequence[Tile], workers: Sequence[Work], *, symmetric: bool) -> N
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        others = [_pool(len(workers) - 1).submit(queue.work_off, work) for work in workers[1:]]
+        others = [pool(len(workers) - 1).submit(queue.work_off, work) for work in workers[1:]]
         queue.work_off(workers[0])
         for other in others:
             if not other.cancel():  # one that has not begun, as the pool serves another sweep, has nothing left to do
@@ -74,21 +74,6 @@ def run(tiles: Sequence[Tile], workers: Sequence[Work], *, symmetric: bool) -> N
         torch.set_num_threads(before)
     if queue.error is not None:
         raise queue.error
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that stay, at one thread an operation each: a product on a new one takes 4 to 15 ms more (measured)."""
-    if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads, "nearfar-tiles", torch.set_num_threads, (1,))
-    return _pools[threads]
-
-
-# The threads do not live on in a forked process.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)
 
 
 @contextmanager

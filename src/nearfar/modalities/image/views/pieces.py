@@ -1,12 +1,13 @@
 """Pictures on a CPU go a few at a time, on all threads: what is made of them stays in each core's cache."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait
 
 import torch
 from torch import Tensor
 
 from nearfar.modalities.image.memory import room
+from nearfar.threads import pool
 
 LARGE = 128
 """Pixels a side from where a CPU makes the views of pictures one by one."""
@@ -41,15 +42,23 @@ def by_pieces(pictures: Tensor, size: int, work: Callable[[slice, Tensor], objec
 
     threads = torch.get_num_threads()
     step = max(1, min(_PIECE // (c * size**2), _MOST, -(-b // threads)))
-    starts = range(0, b, step)
-    if threads == 1 or len(starts) == 1:
+    starts = iter(range(0, b, step))  # shared: each thread takes the next one
+
+    def work_off() -> None:
         for start in starts:
             put(start)
+
+    helpers = min(threads, -(-b // step)) - 1
+    if helpers < 1:
+        work_off()
         return made
-    # A thread of the pool must not start a team of its own; torch would then hand that on to all threads to come.
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            list(pool.map(put, starts))
-        finally:
-            torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # no piece starts a team of its own
+    others = [pool(helpers).submit(work_off) for _ in range(helpers)]
+    try:
+        work_off()
+    finally:
+        wait(others)
+        torch.set_num_threads(threads)
+    for other in others:
+        other.result()
     return made
