@@ -1,17 +1,16 @@
-"""Writes the tables of docs/methods.md that are computed: settings from the code, figures from benchmarks/results.
+"""Writes the tables about methods that are computed: settings from the code, figures from benchmarks/results.
 
-python docs/tables.py      # after a change of either; a test holds the page to them
+python docs/tables.py      # after a change of either; a test holds the pages to them
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
 from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "methods.md"
+PAGES = (ROOT / "docs" / "methods.md", ROOT / "benchmarks" / "README.md")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 RESULTS = {
     "cifar5k": "5,000 pictures of CIFAR-10, judged on 2,000 others",
@@ -73,14 +72,33 @@ def figures() -> str:
     return "\n\n".join(parts)
 
 
+def margins() -> str:
+    """What benchmarks/margins.py measured, the largest lead first."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "margins.json").read_text(encoding="utf-8"))
+    lines = [
+        f"Nearest of one labelled sample of each class, {len(found['seeds'])} seeds, {found['settings']['steps']} "
+        "steps (`margins`), in percent:",
+        "",
+        "| method | untrained | trained | lead, mean ± standard deviation | smallest lead |",
+        "|---" * 5 + "|",
+    ]
+    for name, of in sorted(found["methods"].items(), key=lambda item: -item[1]["lead"]):
+        shown = [
+            f"{100 * of[key]:.1f}" for key in ("untrained", "trained", "lead", "standard_deviation", "smallest_lead")
+        ]
+        lines.append(f"| {name} | {shown[0]} | {shown[1]} | {shown[2]} ± {shown[3]} | {shown[4]} |")
+    return "\n".join(lines)
+
+
 def rendered(page: str) -> str:
     """The page with its computed parts made anew."""
-    for mark, text in (("settings", settings()), ("tables", figures())):
-        page = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, t=text: m[1] + t + "\n" + m[2], page, flags=re.S
-        )
+    for mark, make in (("settings", settings), ("tables", figures), ("margins", margins)):
+        if f"<!-- {mark} -->" in page:
+            head, rest = page.split(f"<!-- {mark} -->\n", 1)
+            page = f"{head}<!-- {mark} -->\n{make()}\n<!-- /{mark} -->{rest.split(f'<!-- /{mark} -->', 1)[1]}"
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")

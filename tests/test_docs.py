@@ -43,5 +43,6 @@ def test_the_tables_of_methods_are_what_the_code_and_the_results_say():
     assert spec.loader is not None
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
-    page = (DOCS / "methods.md").read_text(encoding="utf-8")
-    assert page == tables.rendered(page), "python docs/tables.py writes them anew"
+    for path in tables.PAGES:
+        page = path.read_text(encoding="utf-8")
+        assert page == tables.rendered(page), "python docs/tables.py writes them anew"
