@@ -13,12 +13,25 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "nearfar"
 FILES = sorted(ROOT.rglob("*.py"))
 
-EVERYWHERE = {"contract", "errors", "config", "randomness", "progress", "geometry", "whitening", "locking", "threads"}
+EVERYWHERE = {
+    "contract", "errors", "config", "randomness", "progress", "geometry", "whitening", "locking", "threads", "memory",
+    "torchrun",
+}  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "face", "evaluation.embeddings"},
     "__main__": {"cli"},
     # Help needs the tables of names, which import nothing heavy; a result needs the table that shows it.
-    "cli": {"cli", "", "errors", "config", "progress", "methods.table", "modalities.registry", "evaluation.table"},
+    "cli": {
+        "cli",
+        "",
+        "errors",
+        "config",
+        "progress",
+        "torchrun",
+        "methods.table",
+        "modalities.registry",
+        "evaluation.table",
+    },
     "face": {"", "face", "training", "evaluation", "inspection", "methods", "modalities", "losses"} | EVERYWHERE,
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
@@ -35,6 +48,8 @@ MAY_IMPORT = {
     "progress": set(),
     "randomness": set(),
     "threads": set(),
+    "memory": set(),
+    "torchrun": set(),
     "errors": set(),
 }
 """What each part may import of nearfar; the empty name is `nearfar` itself, whose names are imported when asked for."""

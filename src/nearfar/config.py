@@ -84,7 +84,10 @@ class Optimisation:
     """How the weights move."""
 
     batch_size: int | None = None
-    """Samples a step."""
+    """Samples a step, over all processes."""
+    micro_batch: int | Literal["auto"] | None = None
+    """Samples that a process embeds with one graph; a larger batch is embedded twice, and takes no more memory. What
+    fits into memory when not given."""
     optimizer: Literal["sgd", "lars", "adamw"] | None = None
     """sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."""
     lr: float | None = None
@@ -101,6 +104,12 @@ class Optimisation:
             self.batch_size is None or self.batch_size >= 2,
             "batch_size must be at least 2 (a contrast needs two samples)",
             got=self.batch_size,
+        )
+        micro = self.micro_batch
+        must(
+            micro in (None, "auto") or (isinstance(micro, int) and micro >= 2),
+            "micro_batch must be auto or at least 2",
+            got=micro,
         )
         must(self.lr is None or self.lr > 0, "lr must be above 0", got=self.lr)
         must(

@@ -112,10 +112,14 @@ class Latents(dict[str, Tensor]):
 
 @dataclass(frozen=True)
 class Losses:
-    """This rank's share of the loss, a scalar whose sum over ranks is the global loss, and figures to log."""
+    """This rank's share of the loss, a scalar whose sum over ranks is the global loss, and figures to log.
+
+    `logs` are the same on all ranks; `parts` are this rank's shares of what the loss is made of.
+    """
 
     total: Tensor
     logs: dict[str, Tensor] = field(default_factory=dict)
+    parts: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training import cut
+from nearfar.training.ranks import OutOfMemory
 
 
 class Flat(Encoder):
@@ -160,3 +161,124 @@ def test_a_loss_of_its_own_weights_alone_trains_them() -> None:
     cut.step(method, *pair(torch.float32))
     torch.testing.assert_close(method.prototypes.grad, 2 * method.prototypes.detach())
     assert all(parameter.grad is None for parameter in method.encoder.parameters())
+
+
+# In pieces.
+
+
+class Dropping(Flat):
+    """The same network with dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network.append(nn.Dropout(0.5))
+
+
+def in_pieces(method: Method, views: Views, batch: Batch, pieces: list[slice]) -> Losses:
+    """The same computation as one graph of all pieces, each with batch statistics of its own."""
+    parts = [method.embed(views.part(piece.start, piece.stop)) for piece in pieces]
+    with torch.no_grad():
+        targets = [method.targets(views.part(piece.start, piece.stop)) for piece in pieces]
+    z = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+    fixed = {name: torch.cat([part[name] for part in targets], 1) for name in targets[0]}
+    losses = method.loss(Latents(**z, **fixed), batch)
+    losses.total.backward()
+    return losses
+
+
+def same_gradients(one: Method, other: Method) -> None:
+    for (key, own), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert (own.grad is None) == (theirs.grad is None), key
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-11, atol=1e-12, msg=key)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 100])
+@pytest.mark.parametrize("name", ["simclr", "toy"])
+def test_pieces_give_the_gradients_of_one_graph_of_all_pieces(name: str, size: int) -> None:
+    """Batch statistics are those of a piece: this defines what caching computes where there is batch norm."""
+    method = method_of(name)
+    plain = copy.deepcopy(method)
+    views, batch = pair()
+    found, _ = cut.step(method, views, batch, micro_batch=size)
+    expected = in_pieces(plain, views, batch, cut.pieces_of(7, size))
+    torch.testing.assert_close(found.total, expected.total.detach(), rtol=1e-12, atol=0)
+    same_gradients(method, plain)
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_without_batch_statistics_pieces_change_nothing(size: int) -> None:
+    method = method_of("simclr").eval()
+    plain = copy.deepcopy(method)
+    views, batch = pair()
+    found, latents = cut.step(method, views, batch, micro_batch=size)
+    expected, whole = cut.step(plain, views, batch)
+    torch.testing.assert_close(found.total, expected.total, rtol=1e-12, atol=0)
+    torch.testing.assert_close(latents["z"], whole["z"], rtol=1e-12, atol=1e-15)
+    same_gradients(method, plain)
+
+
+def test_dropout_is_replayed() -> None:
+    torch.manual_seed(0)
+    method = SimCLR(Dropping(), SimCLROptions(projector_hidden=8, projector_out=5)).double()
+    views, batch = pair()
+    found, _ = cut.step(method, views, batch, micro_batch=3, seed=lambda piece: torch.manual_seed(40 + piece))
+    assert float(found.logs["replay_deviation"]) == 0
+    first = [parameter.grad.clone() for parameter in method.parameters() if parameter.grad is not None]
+    method.zero_grad()
+    cut.step(method, views, batch, micro_batch=3, seed=lambda piece: torch.manual_seed(40 + piece))
+    again = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_randomness_that_is_not_replayed_shows() -> None:
+    torch.manual_seed(0)
+    method = SimCLR(Dropping(), SimCLROptions(projector_hidden=8, projector_out=5)).double()
+    found, _ = cut.step(method, *pair(), micro_batch=3)
+    assert float(found.logs["replay_deviation"]) > 0.1
+
+
+def test_autocast_in_pieces_reaches_every_weight() -> None:
+    method = method_of("simclr").float()
+    views, batch = pair(torch.float32)
+    exact = copy.deepcopy(method)
+    cut.step(method, views, batch, micro_batch=3, autocast=torch.bfloat16)
+    cut.step(exact, views, batch, micro_batch=3)
+    assert all(parameter.grad is not None for parameter in method.parameters())
+    own, other = (torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None]) for m in (method, exact))
+    assert torch.nn.functional.cosine_similarity(own, other, dim=0) > 0.98
+
+
+def test_an_encoder_that_does_not_split_is_embedded_in_one_piece() -> None:
+    method = method_of("simclr")
+    method.encoder.splits = False
+    plain = copy.deepcopy(method)
+    views, batch = pair()
+    found, _ = cut.step(method, views, batch, micro_batch=2)
+    cut.step(plain, views, batch)
+    assert "replay_deviation" not in found.logs
+    same_gradients(method, plain)
+
+
+def test_pieces_are_few_and_nearly_equal() -> None:
+    assert cut.pieces_of(7, 3) == [slice(0, 2), slice(2, 4), slice(4, 7)]
+    assert cut.pieces_of(7, None) == cut.pieces_of(7, 7) == cut.pieces_of(7, 99) == [slice(0, 7)]
+    assert cut.pieces_of(0, 4) == cut.pieces_of(0, None) == []
+
+
+def test_memory_that_runs_out_leaves_all_as_it_was() -> None:
+    method = method_of("simclr")
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    embed, calls = method.embed, []
+
+    def fails_late(views: Views) -> Latents:
+        calls.append(views.samples)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(views)
+
+    method.embed = fails_late  # type: ignore[method-assign]
+    with pytest.raises(OutOfMemory):
+        cut.step(method, *pair(), micro_batch=3)
+    assert calls == [2, 2, 3]
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())

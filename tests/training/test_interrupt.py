@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -17,9 +18,12 @@ def test_a_signal_is_noted_and_nothing_stops(number: signal.Signals) -> None:
         assert interrupt.asked
 
 
-def test_a_second_signal_stops_at_once() -> None:
+def test_a_second_signal_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with Interrupt():
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)
         os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # the launcher's, of the same key
+        monkeypatch.setattr(time, "monotonic", lambda: 1.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

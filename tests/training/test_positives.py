@@ -81,7 +81,7 @@ def test_a_partner_belongs_to_its_draw_and_not_to_its_place() -> None:
 
 def test_samples_of_a_group_are_no_negatives_of_each_other() -> None:
     rows = np.arange(7)
-    ids = of_group(Numbers()).beside(rows, rows, rows).ids
+    ids = of_group(Numbers()).beside(rows, rows, rows).shown.ids
     same = ids[:, None] == ids[None, :]
     assert (same == (GROUPS[:, None] == GROUPS[None, :])).all()
 
@@ -89,7 +89,7 @@ def test_samples_of_a_group_are_no_negatives_of_each_other() -> None:
 def test_equal_content_joins_groups() -> None:
     source = Numbers()
     source.ids = np.array([0, 1, 2, 3, 4, 5, 1])  # sample 6, of group 9, shows what sample 1, of group 3, shows
-    ids = of_group(source).beside(np.arange(7), np.arange(7), np.arange(7)).ids
+    ids = of_group(source).beside(np.arange(7), np.arange(7), np.arange(7)).shown.ids
     assert ids[6] == ids[1] == ids[4]
     assert len(set(ids.tolist())) == 3
 
@@ -115,10 +115,10 @@ def test_an_unreadable_positive_gives_way_to_its_sample() -> None:
 
 def test_samples_that_share_a_positive_or_are_one_are_no_negatives() -> None:
     partners = np.array([3, 3, 5, 4, 4, 5, 6])
-    ids = Given(Numbers(partners=partners)).beside(None, np.array([0, 1, 2, 6]), np.arange(4)).ids
+    ids = Given(Numbers(partners=partners)).beside(None, np.array([0, 1, 2, 6]), np.arange(4)).shown.ids
     assert ids[0] == ids[1]
     assert len(set(ids.tolist())) == 3
-    ids = Given(Numbers(partners=partners)).beside(None, np.array([2, 5]), np.arange(2)).ids
+    ids = Given(Numbers(partners=partners)).beside(None, np.array([2, 5]), np.arange(2)).shown.ids
     assert ids[0] == ids[1]
 
 
@@ -157,14 +157,20 @@ DRAWS = np.arange(4)
 OPPOSITES = np.array([20, 1, 0, 3, 0, 21, 22])  # of each sample; 1 and 3 have none
 
 
+def given(found: Paired) -> list[bool]:
+    assert found.shown.negative_ids is not None
+    said: list[bool] = (found.shown.negative_ids != found.shown.ids).tolist()
+    return said
+
+
 def test_negatives_come_beside_the_samples_themselves() -> None:
     found = Against(Numbers(opposites=OPPOSITES), None).beside(ROWS, ROWS, DRAWS)
-    assert found.negatives is not None
+    assert found.shown.negative_ids is not None
     assert found.other is found.own
-    assert found.ids.tolist() == [0, 1, 2, 4]
-    assert found.negatives.raw.tolist() == [20, 1, 0, 0]
-    assert found.negatives.given.tolist() == [True, False, True, True]
-    assert found.negatives.ids.tolist() == [20, 1, 0, 0]
+    assert found.shown.ids.tolist() == [0, 1, 2, 4]
+    assert found.negatives.tolist() == [20, 1, 0, 0]
+    assert given(found) == [True, False, True, True]
+    assert found.shown.negative_ids.tolist() == [20, 1, 0, 0]
 
 
 def test_a_negative_is_named_as_what_is_shown_in_the_batch() -> None:
@@ -173,27 +179,27 @@ def test_a_negative_is_named_as_what_is_shown_in_the_batch() -> None:
     opposites = np.array([30, 40, 30, 3, 0, 5, 6])
     source = Numbers(partners=partners, opposites=opposites)
     found = Against(source, Given(source)).beside(ROWS, ROWS, DRAWS)
-    assert found.negatives is not None
-    assert found.ids.tolist() == [0, 1, 2, 4]
-    assert found.negatives.ids.tolist() == [0, 40, 0, 0]
-    assert found.negatives.given.tolist() == [False, True, True, True]  # 0's negative is its own positive
+    assert found.shown.negative_ids is not None
+    assert found.shown.ids.tolist() == [0, 1, 2, 4]
+    assert found.shown.negative_ids.tolist() == [0, 40, 0, 0]
+    assert given(found) == [False, True, True, True]  # 0's negative is its own positive
 
 
 def test_negatives_that_are_in_the_samples_group_are_named_by_it() -> None:
     source = Numbers(opposites=np.array([2, 0, 1, 3, 1, 5, 6]))
     found = Against(source, of_group(source)).beside(ROWS, ROWS, DRAWS)
-    assert found.negatives is not None
-    assert found.ids[0] == found.ids[2]
-    assert found.ids[1] == found.ids[3]
-    assert found.negatives.ids.tolist() == found.ids[[2, 0, 1, 1]].tolist()
-    assert found.negatives.given.tolist() == [False, True, True, False]
+    assert found.shown.negative_ids is not None
+    assert found.shown.ids[0] == found.shown.ids[2]
+    assert found.shown.ids[1] == found.shown.ids[3]
+    assert found.shown.negative_ids.tolist() == found.shown.ids[[2, 0, 1, 1]].tolist()
+    assert given(found) == [False, True, True, False]
 
 
 def test_an_unreadable_negative_is_none() -> None:
     found = Against(Numbers(opposites=OPPOSITES, bad=(20,)), None).beside(ROWS, ROWS, DRAWS)
-    assert found.negatives is not None
-    assert found.negatives.given.tolist() == [False, False, True, True]
-    assert found.negatives.raw.tolist() == [0, 1, 0, 0]
+    assert found.shown.negative_ids is not None
+    assert given(found) == [False, False, True, True]
+    assert found.negatives.tolist() == [0, 1, 0, 0]
 
 
 def test_the_last_wide_view_is_of_the_negative() -> None:

@@ -103,5 +103,7 @@ def _failed(error: Exception) -> int:
 
 
 def _say(text: str, code: int) -> int:
+    if os.environ.get("RANK", "0") != "0":  # of the ranks that train together, the first speaks
+        return code
     print(f"nearfar: {' '.join(text.split())}", file=sys.stderr)
     return code

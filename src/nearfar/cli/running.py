@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar
-from nearfar import progress
+from nearfar import progress, torchrun
 from nearfar.cli import STARTED
 from nearfar.cli.listing import names
 from nearfar.cli.parsing import Command
@@ -29,8 +29,11 @@ def run(command: Command) -> None:
     if threads is not None and command.name not in ("train", "demo"):
         # Read by torch and scikit-learn when they are first imported, which is later.
         os.environ["OMP_NUM_THREADS"] = str(threads)
-    with _conversation(command.form.quiet):
+    follows = torchrun.place().rank > 0  # of the ranks that train together, the first speaks
+    with _conversation(command.form.quiet or (follows and command.name == "train")):
         found, text = _DO[command.name](command)
+    if follows and command.name == "train":
+        return
     if command.form.json:
         print(json.dumps(plain({"command": command.name} | found), ensure_ascii=False, allow_nan=False))
     elif text:

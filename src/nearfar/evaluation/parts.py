@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -125,11 +124,3 @@ class Parts:
 def shard_path(out: Path, rank: int, world: int) -> Path:
     """The file that one of several processes writes: `photos.parquet` as `photos-00002-of-00004.parquet`."""
     return out if world == 1 else out.with_name(f"{out.stem}-{rank:05d}-of-{world:05d}{out.suffix}")
-
-
-def ranks() -> tuple[int, int, int]:
-    """This process's rank, the number of processes, and its rank on this machine, as torchrun says them."""
-    return tuple(int(os.environ.get(name, default)) for name, default in _TORCHRUN)  # type: ignore[return-value]
-
-
-_TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))

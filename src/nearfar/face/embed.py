@@ -85,10 +85,11 @@ def embed_file(
 
     import numpy as np
 
-    from nearfar.evaluation.parts import Parts, ranks, shard_path
+    from nearfar import torchrun
+    from nearfar.evaluation.parts import Parts, shard_path
     from nearfar.face.sources import list_skipped
 
-    rank, world, local = ranks()
+    rank, world, local, *_ = torchrun.place()
     opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device, cache)
     size = batch_size or _batch_size(opened)
     dtype = _dtype(opened, source, precision, size)

@@ -39,6 +39,8 @@ class Ready:
     config: TrainConfig
     modality: "Modality"
     source: "Source"
+    usable: Rows
+    """The rows of the data that are in it."""
     test: str | None
     """The data's own test part, where it has one."""
     held: "Rows | None"
@@ -69,13 +71,16 @@ def assemble(options: Mapping[str, Any]) -> Parts:
     return Parts(config, modality, method)
 
 
-def prepare(parts: Parts, *, fresh: bool) -> Ready:
+def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     """Open the data, settle what is automatic, build the encoder, the method and the optimiser.
+
+    `usable` are the rows that another rank has found readable, where all must take the same.
 
     A run that goes on (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again.
     """
     import torch
 
+    from nearfar.face import measured
     from nearfar.training import automatic, optimisers, precision
 
     modality, choices = parts.modality, []
@@ -98,7 +103,7 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
             test = None  # known before any label is seen: a fifth of the training part keeps its own to itself
         else:
             held = None
-    usable = source.usable
+    usable = source.usable if usable is None else usable
     if len(usable) < len(source):
         source = source.take(usable)
         held = None if held is None else np.flatnonzero(np.isin(usable, held))
@@ -126,15 +131,24 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
     choices += chosen
     others, chosen = sampling.negatives(positives, source, method.wants, encoder)
     choices += chosen
-    if machine.precision is None:
-        raw, kept = source.fetch(_first(len(source), batch_size))
-        kind, why = (
-            precision.choose(encoder, encoder.prepare(raw.to(device))) if len(kept) > 1 else precision.UNMEASURED
-        )
-        machine = replace(machine, precision=kind)
-        choices.append(Choice("precision", kind, why))
+    machine, chosen = measured.arithmetic(machine, source, encoder, batch_size)
+    choices += chosen
     if machine.compile:
         encoder.compile()
+
+    def views(raw: Any, draws: Rows, wants: Wants = method.wants) -> "Views":
+        if not isinstance(raw, Paired):
+            return modality.views(raw, draws, wants=wants, seed=machine.seed, options=options, encoder=encoder)
+        if raw.negatives is None:
+            return alternating(views(raw.own, draws), views(raw.other, draws))
+        more = replace(wants, wide=wants.wide + 1)
+        pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
+        return against(pair, views(raw.negatives, draws, more))
+
+    autocast = precision.dtype_of(machine.precision)
+    optimisation, chosen = measured.memory(optimisation, source, method, views, autocast)
+    choices += chosen
+    assert isinstance(optimisation.micro_batch, int)
     config = replace(
         config,
         data=sampling.settled(config.data, order, positives),
@@ -144,16 +158,6 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         method_options=method_options,
         modality_options=options,
     )
-
-    def views(raw: Any, draws: Rows, wants: Wants = method.wants) -> "Views":
-        if not isinstance(raw, Paired):
-            return modality.views(raw, draws, wants=wants, seed=machine.seed, options=options, encoder=encoder)
-        if raw.negatives is None:
-            return alternating(views(raw.own, draws), views(raw.other, draws))
-        more = replace(wants, wide=wants.wide + 1)
-        pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
-        return against(pair, views(raw.negatives.raw, draws, more))
-
     plan = Plan(
         method=method,
         source=source,
@@ -167,13 +171,14 @@ def prepare(parts: Parts, *, fresh: bool) -> Ready:
         clip=optimisation.clip,
         seed=machine.seed,
         device=device,
-        autocast=precision.dtype_of(machine.precision),
+        micro_batch=optimisation.micro_batch,
+        autocast=autocast,
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
         probe=_probe(encoder, source, held if learns else None, config.model.whiten),
         probe_every=config.watch.knn_every,
     )
-    return Ready(config, modality, source, test, held, encoder, plan, choices)
+    return Ready(config, modality, source, usable, test, held, encoder, plan, choices)
 
 
 def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":
@@ -269,10 +274,6 @@ def _probe(encoder: "Encoder", source: "Source", held: "Rows | None", whiten: bo
         return {"knn": (found == numbers[queries]).float().mean().item()}
 
     return probe
-
-
-def _first(samples: int, count: int) -> Rows:
-    return np.arange(min(samples, count), dtype=np.int64)
 
 
 def lasting(data: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from nearfar.config import Data
 from nearfar.contract import Choice, Encoder, Rows, Source, Wants
 from nearfar.errors import ConfigError
-from nearfar.modalities.image.store import available_memory
+from nearfar.memory import available_memory
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
 from nearfar.training.positives import Against, Given, OfGroup, Positives
 

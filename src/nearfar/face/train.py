@@ -4,11 +4,14 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nearfar import torchrun
 from nearfar.config import TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError
 from nearfar.face import options as opts
@@ -16,7 +19,9 @@ from nearfar.face.prepare import Ready, assemble, lasting, prepare
 from nearfar.progress import silenced
 
 if TYPE_CHECKING:
+    from nearfar.contract import Rows
     from nearfar.face.run import Run
+    from nearfar.training.checkpoint import Saved
     from nearfar.training.folder import RunFolder
     from nearfar.training.loop import State
 
@@ -51,7 +56,15 @@ def train(
         if options.get("pretrained") is not None:
             raise ConfigError("init and pretrained contradict each other: give one of them.")
         options["pretrained"] = _run_of(init)
+    from nearfar.training.folder import RunFolder
+
+    here = torchrun.place()
+    quiet = quiet or here.rank > 0
+    if here.most_restarts and out is None:
+        raise ConfigError("torchrun --max-restarts needs --out, where what was trained is found again.")
     with silenced(quiet):
+        if here.restarts and out is not None and RunFolder(out).is_run():
+            return _resume(out, {}, None, quiet, started)
         if resume:
             return _resume(out, options, config, quiet, started)
         if config is not None:
@@ -69,20 +82,42 @@ def _run_of(init: str | os.PathLike[str]) -> str:
     return os.path.abspath(init)
 
 
-def _start(options: dict[str, Any], out: str | os.PathLike[str] | None, quiet: bool, started: float) -> "Run":
-    from nearfar.training.folder import RunFolder
+class _Begun(NamedTuple):
+    """What the first rank began, as the others need it to follow."""
 
-    if out is not None:
-        RunFolder(out).check_free()  # refuses before any work
-    parts = assemble(options)
-    folder = RunFolder(out) if out is not None else RunFolder(_free_folder(parts.config))
-    ready = prepare(parts, fresh=True)
-    folder.claim()
-    with folder.locked():
+    path: Path
+    settings: dict[str, Any]
+    usable: "Rows"
+    saved: "Saved | None"
+
+
+class _Own(NamedTuple):
+    ready: Ready
+    state: "State | None"
+
+
+_Begin = Callable[[ExitStack], tuple[_Own, _Begun]]
+"""Opens or goes on with a run folder, which stays locked as long as the stack, and prepares what the loop needs."""
+
+
+def _start(options: dict[str, Any], out: str | os.PathLike[str] | None, quiet: bool, started: float) -> "Run":
+    from nearfar.training.folder import CONFIG, RunFolder
+
+    def begin(held: ExitStack) -> tuple[_Own, _Begun]:
+        if out is not None:
+            RunFolder(out).check_free()  # refuses before any work
+        parts = assemble(options)
+        folder = RunFolder(out) if out is not None else RunFolder(_free_folder(parts.config))
+        ready = prepare(parts, fresh=True)
+        folder.claim()
+        held.enter_context(folder.locked())
         why = {choice.name: choice.why for choice in ready.choices}
         folder.write_config(opts.sections(ready.config), why)
         _tell(ready, folder)
-        return _run(ready, folder, None, quiet, started)
+        settings = opts.from_file(folder.path / CONFIG) if torchrun.place().world > 1 else {}
+        return _Own(ready, None), _Begun(folder.path, settings, ready.usable, None)
+
+    return _together(begin, options.get("device"), quiet, started)
 
 
 def _resume(
@@ -97,10 +132,12 @@ def _resume(
 
     if out is None:
         raise ConfigError("--resume goes on with the run in --out; name that folder.")
-    folder = RunFolder(out)
-    if not (folder.path / CONFIG).is_file():
-        raise RunError(f"There is no run to go on with in {str(out)!r}.")
-    with folder.locked():
+
+    def begin(held: ExitStack) -> tuple[_Own, _Begun]:
+        folder = RunFolder(out)
+        if not (folder.path / CONFIG).is_file():
+            raise RunError(f"There is no run to go on with in {str(out)!r}.")
+        held.enter_context(folder.locked())
         settled = opts.from_file(folder.path / CONFIG)
         if given.get("cache") is not None:  # makes no difference to the weights
             settled["cache"] = given["cache"]
@@ -113,14 +150,40 @@ def _resume(
             )
         saved = checkpoint.latest(folder.path / "checkpoint")
         ready = prepare(assemble(settled), fresh=saved is None)
-        if saved is None:
+        state = None if saved is None else loop.restore(ready.plan, saved)
+        if state is None:
             _log.info("no checkpoint was written yet: starting from the first step")
-            folder.rewind_metrics(0)
-            return _run(ready, folder, None, quiet, started)
-        state = loop.restore(ready.plan, saved)
-        _log.info("going on from step %d", state.step)
-        folder.rewind_metrics(state.step)
-        return _run(ready, folder, state, quiet, started)
+        else:
+            _log.info("going on from step %d", state.step)
+        folder.rewind_metrics(0 if state is None else state.step)
+        return _Own(ready, state), _Begun(folder.path, settled, ready.usable, saved)
+
+    return _together(begin, given.get("device"), quiet, started)
+
+
+def _together(begin: _Begin, device: str | None, quiet: bool, started: float) -> "Run":
+    """Begin on the first rank, follow on the others, and train on all."""
+    from nearfar.training import loop, ranks
+    from nearfar.training.folder import RunFolder
+
+    with ExitStack() as held:
+        all_ranks = held.enter_context(ranks.opened(device))
+        own: list[_Own] = []
+
+        def lead() -> _Begun:
+            mine, begun = begin(held)
+            own.append(mine)
+            return begun
+
+        begun = all_ranks.leading(lead)
+        if not own:
+            ready = prepare(assemble(begun.settings), fresh=False, usable=begun.usable)
+            state = None if begun.saved is None else loop.restore(ready.plan, begun.saved)
+            own.append(_Own(ready, state))
+        ready, state = own[0]
+        ready.plan = replace(ready.plan, ranks=all_ranks)
+        all_ranks.copy_(list(ready.plan.method.state_dict().values()))  # pretrained ones, which the first rank has
+        return _run(ready, RunFolder(begun.path), state, quiet, started)
 
 
 def _same(name: str, value: Any, settled: Mapping[str, Any]) -> bool:
@@ -139,32 +202,59 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
     from nearfar.training.display import Display
 
     plan, length = ready.plan, ready.config.length
+    first = plan.ranks.first
     if state is None:
         state = loop.State()
-        machine = ready.config.machine
-        folder.write_environment({"device": machine.device, "threads": machine.threads, "precision": machine.precision})
-        if ready.config.model.pretrained:
-            save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
+        machine, world = ready.config.machine, plan.ranks.world
+        facts = {"device": machine.device, "threads": machine.threads, "precision": machine.precision, "ranks": world}
+        if first:
+            folder.write_environment(facts)
+            if ready.config.model.pretrained:
+                save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
     clock = Clock(
         steps=length.steps or (length.epochs and length.epochs * plan.order.steps_per_epoch),
         seconds=None if length.budget is None else seconds(length.budget),
         spent=state.elapsed,
         started=started,
     )
-    list_skipped(folder.path, ready.source)
+    if first:
+        list_skipped(folder.path, ready.source)
     try:
         state = loop.fit(plan, clock, folder, state, Display(quiet=quiet))
     finally:
-        list_skipped(folder.path, ready.source)  # there may be more now
+        if first:
+            list_skipped(folder.path, ready.source)  # there may be more now
     again = f"nearfar train --resume --out {quote(str(folder.path))}"
     if state.interrupted:
         raise KeyboardInterrupt(f"Stopped at step {state.step}; all is saved. Go on with: {again}")
+    ready.source.skipped[:] = plan.ranks.all_of(ready.source.skipped)
     try:
-        return finish.finish(ready, folder, state)
+        found = finish.finish(ready, folder, state) if first else None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
         ) from None
+    return found if found is not None and plan.ranks.world == 1 else _shared(found, ready)
+
+
+def _shared(found: "Run | None", ready: Ready) -> "Run":
+    """The finished run that the first rank has `found`, on every rank, its encoder whitened as there."""
+    from nearfar.face.run import Run
+    from nearfar.whitening import Whitening
+
+    encoder, ranks = ready.encoder.eval(), ready.plan.ranks
+    facts: dict[str, Any] = {}
+    if found is not None:
+        facts = {name: value for name, value in vars(found).items() if name != "encoder"}
+        facts["whitening"] = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
+    facts = ranks.told(facts)
+    whitening = facts.pop("whitening")
+    if whitening and found is None:
+        encoder.output = Whitening(encoder.dim)
+        encoder.output.load_state_dict(whitening)
+        encoder.to(ready.plan.device)
+        encoder.config["whitened"] = True
+    return found or Run(encoder=encoder, **facts)
 
 
 def _free_folder(config: TrainConfig) -> Path:

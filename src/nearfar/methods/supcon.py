@@ -78,8 +78,8 @@ class SupCon(Projected):
         if weight == 1:
             return Losses(supervised)
         every = nt_xent(*z["z"], temperature=self.options.temperature, ids=batch.ids, rows=batch.rows)
-        logs = {"supervised_loss": supervised.detach(), "unsupervised_loss": every.detach()}
-        return Losses((1 - weight) * every + weight * supervised, logs)
+        parts = {"supervised_loss": supervised.detach(), "unsupervised_loss": every.detach()}
+        return Losses((1 - weight) * every + weight * supervised, parts=parts)
 
     def _supervised(self, z: Tensor, batch: Batch) -> Tensor:
         classes = Classes.of(batch, supervised=True)

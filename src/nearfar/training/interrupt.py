@@ -2,15 +2,19 @@
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
+_ONE = 1.0  # seconds in which signals are one: a launcher hands on what the terminal has sent already
+
 
 class Interrupt:
-    """Use as a context: `asked` becomes true at the first signal; a second Ctrl-C stops at once."""
+    """Use as a context: `asked` becomes true at the first signal; another, a second or more later, stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
+        self._first = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -25,6 +29,8 @@ class Interrupt:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        now = time.monotonic()
+        if self.asked and now - self._first >= _ONE:
             raise KeyboardInterrupt
+        self._first = self._first if self.asked else now
         self.asked = True

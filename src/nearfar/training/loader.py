@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nearfar.contract import Rows, Source
-from nearfar.training.order import Order
+from nearfar.training.order import Steps
 from nearfar.training.positives import Positives
 
 
@@ -17,7 +17,7 @@ class Loader:
     With `positives` the raw batch is a `Paired` one.
     """
 
-    def __init__(self, source: Source, order: Order, positives: Positives | None = None) -> None:
+    def __init__(self, source: Source, order: Steps, positives: Positives | None = None) -> None:
         self._source = source
         self._positives = positives
         self._order = order
@@ -34,6 +34,8 @@ class Loader:
 
     def _fetch(self, step: int) -> tuple[Any, Rows, Rows]:
         rows, draws = self._order.rows(step), self._order.draws(step)
+        if not len(rows):  # of more ranks than samples
+            return None, rows, draws
         raw, kept = self._source.fetch(rows)
         if len(kept) < len(rows):
             left = set(kept.tolist())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -24,7 +25,9 @@ from nearfar.training.health import Alarm, Watchdog
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
-from nearfar.training.positives import Paired, Positives
+from nearfar.training.positives import Paired, Positives, Shown
+from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
+from nearfar.training.statistics import normalises
 
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
@@ -50,6 +53,8 @@ class Plan:
     warmup: float
     seed: int
     device: torch.device
+    ranks: Ranks = ALONE
+    micro_batch: int | None = None
     clip: float | None = None
     autocast: torch.dtype | None = None
     record_every: int | None = None
@@ -67,6 +72,8 @@ class State:
     recorded: float = -1.0
     """Progress at the last record, and at the last probe: a resumed run makes its records at the same steps."""
     probed: float = 0.0
+    micro_batch: int | None = None
+    """Less than the plan's, once memory ran out."""
     alarms: list[Alarm] = field(default_factory=list)
     interrupted: bool = False
 
@@ -83,9 +90,8 @@ def restore(plan: Plan, saved: Saved) -> State:
             len(plan.source),
         )
     alarms = [Alarm(**alarm) for alarm in state["alarms"]]
-    return State(
-        step=state["step"], elapsed=state["elapsed"], recorded=state["recorded"], probed=state["probed"], alarms=alarms
-    )
+    kept = {name: state[name] for name in ("step", "elapsed", "recorded", "probed")}
+    return State(**kept, micro_batch=state.get("micro_batch"), alarms=alarms)
 
 
 def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
@@ -94,9 +100,11 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
     Raises TrainingError when the loss is no longer finite: the newest checkpoint is the last good state.
     """
     run = _Run(plan, clock, folder, state)
+    ranks = plan.ranks
     plan.method.train()
-    with Loader(plan.source, plan.order, plan.positives) as loader, Interrupt() as interrupt, display:
-        while not clock.done(state.step, run.step_seconds):
+    part = plan.order.part(ranks.rank, ranks.world) if ranks.world > 1 else plan.order
+    with Loader(plan.source, part, plan.positives) as loader, Interrupt() as interrupt, display:
+        while run.goes_on():
             record = run.one(loader)
             done, left = clock.progress(state.step), clock.remaining(state.step)
             display.advance(done, left)
@@ -105,7 +113,7 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
                 for alarm in run.watchdog.look(state.step, record["progress"], record):
                     state.alarms.append(alarm)
                     display.alarm(alarm)
-            if interrupt.asked:
+            if ranks.any(interrupt.asked):
                 state.interrupted = True
                 break
             run.save_when_due()
@@ -126,39 +134,46 @@ class _Run:
         self.watchdog = Watchdog(plan.order.batch_size)
         self.watchdog.raised += state.alarms
         self.step_seconds = 0.0
+        self.progress = 0.0
         labels = plan.labels
         self._labels = None if labels is None else torch.from_numpy(labels)
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
+        self._least = 2 if normalises(plan.method) else 1
         self._data = _fingerprint(plan.source)
         self._saved = self._recorded = time.monotonic()
         self._since = _Since()
 
+    def goes_on(self) -> bool:
+        """Whether another step fits, and at which progress: as the first rank's clock says."""
+        state, clock = self.state, self.clock
+        more = not clock.done(state.step, self.step_seconds)
+        self.progress, goes_on = self.plan.ranks.led(clock.progress(state.step), more)
+        return bool(goes_on)
+
     def one(self, loader: Loader) -> dict[str, Any] | None:
         """One step; returns the record when one is due."""
-        plan, state = self.plan, self.state
-        progress = self.clock.progress(state.step)
+        plan, state, progress = self.plan, self.state, self.progress
         start = time.perf_counter()
         raw, rows, draws = loader.get(state.step)
-        if len(rows) < 2:  # the others turned out unreadable: nothing to compare
+        if len(rows) < self._least:
+            raw, rows, draws = None, rows[:0], draws[:0]
+        shares = plan.ranks.shares(len(rows))
+        if shares.samples < 2:  # the others turned out unreadable: nothing to compare
             if len(plan.source.usable) < 2:
                 raise DataError(f"Too few samples of {plan.source.name!r} can still be read to go on.")
             state.step += 1
             return None
-        views = plan.views(raw, draws)
-        for view in views:  # made now, so that the wait for them is told from the encoder's work
-            del view
-        ready = time.perf_counter()
+        views = _Timed(plan.views(raw, draws)) if len(rows) else _Timed()
+        batch = self._batch(raw, rows, shares, progress)
+        waited = time.perf_counter() - start
 
         lr = schedule.learning_rate(progress, plan.lr, plan.warmup)
         schedule.set_lr(plan.optimizer, lr, progress)
-        torch.manual_seed(randomness.seed_of(plan.seed, "embed", state.step))
-        plan.optimizer.zero_grad(set_to_none=True)
-        batch = self._batch(raw, rows, views, progress)
-        losses, latents = cut.step(plan.method, views, batch, autocast=plan.autocast)
+        losses, latents = self._step(views, batch, shares)
         if plan.clip is not None:
             torch.nn.utils.clip_grad_norm_(plan.method.parameters(), plan.clip)
-        due = self._due(progress)
+        due = plan.ranks.first and self._due(progress)
         if plan.device.type == "cpu" or due:  # on a GPU, asking for the value each step would wait for it
             self._must_be_finite(losses.total)
         plan.optimizer.step()
@@ -167,15 +182,19 @@ class _Run:
 
         end = time.perf_counter()
         self.step_seconds = end - start
-        self._since.add(losses.total, len(rows), ready - start, end - start)
+        self._since.add(losses.total, shares.samples, waited + views.seconds, end - start)
         return self._record(progress, lr, losses, latents) if due else None
 
     def save_when_due(self) -> None:
+        """Save where the last checkpoint is old enough."""
         if time.monotonic() - self._saved >= self.plan.checkpoint_every:
             self.save()
 
     def save(self) -> None:
+        """Write a checkpoint and the encoder, by the first rank; raises TrainingError where a weight is not finite."""
         plan, state = self.plan, self.state
+        if not plan.ranks.first:
+            return
         if not all(bool(parameter.isfinite().all()) for parameter in plan.method.parameters()):
             raise self._broken("A weight is no longer finite")
         state.elapsed = self.clock.elapsed
@@ -184,6 +203,7 @@ class _Run:
             "elapsed": state.elapsed,
             "recorded": state.recorded,
             "probed": state.probed,
+            "micro_batch": state.micro_batch,
             "data": self._data,
             "alarms": [vars(alarm) for alarm in state.alarms],
         }
@@ -192,25 +212,69 @@ class _Run:
         checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
         self._saved = time.monotonic()
 
-    def _batch(self, raw: Any, rows: Rows, views: Views, progress: float) -> Batch:
-        at = torch.from_numpy(rows)
+    def _step(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:
+        """The gradients of a step, in smaller pieces where memory runs out."""
+        plan, state = self.plan, self.state
+
+        def seed(piece: int) -> None:
+            torch.manual_seed(randomness.seed_of(plan.seed, "embed", state.step, plan.ranks.rank, piece))
+
+        while True:
+            plan.optimizer.zero_grad(set_to_none=True)
+            size = state.micro_batch or plan.micro_batch or max(shares.counts)
+            try:
+                return cut.step(
+                    plan.method, views, batch, shares=shares, ranks=plan.ranks, micro_batch=size,
+                    autocast=plan.autocast, seed=seed,
+                )  # fmt: skip
+            except OutOfMemory:
+                smaller = min(size, max(shares.counts)) // 2
+            if smaller < self._least or not plan.method.encoder.splits:
+                raise TrainingError(
+                    f"Memory ran out at step {state.step}, even with micro-batches of {size}: take a smaller encoder "
+                    "(--width) or smaller inputs (images: --image-size), or a smaller --batch-size."
+                )
+            # A retry outside of the handler: the error's own frames hold on to what filled the memory.
+            if plan.device.type == "cuda":
+                torch.cuda.empty_cache()
+            state.micro_batch = smaller
+            text = f"Memory ran out with micro-batches of {size} samples: the run goes on with {smaller}."
+            self.watchdog.raised.append(alarm := Alarm(state.step, f"memory, {smaller}", text))
+            state.alarms.append(alarm)
+            _log.warning("step %d: %s", state.step, text)
+
+    def _batch(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
+        """What the loss may know of all ranks' samples."""
         device = self.plan.device
-        ids, present, negative_ids = self.plan.source.ids[rows], None, None
-        if isinstance(raw, Paired):
-            ids = raw.ids
-            if raw.negatives is not None:
-                present = torch.ones(len(views), len(rows), dtype=torch.bool)
-                present[views.wide - 1] = torch.from_numpy(raw.negatives.given)
-                present, negative_ids = present.to(device), torch.from_numpy(raw.negatives.ids).to(device)
-        labels = torch.full((len(rows),), -1) if self._labels is None else self._labels[at]
+        at = shares.gather(torch.from_numpy(rows))
+        shown = self._shown(raw, rows, shares)
+        present = negative_ids = None
+        if shown.negative_ids is not None:
+            wants = self.plan.method.wants
+            present = torch.ones(wants.wide + 1 + wants.small, len(at), dtype=torch.bool)
+            present[wants.wide] = torch.from_numpy(shown.negative_ids != shown.ids)
+            present, negative_ids = present.to(device), torch.from_numpy(shown.negative_ids).to(device)
+        labels = torch.full((len(at),), -1) if self._labels is None else self._labels[at]
         return Batch(
-            ids=torch.from_numpy(ids).to(device),
+            ids=torch.from_numpy(shown.ids).to(device),
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
             present=present,
             negative_ids=negative_ids,
             progress=progress,
         )
+
+    def _shown(self, raw: Any, rows: Rows, shares: Shares) -> Shown:
+        """What all ranks' samples show."""
+        ranks = self.plan.ranks
+        own = raw.shown if isinstance(raw, Paired) else Shown(self.plan.source.ids[rows])
+        if ranks.world == 1:
+            return own
+        there = [name for name, value in vars(own).items() if value is not None]
+        there = ranks.told(there, by=next(rank for rank, count in enumerate(shares.counts) if count))
+        values = [getattr(own, name) if len(rows) else rows for name in there]
+        table = shares.gather(torch.from_numpy(np.stack(values, axis=1).astype(np.int64)))
+        return Shown(**dict(zip(there, table.numpy().T, strict=True)))
 
     def _due(self, progress: float) -> bool:
         if self.plan.record_every is not None:
@@ -222,7 +286,7 @@ class _Run:
         state = self.state
         figures = {
             **self._since.figures(),
-            **{name: value.item() for name, value in losses.logs.items()},
+            **{name: value.item() for name, value in (losses.logs | losses.parts).items()},
             **health.figures(latents),
         }
         probe, share = self.plan.probe, self.plan.probe_every
@@ -262,6 +326,25 @@ def _fingerprint(source: Source) -> str:
     for key in source.keys:
         found.update(key.encode("utf-8", "surrogateescape") + b"\0")
     return found.hexdigest()
+
+
+class _Timed(Views):
+    """Views like `views`, or of no sample, and the `seconds` that it took to make them so far."""
+
+    def __init__(self, views: Views | None = None) -> None:
+        self.seconds = 0.0
+
+        def make(number: int, start: int, stop: int) -> Any:
+            assert views is not None
+            begin = time.perf_counter()
+            made = views.part(start, stop)[number]
+            self.seconds += time.perf_counter() - begin
+            return made
+
+        if views is None:
+            super().__init__(make, (), 0, 0, 0)
+        else:
+            super().__init__(make, range(len(views)), 0, views.samples, views.wide)
 
 
 class _Since:

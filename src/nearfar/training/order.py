@@ -1,5 +1,7 @@
 """Which samples make up which step: keyed by the seed, a function of the step alone, so that a run resumes exactly."""
 
+from typing import Protocol
+
 import numpy as np
 
 from nearfar import randomness
@@ -38,8 +40,39 @@ class Order:
         """The running numbers of a step's samples, `[batch_size]`."""
         return np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
 
+    def part(self, rank: int, world: int) -> "Steps":
+        """What one of `world` ranks takes of every step."""
+        return Part(self, rank, world)
+
     def _shuffle(self, epoch: int) -> Rows:
         return randomness.permutation(self.seed, "order", epoch, self.samples)
+
+
+class Steps(Protocol):
+    """The samples of each step, and their running numbers."""
+
+    def rows(self, step: int) -> Rows:
+        """The samples of a step."""
+
+    def draws(self, step: int) -> Rows:
+        """The running numbers of a step's samples."""
+
+
+class Part:
+    """A run of every step's rows: what a rank takes, so that all ranks see what one alone would."""
+
+    def __init__(self, order: Order, rank: int, world: int) -> None:
+        self._order = order
+        size = order.batch_size
+        self._own = slice(size * rank // world, size * (rank + 1) // world)
+
+    def rows(self, step: int) -> Rows:
+        """The rank's samples of a step."""
+        return self._order.rows(step)[self._own]
+
+    def draws(self, step: int) -> Rows:
+        """The running numbers of these samples in the whole run."""
+        return self._order.draws(step)[self._own]
 
 
 class Streamed(Order):
@@ -52,6 +85,7 @@ class Streamed(Order):
 
     def __init__(self, shards: Rows, batch_size: int, seed: int, *, buffer: int, rank: int = 0, world: int = 1) -> None:
         super().__init__(len(shards) // world, batch_size, seed)
+        self._shards = shards
         must(buffer >= 1, "shuffle_buffer must be at least 1", got=buffer)
         self.buffer = buffer
         self.rank = rank
@@ -63,6 +97,15 @@ class Streamed(Order):
     def draws(self, step: int) -> Rows:
         """The running numbers of a step's samples, `[batch_size]`: a rank's follow those of the ranks before it."""
         return super().draws(step * self.world + self.rank)
+
+    def part(self, rank: int, world: int) -> Steps:
+        """What one of `world` ranks takes, shards of its own; raises ConfigError for a batch of another multiple."""
+        must(
+            self.batch_size % world == 0,
+            f"batch_size must be a multiple of the {world} ranks where data is streamed",
+            got=self.batch_size,
+        )
+        return Streamed(self._shards, self.batch_size // world, self.seed, buffer=self.buffer, rank=rank, world=world)
 
     def _shuffle(self, epoch: int) -> Rows:
         shards = randomness.permutation(self.seed, "shards", epoch, len(self._numbers))

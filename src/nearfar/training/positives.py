@@ -5,33 +5,51 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nearfar import randomness
 from nearfar.contract import Rows, Source, Views
 
 
 @dataclass(frozen=True)
-class Negatives:
-    """The raw batch of the samples' negatives, `ids` [b] of what they show, and which samples have one: `given` [b]."""
+class Shown:
+    """What the views of a batch show, by the source's ids: the samples [n], and their positives and negatives.
 
-    raw: Any
-    ids: Rows
-    given: NDArray[np.bool_]
+    `groups` [n] are numbers of the samples' groups, where these say what belongs together.
+    """
+
+    own: Rows
+    others: Rows | None = None
+    groups: Rows | None = None
+    negatives: Rows | None = None
+
+    @property
+    def ids(self) -> Rows:
+        """[n], as `Batch` has them."""
+        if self.groups is not None:
+            # Named by their groups, which stay the same from batch to batch: queues keep these names.
+            _, contents = np.unique(self.own, return_inverse=True)
+            return linked(self.groups, self.groups.max() + 1 + contents)
+        return self.own if self.others is None else linked(self.own, self.others)
+
+    @property
+    def negative_ids(self) -> Rows | None:
+        """[n], as `Batch` has them: a negative that shows what its sample or the positive shows has its sample's."""
+        if self.negatives is None:
+            return None
+        ids, others = self.ids, self.own if self.others is None else self.others
+        shown, first = np.unique(np.append(self.own, others), return_index=True)
+        place = np.searchsorted(shown, self.negatives).clip(max=len(shown) - 1)
+        return np.where(shown[place] == self.negatives, ids[first[place] % len(ids)], self.negatives)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A raw batch, the raw batch of the samples' positives, and what both show: `ids` [b] as `Batch` has them.
-
-    `contents` [2b] are the source's ids of the samples and of their positives.
-    """
+    """A raw batch, the raw batches of the samples' positives and of their negatives, and what all of them show."""
 
     own: Any
     other: Any
-    ids: Rows
-    contents: Rows
-    negatives: Negatives | None = None
+    shown: Shown
+    negatives: Any = None
 
 
 class Positives(Protocol):
@@ -72,10 +90,7 @@ class OfGroup:
             partners = np.where(np.isin(partners, kept), partners, rows)
             other, _ = self._source.fetch(partners)
         ids = self._source.ids
-        _, contents = np.unique(ids[rows], return_inverse=True)
-        # Named by their groups, which stay the same from batch to batch: queues keep these names.
-        names = linked(self._groups[rows], len(self._counts) + contents)
-        return Paired(raw, other, names, np.append(ids[rows], ids[partners]))
+        return Paired(raw, other, Shown(ids[rows], ids[partners], self._groups[rows]))
 
 
 class Given:
@@ -87,8 +102,7 @@ class Given:
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives."""
         other, contents = _named(lambda: self._source.positives, rows)
-        ids = self._source.ids[rows]
-        return Paired(raw, other, linked(ids, contents), np.append(ids, contents))
+        return Paired(raw, other, Shown(self._source.ids[rows], contents))
 
 
 class Against:
@@ -99,20 +113,13 @@ class Against:
         self._positives = positives
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
-        """The raw batch together with that of the positives and that of the negatives.
-
-        A negative that shows what its sample or the positive shows is none.
-        """
+        """The raw batch together with that of the positives and that of the negatives."""
         negatives, contents = _named(lambda: self._source.negatives, rows)
         if self._positives is None:
-            ids = self._source.ids[rows]
-            paired = Paired(raw, raw, ids, np.append(ids, ids))
+            paired = Paired(raw, raw, Shown(self._source.ids[rows]))
         else:
             paired = self._positives.beside(raw, rows, draws)
-        shown, first = np.unique(paired.contents, return_index=True)
-        place = np.searchsorted(shown, contents).clip(max=len(shown) - 1)
-        names = np.where(shown[place] == contents, paired.ids[first[place] % len(rows)], contents)
-        return replace(paired, negatives=Negatives(negatives, names, names != paired.ids))
+        return replace(paired, negatives=negatives, shown=replace(paired.shown, negatives=contents))
 
 
 def _named(source: Callable[[], Source | None], rows: Rows) -> tuple[Any, Rows]:

@@ -1,7 +1,6 @@
 """Decoded squares of a listing's pictures: each is decoded once, and kept in memory or in the cache on disk."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from nearfar.contract import Skipped
 from nearfar.errors import DataError
+from nearfar.memory import available_memory
 from nearfar.modalities.cache import open_records
 from nearfar.modalities.contents import reason_of
 from nearfar.modalities.identity import Identity
@@ -269,21 +269,3 @@ def in_threads(work: Callable[[Rows], T], chunks: Iterable[Rows], threads: int) 
         yield from pool.map(work, chunks)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for use, within the limit of a container."""
-    free = 4 * 2**30
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit:
-            most = limit.read().strip()
-        with open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
-            if most != "max":
-                free = min(free, max(0, int(most) - int(used.read())))
-    except (OSError, StopIteration, ValueError):
-        pass
-    if not os.path.exists("/proc/meminfo") and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return free

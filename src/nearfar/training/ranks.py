@@ -1,0 +1,231 @@
+"""The processes that train together, by torch's collectives: what each holds, what they sum, what they agree on.
+
+Alone, nothing is sent and every answer is this process's own. Numbers to agree on travel between processors (gloo),
+tensors between the devices that they lie on (NCCL where those are GPUs).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nearfar import torchrun
+from nearfar.errors import ConfigError, NearfarError, TrainingError, must
+from nearfar.training.automatic import device_of
+
+_PATIENCE = timedelta(hours=2)  # others wait while the first rank decodes, or evaluates
+_BUCKET = 32 * 2**20  # bytes: few collectives, and little memory besides
+T = TypeVar("T")
+
+
+class OutOfMemory(RuntimeError):
+    """A rank could not have the memory that it needed for its part of a step."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is torch's, or Python's, way to say that memory ran out."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """`world` processes, of which this is number `rank`."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that decides, writes and speaks."""
+        return self.rank == 0
+
+    def shares(self, samples: int) -> "Shares":
+        """How a batch lies on the ranks, of which this one holds `samples`."""
+        if self.world == 1:
+            return Shares((samples,))
+        counts = [torch.empty(1, dtype=torch.int64) for _ in range(self.world)]
+        dist.all_gather(counts, torch.tensor([samples]))
+        return Shares(tuple(int(count) for count in counts), self.rank)
+
+    def led(self, *numbers: float) -> tuple[float, ...]:
+        """The first rank's numbers, on all ranks."""
+        if self.world == 1:
+            return numbers
+        sent = torch.tensor(numbers, dtype=torch.float64)
+        dist.broadcast(sent, 0)
+        return tuple(sent.tolist())
+
+    def told(self, thing: T, *, by: int = 0) -> T:
+        """What the rank `by` holds of a plain thing, on all ranks."""
+        if self.world == 1:
+            return thing
+        things = [thing]
+        dist.broadcast_object_list(things, by, device=torch.device("cpu"))
+        return things[0]
+
+    def leading(self, work: Callable[[], T]) -> T:
+        """What the first rank's work gives, a plain thing, told to all; its errors for the user are raised by all."""
+        if self.world == 1:
+            return work()
+        found: list[Any] = [None, None]
+        try:
+            found = [work() if self.first else None, None]
+        except NearfarError as error:
+            self.told([None, (str(error), error.exit_code)])
+            raise
+        thing, failure = self.told(found)
+        if failure is not None:
+            text, code = failure
+            raise (ConfigError if code == 2 else TrainingError)(text)
+        return cast(T, thing)
+
+    def all_of(self, things: Sequence[T]) -> list[T]:
+        """The plain things of all ranks, those of the first before the others'."""
+        if self.world == 1:
+            return list(things)
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, list(things))
+        return [thing for some in found for thing in some]
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so on any rank."""
+        if self.world == 1:
+            return flag
+        sent = torch.tensor([int(flag)])
+        dist.all_reduce(sent, dist.ReduceOp.MAX)
+        return bool(sent.item())
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raises OutOfMemory on all ranks where one runs out of memory within: a collective never waits for it."""
+        failed = False
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            failed = True
+        if self.any(failed):  # after the handler, whose error keeps all that was computed
+            raise OutOfMemory("memory ran out")
+
+    @torch.no_grad()
+    def add_(self, tensors: Sequence[Tensor]) -> None:
+        """Sum each tensor over all ranks, in place, in few collectives."""
+        for bucket in _buckets(tensors) if self.world > 1 else ():
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
+            dist.all_reduce(flat)
+            _spread(flat, bucket)
+
+    @torch.no_grad()
+    def copy_(self, tensors: Sequence[Tensor], *, by: int = 0) -> None:
+        """Give each tensor the value that it has on the rank `by`, in place."""
+        for bucket in _buckets(tensors) if self.world > 1 else ():
+            flat = torch.cat([tensor.flatten() for tensor in bucket])
+            dist.broadcast(flat, by)
+            _spread(flat, bucket)
+
+    def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Sum gradients over all ranks; those that no rank has stay missing."""
+        if self.world == 1:
+            return
+        there = torch.tensor([int(parameter.grad is not None) for parameter in parameters])
+        dist.all_reduce(there, dist.ReduceOp.MAX)
+        held = [parameter for parameter, some in zip(parameters, there.tolist(), strict=True) if some]
+        for parameter in held:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.add_([parameter.grad for parameter in held if parameter.grad is not None])
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def opened(device: str | None) -> Iterator[Ranks]:
+    """The processes that torchrun started, on the device that was asked for; this one alone without it."""
+    here = torchrun.place()
+    if here.world == 1:
+        yield ALONE
+        return
+    kind = device_of(device)[0].partition(":")[0]
+    must(kind in ("cpu", "cuda"), "device must be cpu or cuda under torchrun", got=device)
+    if kind == "cuda":
+        torch.cuda.set_device(here.local)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
+        yield Ranks(here.rank, here.world)
+    finally:
+        dist.destroy_process_group()
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A batch of n samples of which rank r holds `counts[r]`, those of rank 0 first; this is number `rank`."""
+
+    counts: tuple[int, ...]
+    rank: int = 0
+
+    @property
+    def samples(self) -> int:
+        """All samples n of the batch."""
+        return sum(self.counts)
+
+    @property
+    def rows(self) -> slice:
+        """This rank's own among the n."""
+        start = sum(self.counts[: self.rank])
+        return slice(start, start + self.counts[self.rank])
+
+    def gather(self, own: Tensor, dim: int = 0) -> Tensor:
+        """All ranks' values of which `own` are this rank's along `dim`: n long there."""
+        if len(self.counts) == 1:
+            return own
+        sent = self._padded(own.to(torch.uint8) if own.dtype == torch.bool else own, dim)
+        found = [torch.empty_like(sent) for _ in self.counts]
+        dist.all_gather(found, sent)
+        whole = torch.cat([part[:count] for part, count in zip(found, self.counts, strict=True)])
+        return whole.movedim(0, dim).to(own.dtype).contiguous()
+
+    def home(self, values: Tensor, dim: int = 0) -> Tensor:
+        """This rank's own part of the sum of all ranks' `values`, n long along `dim`."""
+        if len(self.counts) == 1:
+            return values
+        parts = [self._padded(part, dim) for part in torch.split(values, list(self.counts), dim)]
+        found = torch.empty_like(parts[self.rank])
+        dist.reduce_scatter(found, parts)
+        return found[: self.counts[self.rank]].movedim(0, dim).contiguous()
+
+    def _padded(self, own: Tensor, dim: int) -> Tensor:
+        """`own` with `dim` first, and as long there as the longest of all ranks: collectives want equal shapes."""
+        front = own.detach().movedim(dim, 0)
+        padded = front.new_zeros(max(self.counts), *front.shape[1:])
+        padded[: len(front)] = front
+        return padded
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in runs of one type, device and at most `_BUCKET` bytes, or one that is larger."""
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        bytes_ = tensor.numel() * tensor.element_size()
+        other = bucket and (bucket[0].dtype, bucket[0].device) != (tensor.dtype, tensor.device)
+        if bucket and (other or size + bytes_ > _BUCKET):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += bytes_
+    if bucket:
+        yield bucket
+
+
+def _spread(flat: Tensor, bucket: Sequence[Tensor]) -> None:
+    """Copy the pieces of `flat` back to where they came from."""
+    for tensor, piece in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
+        tensor.copy_(piece.view(tensor.shape))

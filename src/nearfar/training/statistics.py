@@ -1,0 +1,76 @@
+"""Running statistics of batch norm in a step that is made in pieces, on one rank or many: they move once a step.
+
+Each piece of n_k of the n samples starts from the statistics that the step began with, and the step ends with
+
+    sum over pieces and ranks of n_k / n * what the piece made of them,
+
+which for one piece alone is what a plain step does. Means are those of the whole batch; variances are the mean of the
+variances within pieces, as the encoder saw them in training.
+"""
+
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from nearfar.contract import Method
+from nearfar.training.ranks import Ranks
+
+
+class Statistics:
+    """Use as a context around a step: an error within puts back what the step began with.
+
+    Theirs are all buffers of the encoder, and those of norms anywhere in the method.
+    """
+
+    def __init__(self, method: Method) -> None:
+        found = list(method.encoder.buffers())
+        for module in method.modules():
+            found += module.buffers(recurse=False) if isinstance(module, _NormBase) else []
+        buffers = list({id(buffer): buffer for buffer in found}.values())
+        self._means = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self._counts = [buffer for buffer in buffers if not buffer.is_floating_point()]
+        self._before = [buffer.clone() for buffer in self._means], [buffer.clone() for buffer in self._counts]
+        self._sum: list[Tensor] = []
+        self._after = self._before[1]
+
+    def begin(self) -> None:
+        """Before a piece: back to what the step began with."""
+        _copy(self._means, self._before[0])
+        _copy(self._counts, self._before[1])
+
+    def add(self, share: float) -> None:
+        """After a piece: take in what it made of them, by its share of the batch."""
+        moved = [mean * share for mean in self._means]
+        if self._sum:
+            torch._foreach_add_(self._sum, moved)
+        else:
+            self._sum = moved
+        self._after = [count.clone() for count in self._counts]
+
+    def settle(self, ranks: Ranks, *, by: int) -> None:
+        """At the step's end: what all pieces of all ranks made of them; `by` is a rank that has had a piece."""
+        total = self._sum or [torch.zeros_like(mean) for mean in self._means]
+        ranks.add_(total)
+        _copy(self._means, total)
+        _copy(self._counts, self._after)
+        ranks.copy_(self._counts, by=by)
+
+    def __enter__(self) -> "Statistics":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None:
+            self.begin()
+
+
+@torch.no_grad()
+def _copy(to: list[Tensor], values: list[Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(to, values)
+
+
+def normalises(method: nn.Module) -> bool:
+    """Whether the samples of a batch share statistics in it, so that one sample alone has none."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())

@@ -1,0 +1,123 @@
+"""Any number of ranks, with gradient caching or without, makes the steps that one process alone makes."""
+
+import functools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import nearfar
+from nearfar.errors import DataError
+from nearfar.training.ranks import ALONE, OutOfMemory, Shares
+from tests.training import together
+
+ROOT = Path(nearfar.__file__).parents[2]
+
+
+def start(program: Sequence[str], world: int) -> list[subprocess.CompletedProcess[str]]:
+    """Run a program as so many ranks, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+    started = []
+    for rank in range(world):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world)}
+        environment = os.environ | shared | own | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *program], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )  # fmt: skip
+    said = [process.communicate(timeout=300)[0] for process in started]
+    return [
+        subprocess.CompletedProcess(program, process.returncode, text)
+        for process, text in zip(started, said, strict=True)
+    ]
+
+
+@functools.cache
+def alone(name: str) -> dict[str, Tensor]:
+    """What one process makes of a case, in one piece."""
+    return together.train(together.cases()[name])
+
+
+@pytest.fixture(scope="module", params=sorted(together.COUNTS))
+def ranks_made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """Files that all ranks of a world wrote: one start for all cases."""
+    folder = tmp_path_factory.mktemp(f"world-{request.param}")
+    for done in start(["-m", "tests.training.together", str(folder)], request.param):
+        assert done.returncode == 0, done.stdout
+    return request.param, folder
+
+
+@pytest.mark.parametrize("micro_batch", [None, together.CACHED], ids=["plain", "cached"])
+@pytest.mark.parametrize("name", list(together.cases()))
+def test_ranks_together_equal_one_alone(ranks_made: tuple[int, Path], name: str, micro_batch: int | None) -> None:
+    world, folder = ranks_made
+    expected = alone(name)
+    number = list(together.cases()).index(name)
+    for rank in range(world):
+        found = load_file(folder / f"{number}-{micro_batch}-{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(
+                found[key], value, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: f"{key}: {text}"
+            )
+
+
+@pytest.mark.parametrize("name", list(together.cases()))
+def test_a_case_learns_something(name: str) -> None:
+    found = alone(name)
+    gradients = [value for key, value in found.items() if key.startswith("grad encoder")]
+    assert gradients
+    assert all(bool(value.isfinite().all()) for value in gradients)
+    assert sum(float(value.abs().sum()) for value in gradients) > 0
+
+
+def test_shares_say_whose_rows_are_whose() -> None:
+    shares = Shares((6, 0, 5), 2)
+    assert shares.samples == 11
+    assert shares.rows == slice(6, 11)
+    assert Shares((6, 0, 5), 1).rows == slice(6, 6)
+
+
+def test_alone_every_answer_is_ones_own() -> None:
+    x = torch.randn(2, 3)
+    assert ALONE.led(0.5, 1) == (0.5, 1)
+    assert ALONE.told({"a": 1}) == {"a": 1}
+    assert ALONE.any(True)
+    assert not ALONE.any(False)
+    assert ALONE.all_of([1, 2]) == [1, 2]
+    assert ALONE.leading(lambda: 7) == 7
+    assert ALONE.shares(5) == Shares((5,))
+    assert Shares((3,)).gather(x, 1) is x
+    assert Shares((3,)).home(x, 1) is x
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_an_error_of_memory_is_known_as_one(error: Exception) -> None:
+    with pytest.raises(OutOfMemory), ALONE.together():
+        raise error
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), ALONE.together():
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(DataError), ALONE.together():
+        raise DataError("no such file")

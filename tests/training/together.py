@@ -1,0 +1,159 @@
+"""A few steps of any method, by one process or by many that hold shares of each batch; run as a program by ranks.
+
+Encoder and heads are in evaluation mode: batch statistics depend on who is embedded with whom.
+"""
+
+import copy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nearfar.contract import Batch, Encoder, Facts, Method, Views
+from nearfar.errors import DataError, UserError
+from nearfar.methods import table
+from nearfar.training import cut, ranks
+from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
+
+SAMPLES = 11
+STEPS = 3
+COUNTS = {1: (11,), 2: (7, 4), 3: (6, 0, 5)}
+"""Samples of each rank, by the number of ranks: ragged, and one rank of three has none."""
+CACHED = 2
+FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=STEPS)
+
+
+class Flat(Encoder):
+    """A small network over vectors of four numbers, in float64, its norm in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim = 6
+        self.network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6))
+
+    def features(self, inputs: Any) -> Tensor:
+        return self.network(inputs)  # type: ignore[no-any-return]
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    """Each method, and the objectives that are options of one."""
+    found: dict[str, dict[str, Any]] = {name: {"method": name} for name in table.METHODS}
+    for variant in ("decoupled", "debiased", "hard"):
+        found[f"simclr, {variant}"] = {"method": "simclr", "variant": variant}
+    for mining in ("hard", "all"):
+        found[f"triplet, {mining}"] = {"method": "triplet", "mining": mining}
+    for name in ("siamese", "triplet"):
+        found[f"{name}, supervised"] = {"method": name, "supervised": True}
+    found["supcon, mixed"] = {"method": "supcon", "supervised_weight": 0.5}
+    found["moco, v3"] = {"method": "moco", "queue": 0}
+    found["swav, queue"] = {"method": "swav", "queue": 16}
+    found["swav, small views"] = {"method": "swav", "small_views": 2}
+    found["dino, small views"] = {"method": "dino", "small_views": 2}
+    return found
+
+
+def made(method: str, **options: Any) -> Method:
+    """The method in float64; its queue is as long as five batches."""
+    kind = table.load(method)
+    torch.manual_seed(0)
+    encoder = Flat()
+    settled, _ = kind.settle(kind.Options(**options), FACTS, encoder)
+    return kind(encoder, settled).double().eval()
+
+
+def train(case: dict[str, Any], *, together: Ranks = ALONE, micro_batch: int | None = None) -> dict[str, Tensor]:
+    """The loss of each step, the gradients of the last one, and all weights, queues and centres after it."""
+    method = made(**case)
+    counts = COUNTS[together.world]
+    shares = Shares(counts, together.rank)
+    parameters = {name: value for name, value in method.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.SGD(parameters.values(), lr=0.05, momentum=0.9)
+    found: dict[str, Tensor] = {}
+    for step in range(STEPS):
+        x, batch = drawn(step, method.wants.wide + method.wants.small)
+        own = x[:, shares.rows]
+        views = Views(lambda i, a, b, own=own: own[i, a:b], range(len(x)), 0, own.shape[1], method.wants.wide)
+        optimizer.zero_grad()
+        losses, z = cut.step(method, views, batch, shares=shares, ranks=together, micro_batch=micro_batch)
+        optimizer.step()
+        method.after_step(z, batch)
+        found[f"loss {step}"] = losses.total
+        found |= {f"part {step} {name}": value for name, value in losses.parts.items()}
+    found |= {f"grad {name}": value.grad for name, value in parameters.items() if value.grad is not None}
+    return {name: value.detach().clone().contiguous() for name, value in (found | method.state_dict()).items()}
+
+
+def drawn(step: int, views: int) -> tuple[Tensor, Batch]:
+    """Views `[v, n, 4]` of which the second are near the first, and what a loss may know."""
+    source = torch.Generator().manual_seed(step)
+    x = torch.randn(1, SAMPLES, 4, generator=source, dtype=torch.float64)
+    x = x + 0.3 * torch.randn(views, SAMPLES, 4, generator=source, dtype=torch.float64)
+    ids = (torch.arange(SAMPLES) + 5 * step) % 30
+    ids[7] = ids[2]  # one content twice, on two ranks
+    labels = torch.arange(SAMPLES) % 3
+    labels[4] = -1
+    return x, Batch(ids=ids, labels=labels, progress=step / STEPS)
+
+
+def all_cases(together: Ranks, folder: Path, chosen: Sequence[str]) -> None:
+    """Train all cases, plain and with gradient caching; what each rank has goes to a file of its own."""
+    for number, (name, case) in enumerate(cases().items()):
+        if not chosen or name in chosen:
+            for micro_batch in (None, CACHED):
+                path = folder / f"{number}-{micro_batch}-{together.rank}.safetensors"
+                save_file(train(copy.deepcopy(case), together=together, micro_batch=micro_batch), path)
+
+
+def agreements(together: Ranks) -> None:
+    """What ranks tell each other, checked by each of them."""
+    rank, world = together.rank, together.world
+    last = world - 1
+    assert together.led(rank + 0.25, 7) == (0.25, 7)
+    assert together.told({"by": rank}, by=last) == {"by": last}
+    assert together.any(rank == last)
+    assert not together.any(False)
+    assert together.all_of([rank, rank]) == sorted([*range(world)] * 2)
+    assert together.leading(lambda: f"from {rank}") == "from 0"
+
+    def refuse() -> None:
+        raise DataError("nothing there")
+
+    with pytest.raises(UserError, match="nothing there"):
+        together.leading(refuse)
+    shares = together.shares(2 * rank)
+    assert shares.counts == tuple(2 * one for one in range(world))
+    flags = shares.gather(torch.arange(2 * rank) % 2 == 1)
+    assert flags.tolist() == [False, True] * (sum(shares.counts) // 2)
+    parts = shares.home(torch.arange(1.0, 1 + shares.samples)[None].repeat(2, 1), 1)
+    assert torch.equal(parts, world * torch.arange(1.0, 1 + shares.samples)[None].repeat(2, 1)[:, shares.rows])
+
+    def fill() -> None:
+        if rank == last:
+            raise MemoryError
+
+    with pytest.raises(OutOfMemory), together.together():
+        fill()
+    large = [torch.full((3000, 3000), float(rank)), torch.tensor([rank]), torch.full((2,), float(rank))]
+    together.copy_(large, by=last)
+    assert all(bool((tensor == last).all()) for tensor in large)
+    together.add_(large)
+    assert all(bool((tensor == last * world).all()) for tensor in large)
+    parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    if rank == last:
+        parameters[1].grad = torch.ones(2)
+    together.add_gradients(parameters)
+    assert parameters[0].grad is None
+    assert parameters[1].grad is not None
+    assert parameters[1].grad.tolist() == [1.0, 1.0]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with ranks.opened("cpu") as all_ranks:
+        agreements(all_ranks)
+        all_cases(all_ranks, Path(sys.argv[1]), sys.argv[2:])
