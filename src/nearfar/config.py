@@ -88,6 +88,8 @@ class Optimisation:
     micro_batch: int | Literal["auto"] | None = None
     """Samples that a process embeds with one graph; a larger batch is embedded twice, and takes no more memory. What
     fits into memory when not given."""
+    sync_norm: bool = False
+    """Batch norm over the samples of all processes, where many train together."""
     optimizer: Literal["sgd", "lars", "adamw"] | None = None
     """sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."""
     lr: float | None = None

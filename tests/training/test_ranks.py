@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import nearfar
+from nearfar.contract import Latents, Views
 from nearfar.errors import DataError
 from nearfar.training.ranks import ALONE, OutOfMemory, Shares
 from tests.training import together
@@ -121,3 +122,33 @@ def test_other_errors_pass() -> None:
         raise RuntimeError("shapes do not fit")
     with pytest.raises(DataError), ALONE.together():
         raise DataError("no such file")
+
+
+@pytest.mark.parametrize("ranks_made", [2], indirect=True)
+def test_synchronised_norms_are_those_of_one_process(ranks_made: tuple[int, Path]) -> None:
+    _, folder = ranks_made
+    expected = together.normalised(ALONE, None)
+    for rank in range(2):
+        found = load_file(folder / f"norm-None-{rank}.safetensors")
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(
+                found[key], value, rtol=1e-9, atol=1e-11, msg=lambda text, key=key: f"{key}: {text}"
+            )
+
+
+@pytest.mark.parametrize("ranks_made", [2], indirect=True)
+def test_synchronised_norms_of_pieces_are_those_of_the_ranks_pieces(ranks_made: tuple[int, Path]) -> None:
+    """In two pieces of 3 and 3, 2 and 3 samples: as one graph of the pieces that meet."""
+    _, folder = ranks_made
+    method = together.made("simclr").train()
+    x, batch = together.drawn(0, 2)
+    at = [torch.tensor(rows) for rows in ([0, 1, 2, 6, 7], [3, 4, 5, 8, 9, 10])]
+    views = [Views(lambda i, a, b, rows=rows: x[i, rows][a:b], range(2), 0, len(rows), 2) for rows in at]
+    z = torch.cat([method.embed(some)["z"] for some in views], 1)[:, torch.cat(at).argsort()]
+    method.loss(Latents(z=z), batch).total.backward()
+    for rank in range(2):
+        found = load_file(folder / f"norm-3-{rank}.safetensors")
+        for key, value in method.named_parameters():
+            assert value.grad is not None
+            torch.testing.assert_close(found[f"grad {key}"], value.grad, rtol=1e-9, atol=1e-11)

@@ -35,7 +35,7 @@ def test_pieces_move_them_by_the_mean_of_what_each_makes_of_them(size: int) -> N
     views, batch = pair()
     cut.step(method, views, batch, micro_batch=size)
     expected: dict[str, Tensor] = {}
-    for piece in cut.pieces_of(7, size):
+    for piece in cut.pieces_of(7, -(-7 // size)):
         own = copy.deepcopy(before)
         own.embed(views.part(piece.start, piece.stop))
         for name, value in norms(own).items():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nearfar.contract import Batch, Encoder, Facts, Method, Views
 from nearfar.errors import DataError, UserError
 from nearfar.methods import table
-from nearfar.training import cut, ranks
+from nearfar.training import cut, ranks, syncnorm
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
 
 SAMPLES = 11
@@ -109,6 +109,22 @@ def all_cases(together: Ranks, folder: Path, chosen: Sequence[str]) -> None:
                 save_file(train(copy.deepcopy(case), together=together, micro_batch=micro_batch), path)
 
 
+def normalised(together: Ranks, micro_batch: int | None) -> dict[str, Tensor]:
+    """A step in training mode, with norms over all ranks: gradients, and statistics after it."""
+    method = made("simclr").train()
+    counts = (11,) if together.world == 1 else (6, 5)
+    if together.world > 1:
+        syncnorm.convert(method, "cpu")
+    shares = Shares(counts, together.rank)
+    x, batch = drawn(0, 2)
+    own = x[:, shares.rows]
+    views = Views(lambda i, a, b: own[i, a:b], range(2), 0, own.shape[1], 2)
+    losses, _ = cut.step(method, views, batch, shares=shares, ranks=together, micro_batch=micro_batch)
+    found = {f"grad {name}": value.grad for name, value in method.named_parameters() if value.grad is not None}
+    found |= {"loss": losses.total} | dict(method.named_buffers())
+    return {name: value.detach().clone().contiguous() for name, value in found.items()}
+
+
 def agreements(together: Ranks) -> None:
     """What ranks tell each other, checked by each of them."""
     rank, world = together.rank, together.world
@@ -157,3 +173,6 @@ if __name__ == "__main__":
     with ranks.opened("cpu") as all_ranks:
         agreements(all_ranks)
         all_cases(all_ranks, Path(sys.argv[1]), sys.argv[2:])
+        if all_ranks.world == 2:
+            for size in (None, 3):
+                save_file(normalised(all_ranks, size), Path(sys.argv[1]) / f"norm-{size}-{all_ranks.rank}.safetensors")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nearfar.training.checkpoint import Saved
     from nearfar.training.folder import RunFolder
     from nearfar.training.loop import State
+    from nearfar.training.ranks import Ranks
 
 _log = logging.getLogger("nearfar")
 
@@ -182,8 +183,20 @@ def _together(begin: _Begin, device: str | None, quiet: bool, started: float) ->
             own.append(_Own(ready, state))
         ready, state = own[0]
         ready.plan = replace(ready.plan, ranks=all_ranks)
+        if ready.config.optimisation.sync_norm:
+            _synchronise(ready, all_ranks)
         all_ranks.copy_(list(ready.plan.method.state_dict().values()))  # pretrained ones, which the first rank has
         return _run(ready, RunFolder(begun.path), state, quiet, started)
+
+
+def _synchronise(ready: Ready, all_ranks: "Ranks") -> None:
+    """Make batch norms those of all ranks; raises ConfigError where the method draws who meets in one."""
+    from nearfar.training import syncnorm
+
+    if getattr(ready.config.method_options, "norm_group", 0):
+        raise ConfigError("sync_norm and norm_group contradict each other: keys are shuffled among small norms.")
+    if all_ranks.world > 1:
+        syncnorm.convert(ready.plan.method, ready.plan.device.type)
 
 
 def _same(name: str, value: Any, settled: Mapping[str, Any]) -> bool:

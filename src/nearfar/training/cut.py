@@ -21,6 +21,7 @@ from torch import Tensor
 from nearfar.contract import Batch, Latents, Losses, Method, Views
 from nearfar.training.ranks import ALONE, Ranks, Shares
 from nearfar.training.statistics import Statistics
+from nearfar.training.syncnorm import synchronised
 
 _HEALTH_ROWS = 256  # of the features: health looks at no more, and features are wide
 
@@ -50,7 +51,7 @@ def step(
     shares = shares or Shares((views.samples,))
     batch = replace(batch, rows=shares.rows, world=ranks.world)
     device = batch.ids.device.type
-    pieces = pieces_of(views.samples, micro_batch if method.encoder.splits else None)
+    pieces = pieces_of(views.samples, _count(method, shares, micro_batch))
     work = _Work(method, views, pieces, shares.samples, autocast, seed)
     by = next(rank for rank, count in enumerate(shares.counts) if count)  # a rank that has seen latents
     with Statistics(method) as statistics:
@@ -81,9 +82,18 @@ def step(
     return _summed(losses, ranks, work.deviation), latents
 
 
-def pieces_of(samples: int, most: int | None) -> list[slice]:
-    """`samples` in as few pieces of at most `most` as there can be, as equal as can be; None is one piece."""
-    count = -(-samples // (most or samples or 1))
+def _count(method: Method, shares: Shares, micro_batch: int | None) -> int:
+    """In how many pieces this rank embeds its samples: in equally many on all where their norms are synchronised."""
+    own = shares.counts[shares.rank]
+    if micro_batch is None or not method.encoder.splits:
+        return min(1, own)
+    if synchronised(method):
+        return min(-(-max(shares.counts) // micro_batch), min(shares.counts))
+    return -(-own // micro_batch)
+
+
+def pieces_of(samples: int, count: int) -> list[slice]:
+    """`samples` in so many pieces, as equal as can be."""
     bounds = [samples * i // max(1, count) for i in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 

@@ -28,6 +28,7 @@ from nearfar.training.order import Order
 from nearfar.training.positives import Paired, Positives, Shown
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
 from nearfar.training.statistics import normalises
+from nearfar.training.syncnorm import synchronised
 
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
@@ -139,7 +140,8 @@ class _Run:
         self._labels = None if labels is None else torch.from_numpy(labels)
         groups = plan.source.groups
         self._groups = None if groups is None else torch.from_numpy(groups)
-        self._least = 2 if normalises(plan.method) else 1
+        self._synchronised = synchronised(plan.method)
+        self._least = 2 if normalises(plan.method) and not self._synchronised else 1
         self._data = _fingerprint(plan.source)
         self._saved = self._recorded = time.monotonic()
         self._since = _Since()
@@ -159,7 +161,8 @@ class _Run:
         if len(rows) < self._least:
             raw, rows, draws = None, rows[:0], draws[:0]
         shares = plan.ranks.shares(len(rows))
-        if shares.samples < 2:  # the others turned out unreadable: nothing to compare
+        # The others turned out unreadable: nothing to compare, or nobody to share statistics with.
+        if shares.samples < 2 or (self._synchronised and 0 in shares.counts):
             if len(plan.source.usable) < 2:
                 raise DataError(f"Too few samples of {plan.source.name!r} can still be read to go on.")
             state.step += 1
