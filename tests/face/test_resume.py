@@ -142,21 +142,30 @@ def test_a_budget_counts_what_was_spent(tiny: Tiny, photos: Photos, tmp_path: Pa
 
 
 def test_kill_9_at_any_moment_loses_nothing(tiny: Tiny, photos: Photos, tmp_path: Path, same_end: SameEnd) -> None:
+    """Three times in one run, which takes its batches in pieces, each time at a moment of chance."""
     data, out = photos(), tmp_path / "killed"
-    words = "--encoder small_cnn --width 8 --batch-size 16 --steps 60 --precision fp32 --threads 1 --knn-every 0"
+    words = "--encoder small_cnn --width 8 --batch-size 16 --steps 150 --precision fp32 --threads 1 --knn-every 0"
     command = [sys.executable, "-m", "nearfar", "train", str(data), "--out", str(out), *words.split()]
-    with subprocess.Popen([*command, "--checkpoint-every", "0.001"], stderr=subprocess.PIPE) as process:
-        while process.poll() is None and not list((out / "checkpoint").glob("step-*")):
-            time.sleep(0.01)
-        time.sleep(random.uniform(0, 0.2))
-        process.send_signal(signal.SIGKILL)
-    found = last(out)
+    command += ["--micro-batch", "6", "--checkpoint-every", "0.001"]
+    reached = -1
+    for again in ([], ["--resume"], ["--resume"]):
+        with subprocess.Popen([*command, *again], stderr=subprocess.PIPE) as process:
+            while process.poll() is None and newest(out) <= reached:
+                time.sleep(0.01)
+            time.sleep(random.uniform(0, 0.1))
+            process.send_signal(signal.SIGKILL)
+        reached = last(out).state["step"]
+    assert reached <= 150
     resumed = nf.train(out=out, resume=True)
-    whole = tiny(data, out=tmp_path / "whole", steps=60)
-    assert found.state["step"] <= 60
+    whole = tiny(data, out=tmp_path / "whole", steps=150, micro_batch=6)
     same_end(whole.path, out)
     assert resumed.verdict == whole.verdict
     assert not list(out.rglob(".*.draft"))
+
+
+def newest(run: Path) -> int:
+    """The step of the newest checkpoint, -1 where there is none."""
+    return max((int(path.name[5:]) for path in (run / "checkpoint").glob("step-*")), default=-1)
 
 
 @pytest.mark.usefixtures("unjudged")

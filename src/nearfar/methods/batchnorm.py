@@ -11,9 +11,12 @@ from one batch (SimCLR, MoCo v3, NNCLR) they carry one signature, and there is n
 Views: those of one call of the encoder share statistics; `in_groups` takes each view by itself.
 
 Synchronising: over several devices each normalises its own share of the batch. Statistics of the whole batch are
-wanted where candidates come from all devices and few samples lie on each, and are torch's to give
-(`torch.nn.SyncBatchNorm.convert_sync_batchnorm`); a method whose keys are shuffled must not have them, as they would
-undo it. Losses that are statistics themselves (Barlow Twins, VICReg) are computed over all ranks in any case.
+wanted where candidates come from all devices and few samples lie on each: `--sync-norm` gives them; a method whose keys
+are shuffled must not have them, as they would undo it. Losses that are statistics themselves (Barlow Twins, VICReg) are
+computed over all ranks in any case.
+
+Pieces: a batch that is embedded in micro-batches has the statistics of each of them, as on that many devices; running
+statistics move once a step, by the mean of theirs.
 """
 
 import torch

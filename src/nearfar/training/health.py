@@ -11,6 +11,7 @@ from nearfar import geometry
 from nearfar.contract import Latents
 
 _LONG_ENOUGH = 10.0  # seconds
+_REPLAYED = 0.05  # what bf16 may make of another order of sums
 _ROWS = 256  # more samples than this say little more and cost time
 
 
@@ -99,6 +100,16 @@ class Watchdog:
                     "too easy",
                     "Every sample already finds its other view: the task teaches nothing more. Make the views harder "
                     "(images: raise --views-strength, lower --crop-scale; tables: raise --corruption).",
+                )
+            )
+        deviation = record.get("replay_deviation")
+        if deviation is not None and deviation > _REPLAYED:
+            wrong.append(
+                (
+                    "not replayed",
+                    f"A micro-batch came out otherwise, by {deviation:.0%}, when it was embedded again: the encoder "
+                    "draws random numbers that torch's seed does not govern, and its gradients are wrong. Take them "
+                    "from torch, or give a --micro-batch as large as --batch-size.",
                 )
             )
         wait = record.get("data_wait")

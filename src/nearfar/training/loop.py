@@ -30,6 +30,7 @@ from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
 from nearfar.training.statistics import normalises
 from nearfar.training.syncnorm import synchronised
 
+_LATER = ("loss", "steps", "micro_batch")  # not in the checkpoints of earlier versions
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
 _log = logging.getLogger("nearfar")
@@ -73,6 +74,9 @@ class State:
     recorded: float = -1.0
     """Progress at the last record, and at the last probe: a resumed run makes its records at the same steps."""
     probed: float = 0.0
+    loss: float = 0.0
+    """The sum of the losses of the `steps` since the last record."""
+    steps: int = 0
     micro_batch: int | None = None
     """Less than the plan's, once memory ran out."""
     alarms: list[Alarm] = field(default_factory=list)
@@ -91,8 +95,8 @@ def restore(plan: Plan, saved: Saved) -> State:
             len(plan.source),
         )
     alarms = [Alarm(**alarm) for alarm in state["alarms"]]
-    kept = {name: state[name] for name in ("step", "elapsed", "recorded", "probed")}
-    return State(**kept, micro_batch=state.get("micro_batch"), alarms=alarms)
+    kept = {name: state[name] for name in ("step", "elapsed", "recorded", "probed", *_LATER) if name in state}
+    return State(**kept, alarms=alarms)
 
 
 def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
@@ -144,7 +148,7 @@ class _Run:
         self._least = 2 if normalises(plan.method) and not self._synchronised else 1
         self._data = _fingerprint(plan.source)
         self._saved = self._recorded = time.monotonic()
-        self._since = _Since()
+        self._since = _Since(state.loss, state.steps)
 
     def goes_on(self) -> bool:
         """Whether another step fits, and at which progress: as the first rank's clock says."""
@@ -207,6 +211,7 @@ class _Run:
             "recorded": state.recorded,
             "probed": state.probed,
             "micro_batch": state.micro_batch,
+            **self._since.kept(),
             "data": self._data,
             "alarms": [vars(alarm) for alarm in state.alarms],
         }
@@ -351,26 +356,29 @@ class _Timed(Views):
 
 
 class _Since:
-    """Sums since the last record."""
+    """Sums since the last record, of which a run that goes on knows the loss's again."""
 
-    def __init__(self) -> None:
-        self._loss: Tensor | None = None
-        self._steps = self._samples = 0
+    def __init__(self, loss: float = 0.0, steps: int = 0) -> None:
+        self._loss: Tensor | float = loss
+        self._steps = steps
+        self._samples = 0
         self._waited = self._spent = 0.0
 
+    def kept(self) -> dict[str, float]:
+        """What a checkpoint keeps of it."""
+        return {"loss": float(self._loss), "steps": self._steps}
+
     def add(self, loss: Tensor, samples: int, waited: float, spent: float) -> None:
-        loss = loss.detach()
-        self._loss = loss if self._loss is None else self._loss + loss
+        self._loss = loss.detach() + self._loss
         self._steps += 1
         self._samples += samples
         self._waited += waited
         self._spent += spent
 
     def figures(self) -> dict[str, float]:
-        assert self._loss is not None
         spent = max(self._spent, 1e-9)
         return {
-            "loss": self._loss.item() / self._steps,
+            "loss": float(self._loss) / self._steps,
             "samples_per_second": self._samples / spent,
             "data_wait": self._waited / spent,
         }

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from nearfar import torchrun
 from nearfar.errors import ConfigError, NearfarError, TrainingError, must
@@ -157,9 +158,21 @@ def opened(device: str | None) -> Iterator[Ranks]:
     must(kind in ("cpu", "cuda"), "device must be cpu or cuda under torchrun", got=device)
     if kind == "cuda":
         torch.cuda.set_device(here.local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
+    # Ranks that were started anew find the store as those before them left it: with addresses where nobody is any more.
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    store = dist.PrefixStore(f"nearfar {here.restarts}", store)  # type: ignore[attr-defined]
+    backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks(here.rank, here.world)
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or "gloo" in str(error)
+        if not lost:
+            raise
+        raise TrainingError(
+            f"Another of the {here.world} ranks is gone. What was saved is kept: go on with --resume, or let torchrun do "
+            "so with --max-restarts."
+        ) from error
     finally:
         dist.destroy_process_group()
 

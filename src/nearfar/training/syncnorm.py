@@ -1,8 +1,8 @@
 """Batch norm over the samples of all ranks.
 
 mean = sum x / N, variance = sum (x - mean)^2 / N, over the N values of a channel on all ranks (Ioffe and Szegedy,
-"Batch normalization", 2015, algorithm 1). On GPUs they are torch's; torch's own has no form for processors, so that there the
-sums are reduced here. Every rank must make the same calls, each with samples of its own.
+"Batch normalization", 2015, algorithm 1). On GPUs they are torch's, which has no form for processors: there the sums
+are reduced here. Every rank must make the same calls, each with samples of its own.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ def convert(module: nn.Module, device: str) -> None:
     """Put synchronised norms in the place of all batch norms below `module`, with their weights and statistics."""
     for name, child in list(module.named_children()):
         if isinstance(child, _BatchNorm) and not isinstance(child, SyncNorm | nn.SyncBatchNorm):
-            made = nn.SyncBatchNorm.convert_sync_batchnorm(child) if device == "cuda" else SyncNorm(child)
-            setattr(module, name, made)
+            on_gpus = nn.SyncBatchNorm.convert_sync_batchnorm
+            setattr(module, name, on_gpus(child) if device == "cuda" else SyncNorm(child))  # type: ignore[no-untyped-call]
         else:
             convert(child, device)
 
@@ -80,14 +80,14 @@ class _Sum(torch.autograd.Function):
     """The sum over all ranks; the loss of each depends on the values of all, so that gradients are summed too."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         """The sum."""
         total = values.contiguous().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """The sum of what all ranks' losses say of it."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
