@@ -170,8 +170,8 @@ def opened(device: str | None) -> Iterator[Ranks]:
         if not lost:
             raise
         raise TrainingError(
-            f"Another of the {here.world} ranks is gone. What was saved is kept: go on with --resume, or let torchrun do "
-            "so with --max-restarts."
+            f"Another of the {here.world} ranks is gone. What was saved is kept: go on with --resume, or let torchrun "
+            "do so with --max-restarts."
         ) from error
     finally:
         dist.destroy_process_group()
