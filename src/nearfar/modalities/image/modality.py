@@ -108,13 +108,16 @@ class Images:
     ) -> Views:
         """The views of a raw batch on the encoder's device, made when asked for."""
         device = next(encoder.parameters()).device
-        pictures = raw.to(device)
+        moved: dict[tuple[int, int], torch.Tensor] = {}  # the part that is at work: a large batch may not fit
         mean, std = torch.tensor(encoder.config["mean"]), torch.tensor(encoder.config["std"])
         maker = ViewMaker(options, size=encoder.size, mean=mean, std=std, seed=seed)
 
         def make(number: int, start: int, stop: int) -> torch.Tensor:
-            pixels, aspect = pictures.pixels[start:stop], raw.aspect[start:stop]  # boxes are placed on the CPU
-            return maker(pixels, aspect, draws[start:stop], number, number >= wants.wide)
+            if (start, stop) not in moved:
+                moved.clear()
+                moved[start, stop] = raw.pixels[start:stop].to(device)
+            aspect = raw.aspect[start:stop]  # boxes are placed on the CPU
+            return maker(moved[start, stop], aspect, draws[start:stop], number, number >= wants.wide)
 
         return Views(make, range(wants.wide + wants.small), 0, len(draws), wants.wide)
 
