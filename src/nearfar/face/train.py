@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from nearfar.training.checkpoint import Saved
     from nearfar.training.folder import RunFolder
     from nearfar.training.loop import State
-    from nearfar.training.ranks import Ranks
 
 _log = logging.getLogger("nearfar")
 
@@ -110,6 +109,7 @@ def _start(options: dict[str, Any], out: str | os.PathLike[str] | None, quiet: b
         parts = assemble(options)
         folder = RunFolder(out) if out is not None else RunFolder(_free_folder(parts.config))
         ready = prepare(parts, fresh=True)
+        _check_together(ready, torchrun.place().world)
         folder.claim()
         held.enter_context(folder.locked())
         why = {choice.name: choice.why for choice in ready.choices}
@@ -164,7 +164,7 @@ def _resume(
 
 def _together(begin: _Begin, device: str | None, quiet: bool, started: float) -> "Run":
     """Begin on the first rank, follow on the others, and train on all."""
-    from nearfar.training import loop, ranks
+    from nearfar.training import loop, ranks, syncnorm
     from nearfar.training.folder import RunFolder
 
     with ExitStack() as held:
@@ -183,20 +183,18 @@ def _together(begin: _Begin, device: str | None, quiet: bool, started: float) ->
             own.append(_Own(ready, state))
         ready, state = own[0]
         ready.plan = replace(ready.plan, ranks=all_ranks)
-        if ready.config.optimisation.sync_norm:
-            _synchronise(ready, all_ranks)
+        if ready.config.optimisation.sync_norm and all_ranks.world > 1:
+            syncnorm.convert(ready.plan.method, ready.plan.device.type)
         all_ranks.copy_(list(ready.plan.method.state_dict().values()))  # pretrained ones, which the first rank has
         return _run(ready, RunFolder(begun.path), state, quiet, started)
 
 
-def _synchronise(ready: Ready, all_ranks: "Ranks") -> None:
-    """Make batch norms those of all ranks; raises ConfigError where the method draws who meets in one."""
-    from nearfar.training import syncnorm
-
-    if getattr(ready.config.method_options, "norm_group", 0):
+def _check_together(ready: Ready, world: int) -> None:
+    """Raise ConfigError for what ranks cannot do together."""
+    shuffled = getattr(ready.config.method_options, "norm_group", 0) > 0
+    if ready.config.optimisation.sync_norm and shuffled:
         raise ConfigError("sync_norm and norm_group contradict each other: keys are shuffled among small norms.")
-    if all_ranks.world > 1:
-        syncnorm.convert(ready.plan.method, ready.plan.device.type)
+    ready.plan.order.part(0, world)
 
 
 def _same(name: str, value: Any, settled: Mapping[str, Any]) -> bool:
