@@ -114,13 +114,13 @@ def peer(name: str, data: Path, steps: int, folder: Path) -> float | None:
     return steps * ended["batch_size"] / (ended["last_step"] - began)
 
 
-def measure(data: Path, steps: int, more: Sequence[str], seconds: float) -> dict[str, Any]:
+def measure(data: Path, steps: int, more: Sequence[str], seconds: float, *, peers: bool) -> dict[str, Any]:
     """All rates of one setting, and the settings in force."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "run"
         rates = whole(data, steps, more, folder)
         for name in ("lightly", "lightly_train"):
-            rates[name] = peer(name, data, steps, folder)
+            rates[name] = peer(name, data, steps, folder) if peers else None
         config = from_file(folder / "config.toml")
         plan = prepare(assemble(config), fresh=False).plan
         loop, encoder = rates["loop"], encoder_alone(plan, seconds)
@@ -142,6 +142,7 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=200, help="more than an epoch, to see the wait after it")
     parser.add_argument("--names", nargs="+", default=["automatic"], help=f"of these: {', '.join(NAMED)}; or your own")
+    parser.add_argument("--alone", action="store_true", help="without lightly and lightly-train")
     parser.add_argument("--encoder-seconds", type=float, default=20, help="how long the encoder alone is measured")
     own, more = split(sys.argv[1:])
     given = parser.parse_args(own)
@@ -149,8 +150,10 @@ if __name__ == "__main__":
     threads = torch.get_num_threads()
     for name in given.names:
         torch.set_num_threads(threads)
-        found = measure(given.data, given.steps, [*NAMED.get(name, "").split(), *more], given.encoder_seconds)
+        found = measure(
+            given.data, given.steps, [*NAMED.get(name, "").split(), *more], given.encoder_seconds, peers=not given.alone
+        )
         for rate, value in found["rates"].items():
-            print(f"{name:14} {rate:22} {'not installed' if value is None else value}")
+            print(f"{name:14} {rate:22} {'not measured' if value is None else value}")
         torch.set_num_threads(threads)
         print(write(f"pretrain-{name}", {**found, **facts()}))

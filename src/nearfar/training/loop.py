@@ -269,6 +269,8 @@ class _Run:
             groups=None if self._groups is None else self._groups[at].to(device),
             present=present,
             negative_ids=negative_ids,
+            rows=shares.rows,
+            world=self.plan.ranks.world,
             progress=progress,
         )
 
