@@ -1,4 +1,4 @@
-"""Writes the tables about methods that are computed: settings from the code, figures from benchmarks/results.
+"""Writes the tables that are computed: settings from the code, figures from benchmarks/results.
 
 python docs/tables.py      # after a change of either; a test holds the pages to them
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "methods.md", ROOT / "benchmarks" / "README.md")
+PAGES = (ROOT / "docs" / "methods.md", ROOT / "docs" / "scaling.md", ROOT / "benchmarks" / "README.md")
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 RESULTS = {
     "cifar5k": "5,000 pictures of CIFAR-10, judged on 2,000 others",
@@ -18,6 +18,7 @@ RESULTS = {
 }
 
 sys.path[:0] = [str(ROOT / "benchmarks")]
+import memory as memories  # noqa: E402
 from methods import table  # noqa: E402
 
 from nearfar.contract import Encoder, Facts  # noqa: E402
@@ -90,9 +91,22 @@ def margins() -> str:
     return "\n".join(lines)
 
 
+def memory() -> str:
+    """What benchmarks/memory.py measured."""
+    path = ROOT / "benchmarks" / "results" / "memory-resnet18w16.json"
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        f"`benchmarks/memory.py`: {' '.join(found['options'])}, {found['machine']['threads']} threads of "
+        f"{found['machine']['processor']}; of the megabytes {found['base']:,} are python, torch and the data.\n\n"
+        f"{memories.table(found['rows'], found['base'])}"
+    )
+
+
 def rendered(page: str) -> str:
     """The page with its computed parts made anew."""
-    for mark, make in (("settings", settings), ("tables", figures), ("margins", margins)):
+    for mark, make in (("settings", settings), ("tables", figures), ("margins", margins), ("memory", memory)):
         if f"<!-- {mark} -->" in page:
             head, rest = page.split(f"<!-- {mark} -->\n", 1)
             page = f"{head}<!-- {mark} -->\n{make()}\n<!-- /{mark} -->{rest.split(f'<!-- /{mark} -->', 1)[1]}"
