@@ -146,7 +146,7 @@ class _OverRing(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         ring, score, logarithms = ctx.rule
         rows, columns, total, *parameters = ctx.saved_tensors
