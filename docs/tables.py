@@ -111,18 +111,19 @@ def rings() -> str:
         return ""
     found = json.loads(path.read_text(encoding="utf-8"))
     lines = [
-        f"NT-Xent of embeddings of width {found['settings']['dim']} in a training step whose encoder does nothing, on "
-        f"{found['machine']['cores']} cores of {found['machine']['processor']}, torch {found['versions']['torch']} "
-        "(`ring`): seconds of the slowest process, and megabytes of the largest beside its own embeddings.",
+        f"`benchmarks/ring.py`: NT-Xent of embeddings of width {found['settings']['dim']} in a training step whose "
+        f"encoder does nothing, {found['machine']['cores']} cores of {found['machine']['processor']}, torch "
+        f"{found['versions']['torch']}; processor time and memory of the process with most, beside its own embeddings.",
         "",
         "| processes | pairs of all | gathered | ring | ring's time |",
         "|---" * 5 + "|",
     ]
     ways = {way: [one for one in found["results"] if one["gather"] == way] for way in ("all", "ring")}
     for every, ring in zip(ways["all"], ways["ring"], strict=True):
-        shown = [f"{one['seconds']:.2f} s, {one['extra_mb']:,.0f} MB" for one in (every, ring)]
+        shown = [f"{one['processor_seconds']:.1f} s, {one['extra_mb']:,.0f} MB" for one in (every, ring)]
         lines.append(
-            f"| {ring['processes']} | {ring['pairs']:,} | {shown[0]} | {shown[1]} | {ring['times_all']:.2f} times |"
+            f"| {ring['processes']} | {ring['pairs']:,} | {shown[0]} | {shown[1]} "
+            f"| {ring['processor_seconds_times_all']:.2f} times |"
         )
     return "\n".join(lines)
 
