@@ -104,9 +104,39 @@ def memory() -> str:
     )
 
 
+def rings() -> str:
+    """What benchmarks/ring.py measured, both ways side by side."""
+    path = ROOT / "benchmarks" / "results" / "ring.json"
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        f"`benchmarks/ring.py`: NT-Xent of embeddings of width {found['settings']['dim']} in a training step whose "
+        f"encoder does nothing, {found['machine']['cores']} cores of {found['machine']['processor']}, torch "
+        f"{found['versions']['torch']}; processor time and memory of the process with most, beside its own embeddings.",
+        "",
+        "| processes | pairs of all | gathered | ring | ring's time |",
+        "|---" * 5 + "|",
+    ]
+    ways = {way: [one for one in found["results"] if one["gather"] == way] for way in ("all", "ring")}
+    for every, ring in zip(ways["all"], ways["ring"], strict=True):
+        shown = [f"{one['processor_seconds']:.1f} s, {one['extra_mb']:,.0f} MB" for one in (every, ring)]
+        lines.append(
+            f"| {ring['processes']} | {ring['pairs']:,} | {shown[0]} | {shown[1]} "
+            f"| {ring['processor_seconds_times_all']:.2f} times |"
+        )
+    return "\n".join(lines)
+
+
 def rendered(page: str) -> str:
     """The page with its computed parts made anew."""
-    for mark, make in (("settings", settings), ("tables", figures), ("margins", margins), ("memory", memory)):
+    for mark, make in (
+        ("settings", settings),
+        ("tables", figures),
+        ("margins", margins),
+        ("memory", memory),
+        ("rings", rings),
+    ):
         if f"<!-- {mark} -->" in page:
             head, rest = page.split(f"<!-- {mark} -->\n", 1)
             page = f"{head}<!-- {mark} -->\n{make()}\n<!-- /{mark} -->{rest.split(f'<!-- /{mark} -->', 1)[1]}"

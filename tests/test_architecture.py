@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "modalities": {"modalities"} | EVERYWHERE,
     "losses": {"losses", "kernels", "errors"},
     "kernels": {"kernels", "errors", "threads"},
-    "contract": {"progress", "errors"},
+    "contract": {"progress", "errors", "kernels.ring"},
     "whitening": set(),
     "config": {"errors"},
     "geometry": {"losses", "errors"},

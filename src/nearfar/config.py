@@ -90,6 +90,9 @@ class Optimisation:
     fits into memory when not given."""
     sync_norm: bool = False
     """Batch norm over the samples of all processes, where many train together."""
+    gather: Literal["all", "ring"] = "all"
+    """What a process compares its samples with at a time: with `all` of the batch, or with one process's after another
+    in a `ring`, so that none holds all of their embeddings (large batches on many processes; some methods)."""
     optimizer: Literal["sgd", "lars", "adamw"] | None = None
     """sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."""
     lr: float | None = None

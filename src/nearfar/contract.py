@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from nearfar.kernels.ring import Ring
 
 Rows = NDArray[np.int64]
 """Numbers of samples."""
@@ -87,6 +90,7 @@ class Batch:
     `labels` [n] is -1 where there is none; `groups` [n] may be missing. Where the last wide view shows negatives that
     the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `rows` are this
     rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
+    With a `ring`, the latents of the others stay with them: a loss sees those of its own rows alone.
     """
 
     ids: Tensor
@@ -96,6 +100,7 @@ class Batch:
     negative_ids: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     world: int = 1
+    ring: Ring | None = None
     progress: float = 0.0
 
 
@@ -399,11 +404,13 @@ class Method(nn.Module):
     `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for, of the class what it
     asks for by default, of a method what it asks for under its options. Where these decide about labels, `wanted` says
     so before anything is settled. `rate` is its learning rate where none is given, in units of the optimiser's usual
-    one. A method is made by `Method(encoder, options)`.
+    one. `ring` are the options that its loss needs to compare over a ring of ranks; None where it cannot. A method is
+    made by `Method(encoder, options)`.
     """
 
     Options: ClassVar[type]
     rate: ClassVar[float] = 1.0
+    ring: ClassVar[Mapping[str, Any] | None] = None
     wants: Wants
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
@@ -414,6 +421,11 @@ class Method(nn.Module):
     def wanted(cls, options: Any) -> Wants:
         """What it asks for under these options, settled or not."""
         return cls.wants
+
+    @classmethod
+    def rings(cls, options: Any) -> bool:
+        """Whether its loss can compare over a ring of ranks under these options, settled or not."""
+        return cls.ring is not None and all(getattr(options, name) == value for name, value in cls.ring.items())
 
     @classmethod
     def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
@@ -429,7 +441,7 @@ class Method(nn.Module):
         return Latents()
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
-        """This rank's share of the loss from all ranks' latents, in fp32; changes no state."""
+        """This rank's share of the loss from all ranks' latents, or its own on a ring, in fp32; changes no state."""
         raise NotImplementedError
 
     def after_step(self, z: Latents, batch: Batch) -> None:

@@ -222,6 +222,14 @@ def test_a_method_that_wants_no_negatives_gets_none(tiny: Tiny, photos: Photos, 
     assert equal(weights(one.path), weights(other.path))
 
 
+def test_given_negatives_do_not_go_round_a_ring(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    data = manifest(photos(), "negative", lambda i: f"photos/class {(i + 5) % 4}/{(i + 5) % 40:02}.png")
+    with pytest.raises(ConfigError, match="do not go round a ring: give --gather all, or data without a column"):
+        tiny(data, method="infonce", gather="ring")
+    run = tiny(data, gather="ring", steps=1)  # simclr has no use for them
+    assert 'gather = "ring"' in (run.path / "config.toml").read_text()
+
+
 @pytest.mark.parametrize("method", ["infonce", "triplet"])
 def test_given_negatives_change_what_is_learnt_and_resume_to_the_bit(
     tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str

@@ -17,6 +17,7 @@ from nearfar.training import checkpoint
 
 Photos = Callable[..., Path]
 SameEnd = Callable[[Path, Path], None]
+TOGETHER = "--steps 120 --sync-norm --gather ring".split()
 WORDS = "--encoder small_cnn --width 8 --batch-size 16 --precision fp32 --threads 1 --knn-every 0".split()
 
 
@@ -61,7 +62,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
 
     folder = tmp_path_factory.mktemp("ranks")
     data, out = photos_in(folder / "photos"), folder / "run"
-    with begun(command(data, out, "--steps", "120", "--sync-norm")) as process:
+    with begun(command(data, out, *TOGETHER)) as process:
         said = said_by(process)
     assert process.returncode == 0, said
     return data, out, said
@@ -72,6 +73,7 @@ def test_one_of_the_processes_writes_and_speaks(whole: tuple[Path, Path, str]) -
     assert len(re.findall(r"^report ", said, re.MULTILINE)) == 1
     assert len(re.findall(r"samples from", said)) == 1
     assert json.loads((out / "environment.json").read_text())["ranks"] == 2
+    assert 'gather = "ring"' in (out / "config.toml").read_text()
     assert {"config.toml", "encoder", "evaluation.json", "report.html"} <= {path.name for path in out.iterdir()}
     found = checkpoint.latest(out / "checkpoint")
     assert found is not None
@@ -84,7 +86,7 @@ def test_a_killed_rank_is_started_again_and_nothing_is_lost(
 ) -> None:
     data, before, _ = whole
     out = tmp_path / "killed"
-    more = ["--steps", "120", "--sync-norm", "--checkpoint-every", "0.001"]
+    more = [*TOGETHER, "--checkpoint-every", "0.001"]
     with begun(command(data, out, *more, restarts=1)) as process:
         until_saved(process, out)
         os.kill(workers(process)[-1], signal.SIGKILL)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import nearfar
-from nearfar.errors import UnknownName
+from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import table
 
 METHODS = Path(nearfar.__file__).parent / "methods"
@@ -23,3 +23,17 @@ def test_a_method_is_loaded_by_its_name(name):
 def test_an_unknown_method_suggests_the_nearest():
     with pytest.raises(UnknownName, match=r"No method is named 'simlcr'\. Did you mean 'simclr'\?"):
         table.load("simlcr")
+
+
+def test_a_ring_is_refused_with_the_methods_that_have_one():
+    able = r"simclr \(variant=nt_xent\), infonce \(supervised=False\), moco \(queue=0\), clip, siglip\.$"
+    for name, options in (
+        ("byol", {}),
+        ("simclr", {"variant": "hard"}),
+        ("moco", {}),
+        ("infonce", {"supervised": True}),
+    ):
+        with pytest.raises(ConfigError, match=f"^The method {name} needs gather=all with these options.*{able}"):
+            table.check_ring(name, table.load(name).Options(**options))
+    for name, options in (("clip", {}), ("simclr", {}), ("moco", {"queue": 0}), ("infonce", {})):
+        table.check_ring(name, table.load(name).Options(**options))

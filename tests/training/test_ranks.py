@@ -61,13 +61,17 @@ def ranks_made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.mark.parametrize("micro_batch", [None, together.CACHED], ids=["plain", "cached"])
-@pytest.mark.parametrize("name", list(together.cases()))
-def test_ranks_together_equal_one_alone(ranks_made: tuple[int, Path], name: str, micro_batch: int | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "gather"), [(name, gather) for name in together.cases() for gather in together.gathers(name)]
+)
+def test_ranks_together_equal_one_alone(
+    ranks_made: tuple[int, Path], name: str, gather: str, micro_batch: int | None
+) -> None:
     world, folder = ranks_made
     expected = alone(name)
     number = list(together.cases()).index(name)
     for rank in range(world):
-        found = load_file(folder / f"{number}-{micro_batch}-{rank}.safetensors")
+        found = load_file(folder / f"{number}-{micro_batch}-{gather}-{rank}.safetensors")
         assert found.keys() == expected.keys()
         for key, value in expected.items():
             torch.testing.assert_close(
@@ -82,6 +86,11 @@ def test_a_case_learns_something(name: str) -> None:
     assert gradients
     assert all(bool(value.isfinite().all()) for value in gradients)
     assert sum(float(value.abs().sum()) for value in gradients) > 0
+
+
+def test_a_ring_is_for_some_methods() -> None:
+    ringed = [name for name in together.cases() if "ring" in together.gathers(name)]
+    assert ringed == ["simclr", "infonce", "clip", "siglip", "moco, v3"]
 
 
 def test_shares_say_whose_rows_are_whose() -> None:

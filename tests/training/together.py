@@ -6,6 +6,8 @@ Encoder and heads are in evaluation mode: batch statistics depend on who is embe
 import copy
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar.contract import Batch, Encoder, Facts, Method, Views
 from nearfar.errors import DataError, UserError
 from nearfar.methods import table
 from nearfar.training import cut, ranks, syncnorm
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
+from tests.kernels import rounds
 
 SAMPLES = 11
 STEPS = 3
@@ -66,7 +70,16 @@ def made(method: str, **options: Any) -> Method:
     return kind(encoder, settled).double().eval()
 
 
-def train(case: dict[str, Any], *, together: Ranks = ALONE, micro_batch: int | None = None) -> dict[str, Tensor]:
+def gathers(name: str) -> list[str]:
+    """How ranks may see each other's latents in a case."""
+    options = dict(cases()[name])
+    kind = table.load(options.pop("method"))
+    return ["all", "ring"] if kind.rings(kind.Options(**options)) else ["all"]
+
+
+def train(
+    case: dict[str, Any], *, together: Ranks = ALONE, micro_batch: int | None = None, gather: str = "all"
+) -> dict[str, Tensor]:
     """The loss of each step, the gradients of the last one, and all weights, queues and centres after it."""
     method = made(**case)
     counts = COUNTS[together.world]
@@ -79,7 +92,9 @@ def train(case: dict[str, Any], *, together: Ranks = ALONE, micro_batch: int | N
         own = x[:, shares.rows]
         views = Views(lambda i, a, b, own=own: own[i, a:b], range(len(x)), 0, own.shape[1], method.wants.wide)
         optimizer.zero_grad()
-        losses, z = cut.step(method, views, batch, shares=shares, ranks=together, micro_batch=micro_batch)
+        losses, z = cut.step(
+            method, views, batch, shares=shares, ranks=together, ring=gather == "ring", micro_batch=micro_batch
+        )
         optimizer.step()
         method.after_step(z, batch)
         found[f"loss {step}"] = losses.total
@@ -104,9 +119,45 @@ def all_cases(together: Ranks, folder: Path, chosen: Sequence[str]) -> None:
     """Train all cases, plain and with gradient caching; what each rank has goes to a file of its own."""
     for number, (name, case) in enumerate(cases().items()):
         if not chosen or name in chosen:
-            for micro_batch in (None, CACHED):
-                path = folder / f"{number}-{micro_batch}-{together.rank}.safetensors"
-                save_file(train(copy.deepcopy(case), together=together, micro_batch=micro_batch), path)
+            for micro_batch, gather in product((None, CACHED), gathers(name)):
+                path = folder / f"{number}-{micro_batch}-{gather}-{together.rank}.safetensors"
+                found = train(copy.deepcopy(case), together=together, micro_batch=micro_batch, gather=gather)
+                save_file(found, path)
+
+
+class _Latents(TorchDispatchMode):
+    """Sees all tensors that are made, and knows by their width how many rows of latents they hold."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, self.most = width, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.shape[-1] == self.width:
+                self.most = max(self.most, tensor.numel() // self.width)
+        return made
+
+
+def holdings(together: Ranks) -> None:
+    """With a ring no rank ever holds the latents of more samples than it embeds, checked by each of them."""
+    own, width, hidden = 4, 10, 8
+    shares = Shares((own,) * together.world, together.rank)
+    for name, case in cases().items():
+        if "ring" not in gathers(name):
+            continue
+        known = {field.name for field in fields(table.load(case["method"]).Options)}
+        narrow = {"projector_out": width, "projector_hidden": hidden, "predictor_hidden": hidden}
+        method = made(**case, **{option: size for option, size in narrow.items() if option in known})
+        x, batch = drawn(0, method.wants.wide)
+        batch = replace(batch, ids=torch.arange(shares.samples), labels=torch.full((shares.samples,), -1))
+        x = x[:, :own]
+        for gather, most in (("ring", 2 * own), ("all", 2 * shares.samples)):
+            views = Views(lambda i, a, b, x=x: x[i, a:b], range(2), 0, own, 2)
+            with _Latents(width) as seen:
+                cut.step(method, views, batch, shares=shares, ranks=together, ring=gather == "ring")
+            assert seen.most == most, f"{name}, {gather}: {seen.most} rows of latents"
 
 
 def normalised(together: Ranks, micro_batch: int | None) -> dict[str, Tensor]:
@@ -172,6 +223,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     with ranks.opened("cpu") as all_ranks:
         agreements(all_ranks)
+        rounds.checked(all_ranks, COUNTS[all_ranks.world])
+        if all_ranks.world > 1:
+            rounds.shortage(all_ranks)
+            holdings(all_ranks)
         all_cases(all_ranks, Path(sys.argv[1]), sys.argv[2:])
         if all_ranks.world == 2:
             for size in (None, 3):

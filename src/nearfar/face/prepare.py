@@ -62,6 +62,8 @@ def assemble(options: Mapping[str, Any]) -> Parts:
     modality: Modality = registry.load(name)
     method: type[Method] = methods.load(options.get("method") or "simclr")
     config = opts.with_default_length(opts.assemble(options, method.Options, modality.Options))
+    if config.optimisation.gather == "ring":
+        methods.check_ring(config.model.method, config.method_options)
     start = config.model.pretrained
     config = replace(
         config,
@@ -131,6 +133,11 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     choices += chosen
     others, chosen = sampling.negatives(positives, source, method.wants, encoder)
     choices += chosen
+    if optimisation.gather == "ring" and others is not positives:
+        raise ConfigError(
+            f"The negatives that {source.name!r} gives do not go round a ring: give --gather all, or data without a "
+            "column `negative`."
+        )
     machine, chosen = measured.arithmetic(machine, source, encoder, batch_size)
     choices += chosen
     if machine.compile:
@@ -171,6 +178,7 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
         clip=optimisation.clip,
         seed=machine.seed,
         device=device,
+        ring=optimisation.gather == "ring",
         micro_batch=optimisation.micro_batch,
         autocast=autocast,
         record_every=config.watch.health_every,

@@ -13,6 +13,7 @@ from torch import Tensor
 from nearfar.errors import ConfigError, UnknownName, must
 from nearfar.kernels.dense import dense_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
+from nearfar.kernels.ring import Ring, over_ring
 from nearfar.kernels.tiled import tiled_lse
 
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
@@ -79,14 +80,29 @@ def row_lse(
     pairs: Pairs = ALL_PAIRS,
     implementation: str = "auto",
     product: torch.dtype | None = None,
+    ring: Ring | None = None,
 ) -> Tensor:
     """Log-sum-exp over the columns j of `scale * rows_i . columns_j + bias_j`, for each row: [M, D], [N, D] -> [M].
 
     bias is [N] or a scalar tensor; valid [N] is False for columns that do not count. product: the type (as
     torch.bfloat16) to which the Triton form rounds rows and columns before it multiplies them, by default one that
     rounds nothing; it bounds the error in `nearfar.kernels.triton_lse`. The other forms multiply as they compute.
+    ring: `columns` are those that this rank has of the N, which lie on all its ranks; bias, valid and pairs are of N.
     """
-    return _lse(rows, columns, scale, bias, valid, pairs, False, implementation, product)[0]
+    if ring is None:
+        return _lse(rows, columns, scale, bias, valid, pairs, False, implementation, product)[0]
+    _check(rows, columns, bias, valid, pairs, ring.samples)
+    dtype, product = _types(rows, columns, product)
+
+    def score(rows: Tensor, block: Tensor, at: slice, scale: Tensor, *biases: Tensor) -> Tensor:
+        some = [bias[at] if bias.dim() else bias for bias in biases]
+        return row_lse(
+            rows, block, scale=scale, bias=some[0] if some else None, valid=None if valid is None else valid[at],
+            pairs=pairs.of_columns(at), implementation=implementation, product=product,
+        )  # fmt: skip
+
+    parameters = [torch.as_tensor(scale, dtype=dtype, device=rows.device), *([] if bias is None else [bias])]
+    return over_ring(ring, score, rows.to(dtype), columns.to(dtype), *parameters, logarithms=True)
 
 
 def row_column_lse(
@@ -135,17 +151,12 @@ def _lse(
     product: torch.dtype | None,
 ) -> tuple[Tensor, Tensor | None]:
     other = a if b is None else b
-    must(a.dim() == 2 and other.dim() == 2 and a.shape[1] == other.shape[1],
-         "rows [M, D] and columns [N, D] must be of one width", got=(tuple(a.shape), tuple(other.shape)))  # fmt: skip
     m, n = len(a), len(other)
-    pairs.check(m, n)
-    must(bias is None or bias.shape in ((), (n,)), f"bias must be a scalar or [{n}]", got=getattr(bias, "shape", None))
-    must(valid is None or valid.shape == (n,), f"valid must be [{n}]", got=getattr(valid, "shape", None))
-    dtype = torch.float64 if a.dtype == other.dtype == torch.float64 else torch.float32
+    _check(a, other, bias, valid, pairs, n)
+    dtype, product = _types(a, other, product)
     kernel = choose(implementation, m, n, device=a.device, dtype=dtype)
     if kernel is triton_lse:
-        came_in = a.dtype if a.dtype == other.dtype and a.dtype in _HALF else None
-        kernel = functools.partial(kernel, product=product or came_in)
+        kernel = functools.partial(kernel, product=product)
     with torch.autocast(a.device.type, enabled=False):
         a, b = a.to(dtype), None if b is None else b.to(dtype)
         scale = torch.as_tensor(scale, dtype=dtype, device=a.device)
@@ -159,3 +170,18 @@ def _lse(
         if shift is not None:
             by_row, by_column = by_row + shift, None if by_column is None else by_column + shift
         return by_row, by_column
+
+
+def _check(a: Tensor, b: Tensor, bias: Tensor | None, valid: Tensor | None, pairs: Pairs, n: int) -> None:
+    """Raise ConfigError where these do not fit rows a [M, D] and n columns, of which b are some."""
+    must(a.dim() == 2 and b.dim() == 2 and a.shape[1] == b.shape[1],
+         "rows [M, D] and columns [N, D] must be of one width", got=(tuple(a.shape), tuple(b.shape)))  # fmt: skip
+    pairs.check(len(a), n)
+    must(bias is None or bias.shape in ((), (n,)), f"bias must be a scalar or [{n}]", got=getattr(bias, "shape", None))
+    must(valid is None or valid.shape == (n,), f"valid must be [{n}]", got=getattr(valid, "shape", None))
+
+
+def _types(a: Tensor, b: Tensor, product: torch.dtype | None) -> tuple[torch.dtype, torch.dtype | None]:
+    """What is computed in, and what the Triton form multiplies in: as asked for, or the half precision of both."""
+    came_in = a.dtype if a.dtype == b.dtype and a.dtype in _HALF else None
+    return torch.float64 if a.dtype == b.dtype == torch.float64 else torch.float32, product or came_in

@@ -1,6 +1,6 @@
 """Which (row, column) pairs of a similarity matrix count, said without a mask of its size."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,13 @@ class Pairs:
         if rows is not None and columns is not None:
             sizes = (tuple(rows.shape), tuple(columns.shape))
             must(sizes == ((m,), (n,)), f"groups must be of {m} rows and {n} columns", got=sizes)
+
+    def of_columns(self, at: slice) -> "Pairs":
+        """The rule for these columns alone, among which are the own columns of all rows or of none."""
+        start = None if self.self_column is None else self.self_column - at.start
+        inside = start is not None and 0 <= start < at.stop - at.start
+        groups = None if self.column_groups is None else self.column_groups[at]
+        return replace(self, self_column=start if inside else None, column_groups=groups)
 
     def rule_out(
         self, entries: Tensor, rows: slice, columns: slice, value: float = -torch.inf, mask: Tensor | None = None

@@ -12,6 +12,7 @@ from torch import Tensor
 from nearfar.errors import UnknownName, must
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
 from nearfar.kernels.range import within_range
+from nearfar.kernels.ring import Ring, over_ring
 from nearfar.kernels.schedule import Tile
 from nearfar.kernels.second import no_second_derivative
 from nearfar.kernels.tiled import Buffers, Problem, gradients
@@ -27,16 +28,18 @@ def row_softplus(
     bias: float | Tensor = 0.0,
     pairs: Pairs = ALL_PAIRS,
     implementation: str = "auto",
+    ring: Ring | None = None,
 ) -> Tensor:
     """Sum over the columns j of `log(1 + exp(scale * rows_i . columns_j + bias))`, for each row: [M, D], [N, D] -> [M].
 
     scale and bias are numbers or tensors []. Pairs that do not count add 0. Computed in float32 (float64 inputs stay
-    float64), whatever autocast says.
+    float64), whatever autocast says. ring: `columns` are those that this rank has of the N, which lie on all its ranks;
+    pairs are of N.
     """
     shapes = (tuple(rows.shape), tuple(columns.shape))
     fit = rows.dim() == columns.dim() == 2 and rows.shape[1] == columns.shape[1]
     must(fit, "rows [M, D] and columns [N, D] must be of one width", got=shapes)
-    m, n = len(rows), len(columns)
+    m, n = len(rows), len(columns) if ring is None else ring.samples
     pairs.check(m, n)
     if implementation not in ("auto", "dense", "tiled"):
         raise UnknownName("implementation", implementation, ["auto", "dense", "tiled"])
@@ -44,6 +47,13 @@ def row_softplus(
     with torch.autocast(rows.device.type, enabled=False):
         a, b = rows.to(dtype), columns.to(dtype)
         scale, bias = (torch.as_tensor(x, dtype=dtype, device=a.device) for x in (scale, bias))
+        if ring is not None:
+
+            def score(rows: Tensor, block: Tensor, at: slice, scale: Tensor, bias: Tensor) -> Tensor:
+                some = pairs.of_columns(at)
+                return row_softplus(rows, block, scale=scale, bias=bias, pairs=some, implementation=implementation)
+
+            return over_ring(ring, score, a, b, scale, bias)
         if implementation == "dense" or (implementation == "auto" and m * n <= _DENSE_ENTRIES):
             logits = (a * scale) @ b.T + bias
             pairs.rule_out(logits, slice(0, m), slice(0, n))

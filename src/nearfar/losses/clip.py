@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
+from nearfar.kernels import Ring
 from nearfar.losses.info_nce import info_nce_at_scale
 
 
@@ -20,6 +21,7 @@ def clip(
     scale: float | Tensor,
     ids: Tensor | None = None,
     rows: slice | None = None,
+    ring: Ring | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
@@ -30,8 +32,8 @@ def clip(
     if not isinstance(scale, Tensor):
         must(0 < scale < math.inf, "scale must be > 0", got=scale)
     return info_nce_at_scale(
-        images, texts, scale, names=("images", "texts"), symmetric=True, ids=ids, rows=rows, reduction=reduction,
-        implementation=implementation,
+        images, texts, scale, names=("images", "texts"), symmetric=True, ids=ids, rows=rows, ring=ring,
+        reduction=reduction, implementation=implementation,
     )  # fmt: skip
 
 

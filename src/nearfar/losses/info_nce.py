@@ -7,9 +7,9 @@ https://arxiv.org/abs/1807.03748
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import DataError
-from nearfar.kernels import Pairs, row_column_lse, row_lse
-from nearfar.losses.parts.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
+from nearfar.errors import DataError, must
+from nearfar.kernels import Pairs, Ring, row_column_lse, row_lse
+from nearfar.losses.parts.batch import anchored, check_same_shape, group_numbers, inverse_temperature, part
 from nearfar.losses.parts.reduction import check_reduction, reduce
 from nearfar.losses.parts.unit import shared_half, unit
 
@@ -24,6 +24,7 @@ def info_nce(
     ids: Tensor | None = None,
     negative_ids: Tensor | None = None,
     rows: slice | None = None,
+    ring: Ring | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
@@ -35,17 +36,19 @@ def info_nce(
 
     ids [B], integers: pairs of equal id are the same thing twice (the same text, the same item), and are no negatives
     of each other; negative_ids [K] or [B, K] do the same for `negatives`. rows: the pairs whose losses are summed;
-    the mean still divides by B, so that shares of disjoint rows sum to the whole. reduction "none" gives [rows].
-    Memory is linear in B; `implementation` is "auto", "dense", "tiled" or "triton", which multiplies embeddings in the
-    half precision that all of them come in (`kernels.triton_lse`: its error).
+    the mean still divides by B, so that shares of disjoint rows sum to the whole. ring: queries and documents are this
+    rank's own alone, which are its rows, ids are those of all ranks, and there are no other negatives (`kernels.ring`:
+    all ranks call this together). reduction "none" gives [rows]. Memory is linear in B; `implementation` is "auto",
+    "dense", "tiled" or "triton", which multiplies embeddings in the half precision that all of them come in
+    (`kernels.triton_lse`: its error).
 
     Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
     agree, ConfigError for options out of range.
     """
     return info_nce_at_scale(
         queries, documents, inverse_temperature(temperature), names=("queries", "documents"), negatives=negatives,
-        symmetric=symmetric, ids=ids, negative_ids=negative_ids, rows=rows, reduction=reduction,
-        implementation=implementation,
+        symmetric=symmetric, ids=ids, negative_ids=negative_ids, rows=rows, ring=ring,
+        reduction=reduction, implementation=implementation,
     )  # fmt: skip
 
 
@@ -60,14 +63,17 @@ def info_nce_at_scale(
     ids: Tensor | None = None,
     negative_ids: Tensor | None = None,
     rows: slice | None = None,
+    ring: Ring | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """`info_nce` at the scale 1 / temperature, with errors that call its inputs by `names`."""
     check_reduction(reduction, all_active=True)
-    check_same_shape(dict(zip(names, (queries, documents), strict=True)))
-    b = len(queries)
-    own = own_rows(rows, b)
+    check_same_shape(dict(zip(names, (queries, documents), strict=True)), ring=ring)
+    must(
+        ring is None or negatives is None, "with a ring, negatives must be None", got=getattr(negatives, "shape", None)
+    )
+    b, own, here = anchored(rows, len(queries), ring)
     extra = None if negatives is None else _flat_negatives(negatives, queries.shape)
     query_groups, document_groups = _groups(ids, negative_ids, b, 0 if extra is None else len(extra))
     product = shared_half(queries, documents, negatives)
@@ -79,10 +85,11 @@ def info_nce_at_scale(
         def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
             pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
             return row_lse(
-                part(anchors, own), columns, scale=scale, pairs=pairs, implementation=implementation, product=product
-            )
+                part(anchors, here), columns, scale=scale, pairs=pairs, implementation=implementation, product=product,
+                ring=ring,
+            )  # fmt: skip
 
-        if symmetric and own == slice(0, b):
+        if symmetric and ring is None and own == slice(0, b):
             pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
             # One matrix serves both directions.
             by_row, by_column = row_column_lse(
@@ -93,7 +100,7 @@ def info_nce_at_scale(
             directions = [directed(q, candidates, query_groups, document_groups)]
             if symmetric:
                 directions.append(directed(docs, q, query_groups, query_groups))
-        positives = (part(q, own) * part(docs, own)).sum(-1) * scale
+        positives = (part(q, here) * part(docs, here)).sum(-1) * scale
         if query_groups is not None:
             # Equal ids left the kernel's sums together with the pair itself: that comes back.
             directions = [torch.logaddexp(lse, positives) for lse in directions]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import ConfigError
+from nearfar.kernels import Ring
 from nearfar.losses.parts.batch import inverse_temperature, refuse_gathering
 from nearfar.losses.parts.reduction import check_reduction, reduce
 from nearfar.losses.parts.views import Anchors
@@ -20,6 +21,7 @@ def nt_xent(
     temperature: float | Tensor = 0.1,
     ids: Tensor | None = None,
     rows: slice | None = None,
+    ring: Ring | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
@@ -32,8 +34,10 @@ def nt_xent(
 
     ids [B], integers: samples of equal id are the same thing twice, and are no negatives of each other. rows: the
     samples whose anchors are summed; the mean still divides by all v * B, so that shares of disjoint rows sum to the
-    whole. reduction "none" gives [v, rows]. Memory is linear in B; `implementation` is "auto", "dense", "tiled" or
-    "triton", which multiplies views in the half precision that all of them come in (`kernels.triton_lse`: its error).
+    whole. ring: views are those of this rank's own samples alone, which are its rows, and ids are those of all ranks
+    (`kernels.ring`: all call this together). reduction "none" gives [v, rows]. Memory is linear in B; `implementation`
+    is "auto", "dense", "tiled" or "triton", which multiplies views in the half precision that all of them come in
+    (`kernels.triton_lse`: its error).
 
     Where all views coincide the loss is log(vB - 1). Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
@@ -41,7 +45,7 @@ def nt_xent(
     check_reduction(reduction, all_active=True)
     scale = inverse_temperature(temperature)
     with torch.autocast(z1.device.type, enabled=False):
-        anchors = Anchors.of((z1, z2, *more), ids, rows)
+        anchors = Anchors.of((z1, z2, *more), ids, rows, ring)
         positives = anchors.positives() * scale  # [rows v v-1]
         if ids is None:
             lse = anchors.others_lse(scale, implementation)  # [rows v]
@@ -50,7 +54,7 @@ def nt_xent(
             lse = anchors.negatives_lse(scale, implementation)
             lse = torch.cat([lse.unsqueeze(-1), positives], dim=-1).logsumexp(-1)
         losses = lse - positives.mean(-1)
-        return reduce(losses.T, reduction, anchors.every.shape[:2].numel())
+        return reduce(losses.T, reduction, anchors.samples * anchors.every.shape[1])
 
 
 class NTXentLoss(nn.Module):

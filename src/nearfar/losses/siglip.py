@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
-from nearfar.kernels import Pairs, row_softplus, softplus
-from nearfar.losses.parts.batch import check_same_shape, group_numbers, own_rows, part
+from nearfar.kernels import Pairs, Ring, row_softplus, softplus
+from nearfar.losses.parts.batch import anchored, check_same_shape, group_numbers, part
 from nearfar.losses.parts.reduction import check_reduction, reduce
 from nearfar.losses.parts.unit import unit
 
@@ -24,6 +24,7 @@ def siglip(
     bias: float | Tensor = -10.0,
     ids: Tensor | None = None,
     rows: slice | None = None,
+    ring: Ring | None = None,
     reduction: str = "mean",
     implementation: str = "auto",
 ) -> Tensor:
@@ -34,7 +35,9 @@ def siglip(
 
     ids [B], integers: pairs of equal id are the same thing twice, and are not asked about each other. rows: the images
     whose questions are summed, each against all texts; the mean still divides by B, so that shares of disjoint rows sum
-    to the whole. reduction "none" gives [rows]. Memory is linear in B; `implementation` is "auto", "tiled" or "dense".
+    to the whole. ring: images and texts are this rank's own alone, which are its rows, and ids are those of all ranks
+    (`kernels.ring`: all call this together). reduction "none" gives [rows]. Memory is linear in B; `implementation` is
+    "auto", "tiled" or "dense".
 
     Where all embeddings coincide the loss is `softplus(-x) + (B - 1) softplus(x)`, x = scale + bias. Raises DataError
     for shapes that do not agree, ConfigError for options out of range.
@@ -42,18 +45,17 @@ def siglip(
     check_reduction(reduction, all_active=True)
     if not isinstance(scale, Tensor):
         must(0 < scale < math.inf, "scale must be > 0", got=scale)
-    check_same_shape({"images": images, "texts": texts})
-    b = len(images)
-    own = own_rows(rows, b)
+    check_same_shape({"images": images, "texts": texts}, ring=ring)
+    b, own, here = anchored(rows, len(images), ring)
     if ids is None:
         pairs = Pairs(self_column=own.start)
     else:
         groups = group_numbers(ids, b)
         pairs = Pairs(row_groups=groups[own], column_groups=groups)
     with torch.autocast(images.device.type, enabled=False):
-        u, v = unit(part(images, own)), unit(texts)
-        negatives = row_softplus(u, v, scale=scale, bias=bias, pairs=pairs, implementation=implementation)
-        positives = (u * part(v, own)).sum(-1) * scale + bias
+        u, v = unit(part(images, here)), unit(texts)
+        negatives = row_softplus(u, v, scale=scale, bias=bias, pairs=pairs, implementation=implementation, ring=ring)
+        positives = (u * part(v, here)).sum(-1) * scale + bias
         return reduce(negatives + softplus(-positives), reduction, b)
 
 

@@ -10,7 +10,9 @@ equal content (`ids`) are not each other's negatives.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -44,6 +46,7 @@ class CLIP(Method):
     """An encoder with a linear projection, under symmetric InfoNCE with a learned scale."""
 
     Options = CLIPOptions
+    ring: ClassVar[Mapping[str, Any]] = {}
     wants = Wants(wide=2)
 
     def __init__(self, encoder: Encoder, options: CLIPOptions) -> None:
@@ -68,7 +71,7 @@ class CLIP(Method):
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Symmetric InfoNCE of the own rows against all ranks' sides."""
         scale = self.log_scale.exp()
-        value = clip(z["z"][0], z["z"][1], scale=scale, ids=batch.ids, rows=batch.rows)
+        value = clip(z["z"][0], z["z"][1], scale=scale, ids=batch.ids, rows=batch.rows, ring=batch.ring)
         return Losses(value, {"temperature": 1 / scale.detach()})
 
     @torch.no_grad()

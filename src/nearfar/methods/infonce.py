@@ -11,7 +11,9 @@ Differs from the paper: scores are cosines over a temperature, where it has the 
 step ahead of it; samples of equal content (`ids`) are not each other's negatives.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from nearfar.contract import Batch, Latents, Losses, Wants
 from nearfar.errors import must
@@ -39,6 +41,7 @@ class InfoNCE(Projected):
     """An encoder with a projector, under InfoNCE."""
 
     Options = InfoNCEOptions
+    ring: ClassVar[Mapping[str, Any]] = {"supervised": False}
     wants = Wants(negatives=True)
     options: InfoNCEOptions
 
@@ -57,7 +60,7 @@ class InfoNCE(Projected):
             negatives, ids = (None, None) if given is None else (given.z, given.ids)
             loss = info_nce(
                 anchors, candidates, temperature=temperature, negatives=negatives, ids=batch.ids, negative_ids=ids,
-                rows=batch.rows,
+                rows=batch.rows, ring=batch.ring,
             )  # fmt: skip
             return Losses(loss)
         classes = Classes.of(batch, supervised=True)

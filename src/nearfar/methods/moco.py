@@ -12,7 +12,9 @@ runs groups showed no gain for the time that they take. v3's factor 2 t, which o
 out; its heads are those it has on convolutional networks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,7 @@ class MoCo(Method):
     """An encoder with a projector, and slow copies of both that make the keys."""
 
     Options = MoCoOptions
+    ring: ClassVar[Mapping[str, Any]] = {"queue": 0}
     wants = Wants(wide=2)
 
     def __init__(self, encoder: Encoder, options: MoCoOptions) -> None:
@@ -112,7 +115,9 @@ class MoCo(Method):
 
     def _directed(self, queries: Tensor, keys: Tensor, batch: Batch) -> Tensor:
         if self.queue is None:
-            return info_nce(queries, keys, temperature=self.temperature, ids=batch.ids, rows=batch.rows)
+            return info_nce(
+                queries, keys, temperature=self.temperature, ids=batch.ids, rows=batch.rows, ring=batch.ring
+            )
         earlier, ids = self.queue.last()
         return moco(queries, keys, earlier, temperature=self.temperature, ids=batch.ids, queue_ids=ids, rows=batch.rows)
 

@@ -11,7 +11,9 @@ centred vectors start near 0, as two towers do. Samples of equal content (`ids`)
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
 from nearfar.errors import must
@@ -43,6 +45,7 @@ class SigLIP(Method):
     """An encoder with a projector, under the pairwise sigmoid with a learned scale and bias."""
 
     Options = SigLIPOptions
+    ring: ClassVar[Mapping[str, Any]] = {}
     wants = Wants(wide=2)
 
     def __init__(self, encoder: Encoder, options: SigLIPOptions) -> None:
@@ -68,7 +71,9 @@ class SigLIP(Method):
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The sigmoid loss of the own rows against all ranks' sides."""
         scale = self.log_scale.exp()
-        value = siglip(z["z"][0], z["z"][1], scale=scale, bias=self.bias, ids=batch.ids, rows=batch.rows)
+        value = siglip(
+            z["z"][0], z["z"][1], scale=scale, bias=self.bias, ids=batch.ids, rows=batch.rows, ring=batch.ring
+        )
         return Losses(value, {"temperature": 1 / scale.detach(), "bias": self.bias.detach().clone()})
 
 

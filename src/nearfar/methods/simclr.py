@@ -18,8 +18,9 @@ but masks is left.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Settling, Wants
 from nearfar.errors import must
@@ -61,6 +62,7 @@ class SimCLR(Projected):
     """An encoder with a projector, under NT-Xent or a variant of it."""
 
     Options = SimCLROptions
+    ring: ClassVar[Mapping[str, Any]] = {"variant": "nt_xent"}
     wants = Wants(wide=2)
     options: SimCLROptions
 
@@ -83,7 +85,7 @@ class SimCLR(Projected):
         one, two = z["z"][0], z["z"][1]
         match options.variant:
             case "nt_xent":
-                return Losses(nt_xent(one, two, **shared))
+                return Losses(nt_xent(one, two, ring=batch.ring, **shared))
             case "decoupled":
                 return Losses(dcl(one, two, **shared))
             case "debiased":

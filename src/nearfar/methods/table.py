@@ -49,3 +49,19 @@ def check_own(option: str, name: str) -> None:
             f"{option} is no option of the method {name}, but of {', '.join(having)}: leave it out, or choose one of "
             "these as method."
         )
+
+
+def check_ring(name: str, options: object) -> None:
+    """Raise ConfigError where the loss of the method `name` cannot compare over a ring of ranks under these options.
+
+    It names the methods that can, and imports them all.
+    """
+    if load(name).rings(options):
+        return
+    able = []
+    for other in METHODS:
+        needed = load(other).ring
+        if needed is not None:
+            having = ", ".join(f"{key}={value}" for key, value in needed.items())
+            able.append(f"{other} ({having})" if having else other)
+    raise ConfigError(f"The method {name} needs gather=all with these options; a ring is for {', '.join(able)}.")

@@ -8,7 +8,8 @@ The encoder runs under autocast, the loss in fp32 on leaves that belong to no gr
 A batch that is too large for one graph is embedded in pieces, the graph of the last one alone being kept; the others
 are embedded again, from the same random state, when their gradient is known (Gao et al., "Scaling deep contrastive
 learning batch size under memory limited setup", 2021). One piece is the plain step. Ranks hold some samples each and
-see the latents of all; their shares of the loss, and so their gradients, sum to those of the whole batch.
+see the latents of all, or on a ring those of one rank at a time; their shares of the loss, and so their gradients, sum
+to those of the whole batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nearfar.contract import Batch, Latents, Losses, Method, Views
+from nearfar.kernels import Ring
 from nearfar.training.ranks import ALONE, Ranks, Shares
 from nearfar.training.statistics import Statistics
 from nearfar.training.syncnorm import synchronised
@@ -33,6 +35,7 @@ def step(
     *,
     shares: Shares | None = None,
     ranks: Ranks = ALONE,
+    ring: bool = False,
     micro_batch: int | None = None,
     autocast: torch.dtype | None = None,
     seed: Callable[[int], object] = lambda piece: None,
@@ -40,6 +43,7 @@ def step(
     """Leave the gradients of one step on the parameters; returns the loss of the whole batch and the latents.
 
     These are those of all ranks, detached and in fp32, with the features of the first few hundred samples of this one.
+    With `ring` they are this rank's own, and those of the others only pass by in the loss, which must be able to do so.
     Where a piece was embedded again, `replay_deviation` in the logs says how far it came out otherwise, in units of its
     largest latent.
 
@@ -49,7 +53,9 @@ def step(
     all ranks, where one runs out of memory: all but the gradients is then as before.
     """
     shares = shares or Shares((views.samples,))
-    batch = replace(batch, rows=shares.rows, world=ranks.world)
+    around = Ring(shares.counts, shares.rank, ranks.agree) if ring and ranks.world > 1 else None
+    batch = replace(batch, rows=shares.rows, world=ranks.world, ring=around)
+    seen_by_loss = Shares((views.samples,)) if around else shares
     device = batch.ids.device.type
     pieces = pieces_of(views.samples, _count(method, shares, micro_batch))
     work = _Work(method, views, pieces, shares.samples, autocast, seed)
@@ -65,13 +71,13 @@ def step(
             if not seen:
                 embedded, targets = ({n: z.to(device) for n, z in some.items()} for some in (one, other))
 
-        leaves = {name: shares.gather(z, 1).requires_grad_(name in wanting) for name, z in embedded.items()}
-        fixed = {name: shares.gather(z, 1) for name, z in targets.items()}
+        leaves = {name: seen_by_loss.gather(z, 1).requires_grad_(name in wanting) for name, z in embedded.items()}
+        fixed = {name: seen_by_loss.gather(z, 1) for name, z in targets.items()}
         with ranks.together(), torch.autocast(device, enabled=False):
             losses = method.loss(Latents(**leaves, **fixed), batch)
             if losses.total.requires_grad:
                 losses.total.backward()  # type: ignore[no-untyped-call]
-        gradients = _home({name: leaves[name] for name in leaves if name in wanting}, shares, ranks)
+        gradients = _home({name: leaves[name] for name in leaves if name in wanting}, seen_by_loss, ranks)
         with ranks.together():
             work.push(gradients, [z for z, _ in seen], statistics)
         if len(pieces) > 1 or ranks.world > 1:

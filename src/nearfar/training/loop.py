@@ -56,6 +56,8 @@ class Plan:
     seed: int
     device: torch.device
     ranks: Ranks = ALONE
+    ring: bool = False
+    """Whether latents stay with their ranks, and only pass by the others in the loss."""
     micro_batch: int | None = None
     clip: float | None = None
     autocast: torch.dtype | None = None
@@ -136,7 +138,7 @@ class _Run:
 
     def __init__(self, plan: Plan, clock: Clock, folder: RunFolder, state: State) -> None:
         self.plan, self.clock, self.folder, self.state = plan, clock, folder, state
-        self.watchdog = Watchdog(plan.order.batch_size)
+        self.watchdog = Watchdog(plan.order.batch_size // (plan.ranks.world if plan.ring else 1))
         self.watchdog.raised += state.alarms
         self.step_seconds = 0.0
         self.progress = 0.0
@@ -232,8 +234,8 @@ class _Run:
             size = state.micro_batch or plan.micro_batch or max(shares.counts)
             try:
                 return cut.step(
-                    plan.method, views, batch, shares=shares, ranks=plan.ranks, micro_batch=size,
-                    autocast=plan.autocast, seed=seed,
+                    plan.method, views, batch, shares=shares, ranks=plan.ranks, ring=plan.ring,
+                    micro_batch=size, autocast=plan.autocast, seed=seed,
                 )  # fmt: skip
             except OutOfMemory:
                 smaller = min(size, max(shares.counts)) // 2

@@ -112,7 +112,11 @@ class Ranks:
             if not out_of_memory(error):
                 raise
             failed = True
-        if self.any(failed):  # after the handler, whose error keeps all that was computed
+        self.agree(failed)  # after the handler, whose error keeps all that was computed
+
+    def agree(self, failed: bool = False) -> None:
+        """Raises OutOfMemory on all ranks where one has failed."""
+        if self.any(failed):
             raise OutOfMemory("memory ran out")
 
     @torch.no_grad()

@@ -1,13 +1,19 @@
 """What every loss asks of its inputs, and the words for what is wrong with them."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from nearfar.errors import ConfigError, DataError, must
+from nearfar.kernels import Ring
 
 
-def check_same_shape(named: dict[str, Tensor], *, kind: str = "embeddings [B, D]") -> None:
-    """Raise DataError unless all are [B, D] of one shape, with at least one row; `kind` is what they are."""
+def check_same_shape(named: dict[str, Tensor], *, kind: str = "embeddings [B, D]", ring: Ring | None = None) -> None:
+    """Raise DataError unless all are [B, D] of one shape, with at least one row; `kind` is what they are.
+
+    Of a batch on a ring, this rank may have none.
+    """
     first, *_ = named.values()
     for name, z in named.items():
         if z.dim() != 2:
@@ -15,7 +21,7 @@ def check_same_shape(named: dict[str, Tensor], *, kind: str = "embeddings [B, D]
         if z.shape != first.shape:
             shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in named.items())
             raise DataError(f"Row i of each must belong to the same sample, so shapes must agree, got {shapes}.")
-    if len(first) == 0:
+    if len(first) == 0 and not (ring and ring.samples):
         raise DataError("The batch is empty: a loss needs at least one sample.")
 
 
@@ -41,6 +47,26 @@ def own_rows(rows: slice | None, size: int) -> slice:
     start, stop, step = rows.start or 0, size if rows.stop is None else rows.stop, rows.step or 1
     must(step == 1 and 0 <= start <= stop <= size, f"rows must be a range within 0..{size}", got=rows)
     return slice(start, stop)
+
+
+class Anchored(NamedTuple):
+    """The samples whose losses are summed: `own` among all `samples`, and `here` among those that a loss is given."""
+
+    samples: int
+    own: slice
+    here: slice
+
+
+def anchored(rows: slice | None, given: int, ring: Ring | None) -> Anchored:
+    """`rows` of a batch that is `given` whole, or all that is given where the batch lies on a ring."""
+    if ring is None:
+        own = own_rows(rows, given)
+        return Anchored(given, own, own)
+    count = ring.counts[ring.rank]
+    if count != given:
+        raise DataError(f"With a ring, embeddings are this rank's own {count}, got {given}.")
+    must(rows in (None, ring.own), f"with a ring, rows can only be this rank's own, {ring.own}", got=rows)
+    return Anchored(ring.samples, ring.own, slice(0, given))
 
 
 def part(z: Tensor, rows: slice) -> Tensor:
