@@ -57,6 +57,9 @@ class Model:
     whiten: bool = True
     """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
 
+    def __post_init__(self) -> None:
+        must(self.width is None or self.width >= 1, "width must be at least 1", got=self.width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Length:

@@ -101,7 +101,7 @@ class Parts:
         file = self.folder / _PLAN
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             before = None
         if before != self.plan:
             if before is not None:
@@ -111,8 +111,21 @@ class Parts:
                     path.unlink()
             with whole_file(file) as draft:
                 draft.write_text(json.dumps(self.plan), encoding="utf-8")
-        elif done := len(self._paths()):
+            return
+        self._leave_out_damaged()
+        if done := len(self._paths()):
             _log.info("going on with %s: %d parts are done", self.out, done)
+
+    def _leave_out_damaged(self) -> None:
+        """Remove parts that are not whole (the disk lost what it was given): they are made again."""
+        import pyarrow.parquet as pq
+
+        for path in self._paths():
+            try:
+                pq.read_metadata(path)
+            except Exception as error:
+                _log.warning("the part %s is damaged (%s): it is made again", path.name, str(error)[:120])
+                path.unlink()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.parquet"

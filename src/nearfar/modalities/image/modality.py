@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from nearfar.contract import Card, Choice, Facts, Rows, Settling, Views, Wants
+from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
@@ -100,8 +101,14 @@ class Images:
         return made
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
-        """The encoder of a saved config, its weights not yet loaded."""
-        return encoders.build(config)
+        """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
+        made = encoders.build(config)
+        for name in ("mean", "std"):
+            numbers(config, name, config["channels"])
+        for name in ("stored_size", "max_pixels", "white"):
+            if config.get(name) is not None:
+                whole(config, name)
+        return made
 
     def views(
         self, raw: Pictures, draws: Rows, *, wants: Wants, seed: int, options: ImageOptions, encoder: ImageEncoder

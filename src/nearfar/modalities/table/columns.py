@@ -12,8 +12,8 @@ training rows' statistics, missing ones at the median; categories one-hot, all z
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearfar.errors import DataError
+from nearfar.errors import DataError, must
+from nearfar.modalities.described import is_number
 from nearfar.modalities.table.reading import NUMBER, RawTable
 
 _KNOWN = 32
@@ -43,16 +44,28 @@ class Column:
     scale: float = 0.0
 
 
+_FIELDS = dict.fromkeys(field.name for field in fields(Column))
+
+
 def to_config(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Columns as plain values."""
     return [{k: list(v) if k == "values" and v is not None else v for k, v in asdict(c).items()} for c in columns]
 
 
-def from_config(config: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The columns that `to_config` wrote."""
-    return tuple(
-        Column(**{**entry, "values": None if entry["values"] is None else tuple(entry["values"])}) for entry in config
+def from_config(config: Any) -> tuple[Column, ...]:
+    """The columns that `to_config` wrote; raises ConfigError for anything else."""
+    must(isinstance(config, list) and len(config) > 0, "columns must be a list of columns", got=config)
+    return tuple(map(_column, config))
+
+
+def _column(said: Any) -> Column:
+    must(isinstance(said, dict) and said.keys() == _FIELDS.keys(), f"a column must have {', '.join(_FIELDS)}", got=said)
+    name, values, *figures = (said[field] for field in _FIELDS)
+    are_texts = isinstance(name, str) and (
+        values is None or (isinstance(values, list) and all(isinstance(value, str) for value in values))
     )
+    must(are_texts and all(map(is_number, figures)), "a column must have texts and finite numbers", got=said)
+    return Column(name, None if values is None else tuple(values), *figures)
 
 
 def same_layout(one: Sequence[Column], other: Sequence[Column]) -> bool:
