@@ -207,8 +207,13 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny, photos: Photos,
 
 
 @pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"precision": "bf16"}, {"micro_batch": 6}, {"precision": "bf16", "micro_batch": 6}],
+    ids=["plain", "bf16", "micro-batches", "both"],
+)
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     from nearfar.contract import Losses
     from nearfar.methods.simclr import SimCLR
@@ -221,7 +226,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(SimCLR, "loss", burst)
     with pytest.raises(TrainingError, match=r"The loss is nan at step 4\. The last good state is in .*checkpoint"):
-        tiny(photos(), checkpoint_every=1e-9)
+        tiny(photos(), checkpoint_every=1e-9, **options)
     saved = checkpoint.latest(tmp_path / "run" / "checkpoint")
     assert saved is not None
     assert saved.state["step"] == 4

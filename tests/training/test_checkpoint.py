@@ -103,11 +103,15 @@ def replace_by_a_list(path: Path) -> None:
     path.write_text("[1, 2]")
 
 
+def nest(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
         *((name, how) for name in ("weights.safetensors", "optimizer.safetensors") for how in (cut, alter, empty)),
-        *(("state.json", how) for how in (cut, empty, raise_the_step, replace_by_a_list)),
+        *(("state.json", how) for how in (cut, empty, raise_the_step, replace_by_a_list, nest)),
         ("weights.safetensors", Path.unlink),
         ("state.json", Path.unlink),
     ],
@@ -129,6 +133,25 @@ def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
     for step in (1, 2):
         cut(save(tmp_path, step) / "state.json")
     assert checkpoint.latest(tmp_path) is None
+
+
+def test_a_run_that_goes_back_behind_damaged_ones_keeps_its_new_ones(tmp_path: Path) -> None:
+    for step in (100, 200):
+        cut(save(tmp_path, step) / "state.json")
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+        found = checkpoint.latest(tmp_path)
+        assert found is not None
+        assert found.state["step"] == step
+    assert steps(tmp_path) == ["step-000000020", "step-000000030"]
+
+
+def test_a_checkpoint_of_another_step_than_its_name_says_is_damaged(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 2).rename(tmp_path / "step-000000003")
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.state["step"] == 1
 
 
 def full(path: Path, content: bytes) -> str:

@@ -130,7 +130,10 @@ class Embeddings:
 
     @classmethod
     def _load_npy(cls, path: Path) -> "Embeddings":
-        vectors = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
+        vectors = np.load(path, allow_pickle=False)
+        if vectors.dtype.kind not in "fiu":
+            raise DataError(f"{str(path)!r} cannot be read as embeddings: it holds {vectors.dtype}, no numbers.")
+        vectors = vectors.astype(np.float32, copy=False)
         beside = keys_file(path)
         if not beside.is_file():
             return cls(vectors, [f"{path.name}#{row}" for row in range(len(vectors))])

@@ -250,6 +250,8 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
         raise KeyboardInterrupt(
             f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
         ) from None
+    except (RunError, DataError) as error:
+        raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
     return found if found is not None and plan.ranks.world == 1 else _shared(found, ready)
 
 

@@ -256,8 +256,7 @@ def _plain(cells: "pa.Array") -> list[Any]:
     try:
         return list(cells.to_pylist())
     except UnicodeDecodeError:
-        raw = cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
-        found = raw.cast(pa.large_binary()).to_pylist()
+        found = cells.cast(pa.large_binary()).to_pylist()
         return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in found]
 
 

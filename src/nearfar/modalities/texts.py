@@ -99,8 +99,8 @@ class Writer:
         """One more text."""
         try:
             raw = text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:  # half a character, as JSON can write it: no file and no text has one
-            raw = text.encode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # half a character, as JSON can write it: no file's name has one
+            raw = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
         self._chunk.append(raw)
         if len(self._chunk) == _CHUNK:
             self._flush()

@@ -85,6 +85,8 @@ def latest(folder: Path) -> Saved | None:
             sums = state.pop("sha256")
             if sums[_STATE] != _sum_of(state):
                 raise ValueError(f"{_STATE} does not match its checksum")
+            if place.name != f"step-{state['step']:09d}":
+                raise ValueError(f"it is of step {state['step']}")
             weights, optimizer = (_read(place / name, sums[name]) for name in (_WEIGHTS, _OPTIMIZER))
             return Saved(weights, optimizer, state)
         except Exception as error:  # whatever is wrong with it, the one before it is better
@@ -149,8 +151,10 @@ def check_shapes(path: Path, make: Callable[[], nn.Module]) -> None:
     try:
         with Undrawn(), torch.device("meta"):
             wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
-    except (NotImplementedError, RuntimeError):  # a network that cannot be made without memory
-        return
+    except RuntimeError as error:
+        if "meta" in str(error):  # a network that cannot be made without memory
+            return
+        raise RunError(f"{str(path)!r} is not of the encoder that config.json beside it describes: {error}.") from None
     if wrong := sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)):
         name = wrong[0]
         here, needed = ("nothing" if name not in of else str(list(of[name])) for of in (there, wanted))

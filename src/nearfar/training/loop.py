@@ -32,6 +32,7 @@ from nearfar.training.syncnorm import synchronised
 
 _LATER = ("loss", "steps", "micro_batch")  # not in the checkpoints of earlier versions
 _WHOLE = ("step", "steps", "micro_batch")
+_LEAST = {"recorded": -1, "loss": -math.inf, "micro_batch": 1}
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
 _log = logging.getLogger("nearfar")
@@ -108,8 +109,9 @@ def _state(told: Mapping[str, Any]) -> State:
     kept = {name: told[name] for name in ("step", "elapsed", "recorded", "probed")}
     kept |= {name: told[name] for name in _LATER if name in told}
     for name, value in kept.items():
-        kind = int if name in _WHOLE else (int, float)
-        if not (isinstance(value, kind) and math.isfinite(value)) and (name, value) != ("micro_batch", None):
+        kind, least = int if name in _WHOLE else (int, float), _LEAST.get(name, 0)
+        fits = isinstance(value, kind) and math.isfinite(value) and value >= least
+        if not fits and (name, value) != ("micro_batch", None):
             raise ValueError(f"{name} is {value!r}")
     return State(**kept, alarms=[Alarm(**alarm) for alarm in told["alarms"]])
 
@@ -232,7 +234,11 @@ class _Run:
         }
         weights = checkpoint.module_tensors(plan.method)
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
-        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
+        try:
+            checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
+        except RunError as error:
+            kept = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
+            raise RunError(f"{error} {kept}") from None
         self._saved = time.monotonic()
 
     def _step(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:

@@ -16,7 +16,7 @@ from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities.described import text, whole
 from nearfar.modalities.image.decode import Encoded, Unreadable, decode
 from nearfar.modalities.image.memory import along
-from nearfar.modalities.image.options import ENCODERS
+from nearfar.modalities.image.options import ENCODERS, LARGEST
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
@@ -96,7 +96,8 @@ class ImageEncoder(Encoder):
 
 def build(config: Mapping[str, Any]) -> ImageEncoder:
     """The encoder that `config` describes, with fresh weights; raises ConfigError where it is none."""
-    name, channels, size = text(config, "encoder"), whole(config, "channels"), whole(config, "image_size")
+    name, channels = text(config, "encoder"), whole(config, "channels")
+    size = whole(config, "image_size", most=LARGEST)
     width = None if config.get("width") is None else whole(config, "width")
     network: nn.Module
     if name == "small_cnn":

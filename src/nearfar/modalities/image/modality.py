@@ -12,7 +12,7 @@ from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
 from nearfar.modalities.image.encoder import ImageEncoder
-from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, LARGEST, ImageOptions
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
 from nearfar.modalities.image.views import ViewMaker
@@ -105,9 +105,10 @@ class Images:
         made = encoders.build(config)
         for name in ("mean", "std"):
             numbers(config, name, config["channels"])
-        for name in ("stored_size", "max_pixels", "white"):
-            if config.get(name) is not None:
-                whole(config, name)
+        whole(config, "stored_size", most=LARGEST)
+        whole(config, "max_pixels")
+        if config.get("white") is not None:
+            whole(config, "white")
         return made
 
     def views(

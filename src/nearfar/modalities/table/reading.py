@@ -259,8 +259,8 @@ def _read_arrays(path: Path) -> RawTable:
     if labels is not None:
         if labels.shape != (len(inputs),) or labels.dtype.kind not in "fiubSU":
             raise DataError(
-                f"{path}: y must be one class a row, [{len(inputs)}], got shape {list(labels.shape)} of {labels.dtype}; "
-                "classes are numbers or texts."
+                f"{path}: y must be one class a row, [{len(inputs)}], got shape {list(labels.shape)} of "
+                f"{labels.dtype}; classes are numbers or texts."
             )
         columns["label"] = labels
     return RawTable(path.name, columns, np.arange(len(inputs)))
