@@ -42,7 +42,8 @@ class Data:
 
     def __post_init__(self) -> None:
         must(self.shuffle_buffer >= 1, "shuffle_buffer must be at least 1", got=self.shuffle_buffer)
-        must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
+        named = bool(self.cache.strip()) and "\0" not in self.cache
+        must(named, "cache must be auto, off or a folder", got=self.cache)
 
 
 @dataclass(frozen=True, kw_only=True)

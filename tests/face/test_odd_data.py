@@ -133,6 +133,21 @@ def test_hostile_names_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_pat
     assert kept.labels.count("<b>bold") == len(HOSTILE)
 
 
+ODD_LABELS = [r"\ud800", r"a\u0000b", "<script>alert('x')</script>", "x" * 50_000, r"\ud83d\ude00", "é"]
+
+
+def test_odd_labels_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    names = [path.relative_to(tmp_path) for path in sorted(photos().rglob("*.png"))]
+    labels = [ODD_LABELS[i % len(ODD_LABELS)] for i in range(len(names))]
+    rows = [f'{{"image": "{name}", "label": "{label}"}}' for name, label in zip(names, labels, strict=True)]
+    (tmp_path / "odd.jsonl").write_text("\n".join(rows))
+    run = tiny(tmp_path / "odd.jsonl")
+    assert "<script>alert" not in run.report.read_text(encoding="utf-8")
+    kept = nf.Embeddings.load(run.path / "embeddings.parquet")
+    assert set(kept.labels or ()) == {r"\ud800", "a\0b", *ODD_LABELS[2:4], "\U0001f600", "é"}
+    assert json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+
+
 def test_a_run_folder_with_a_hostile_name_is_fine(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
     run = tiny(photos(classes=0), out=tmp_path / "<i>ü' \"run")
     assert "<i>ü" not in run.report.read_text(encoding="utf-8")

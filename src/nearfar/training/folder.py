@@ -58,6 +58,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{str(self.path)!r} cannot be made: {error.strerror}.") from None
+        except ValueError as error:  # a name with a NUL
+            raise RunError(f"{str(self.path)!r} cannot be made: {error}.") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -78,6 +78,12 @@ def test_constant_columns_are_zeros_even_in_other_data(tmp_path: Path) -> None:
     assert other.vectors()[:, 1].tolist() == [0.0, 0.0]
 
 
+def test_columns_that_change_by_next_to_nothing_are_zeros(tmp_path: Path) -> None:
+    source = MODALITY.open(written(tmp_path, "a,b\n1e-44,1\n3e-44,2\n5e-44,3\n"))
+    assert source.vectors()[:, 0].tolist() == [0.0, 0.0, 0.0]
+    assert source.columns[0].scale == 0
+
+
 @pytest.mark.parametrize("header", ["label", "Class", "TARGET", "category"])
 def test_labels_are_found_by_name_and_are_no_input(tmp_path: Path, header: str) -> None:
     source = MODALITY.open(written(tmp_path, f"a,{header},b\n1,cat,2\n3,,4\n5,ant,6\n7,cat,9\n"))

@@ -26,6 +26,7 @@ from nearfar.modalities.described import is_number
 from nearfar.modalities.table.reading import NUMBER, RawTable
 
 _KNOWN = 32
+_LEAST_SPREAD = float(np.finfo(np.float32).tiny)  # one over less than this is no number any more
 
 log = logging.getLogger("nearfar")
 
@@ -34,7 +35,7 @@ log = logging.getLogger("nearfar")
 class Column:
     """One column: a category with its known `values`, or a number with its statistics over the training rows.
 
-    `scale` is one over the standard deviation, and 0 for a column that never changes.
+    `scale` is one over the standard deviation, and 0 for a column that never changes, or by less than can be told.
     """
 
     name: str
@@ -147,7 +148,7 @@ def measure(columns: Sequence[Column], table: NDArray[np.float32]) -> tuple[Colu
                 column,
                 median=float(np.median(cells)),
                 mean=float(cells.mean()),
-                scale=1 / spread if spread > 0 else 0.0,
+                scale=1 / spread if spread > _LEAST_SPREAD else 0.0,
             )
         )
     return tuple(measured)
