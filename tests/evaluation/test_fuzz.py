@@ -15,7 +15,7 @@ from nearfar.contract import Skipped
 from nearfar.errors import DataError
 from nearfar.evaluation.embeddings import Embeddings
 from nearfar.evaluation.parts import Parts, shard_path
-from tests.altering import TIMES, Bomb, altered, named, untouched
+from tests.altering import TIMES, Bomb, altered, files_of_at_most, named, untouched
 
 
 def some(count: int = 5, dim: int = 4, first: int = 0) -> Embeddings:
@@ -139,3 +139,21 @@ def test_a_plan_that_is_none_starts_anew(tmp_path: Path) -> None:
         with parts.opened():
             assert not parts.has(0)
             parts.put(0, some(), [])
+
+
+@pytest.mark.parametrize("name", ["e.parquet", "e.npy"])
+def test_a_disk_that_fills_up_keeps_the_old_file_and_the_parts(tmp_path: Path, name: str) -> None:
+    many = Embeddings(
+        np.random.default_rng(0).normal(size=(2000, 16)).astype(np.float32), [str(i) for i in range(2000)]
+    )
+    some().save(tmp_path / name)
+    parts = Parts(tmp_path / name, {"weights": "a"})
+    with parts.opened():
+        parts.put(0, many, [])
+        for write in (lambda: many.save(tmp_path / name), lambda: parts.put(1, many, []), parts.join):
+            with files_of_at_most(20_000), pytest.raises(DataError, match="cannot be written: "):
+                write()
+        assert Embeddings.load(tmp_path / name).keys == some().keys
+        assert not [path for path in tmp_path.rglob(".*") if path.is_file() and path.name != ".lock"]
+        assert parts.join() == (2000, 16)
+    assert np.array_equal(Embeddings.load(tmp_path / name).vectors, many.vectors)

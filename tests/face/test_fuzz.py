@@ -19,7 +19,7 @@ from nearfar.face.run import Run
 from nearfar.methods import table as methods
 from nearfar.modalities import registry
 from nearfar.training import checkpoint
-from tests.altering import TIMES, named
+from tests.altering import TIMES, named, untouched
 from tests.face.conftest import photos_in
 
 WHOLE = (0, 1, 2, 3, 4, 5, 8, 12, 16, 20, 40)
@@ -170,7 +170,7 @@ def test_any_options_train_or_are_refused_before_any_work(
         number = 100_000 * sorted(methods.METHODS).index(method) + turn
         kind = random.Random(-number).choice(sorted(data))
         given = options(number, method, "table" if kind.startswith("table") else "image")
-        with named(kind, number, given):
+        with named(kind, number, given), untouched(data[kind].parent):
             try:
                 run = nf.train(data[kind], out=tmp_path / str(number), quiet=True, **given)
             except UserError:

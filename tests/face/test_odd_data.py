@@ -17,6 +17,7 @@ from nearfar.errors import DataError, TrainingError
 from nearfar.face.run import Run
 from nearfar.training import checkpoint
 from nearfar.training.folder import RunFolder
+from tests.altering import untouched
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -131,6 +132,32 @@ def test_hostile_names_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_pat
     assert len(kept) == 16 + len(HOSTILE)
     assert kept.labels is not None
     assert kept.labels.count("<b>bold") == len(HOSTILE)
+
+
+NO_PICTURES = {
+    "../../../../../../etc/passwd": "not an image",
+    "/etc/passwd": "not an image",
+    "/dev/zero": "not a plain file",
+    "..": "a folder, not a file",
+    "https://example.org/a.png": "a web address: download it first",
+    "x" * 5000 + ".png": "name too long",
+    "nobody.png": "no such file",
+    "$(touch ran).png": "no such file",
+}
+
+
+def test_rows_that_name_no_picture_are_listed_and_nothing_is_written_elsewhere(
+    tiny: Tiny, photos: Photos, tmp_path: Path
+) -> None:
+    place = tmp_path / "around" / "data"
+    names = [path.relative_to(place) for path in sorted(photos("around/data").rglob("*.png"))]
+    (place / "rows.csv").write_text("\n".join(["path", *map(str, names), *NO_PICTURES]))
+    with untouched(tmp_path / "around"):
+        run = tiny(place / "rows.csv")
+    with (run.path / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        told = {row["key"].lstrip("'"): row["reason"] for row in csv.DictReader(file)}
+    assert told == NO_PICTURES
+    assert {path.name for path in tmp_path.iterdir()} == {"around", "run"}
 
 
 ODD_LABELS = [r"\ud800", r"a\u0000b", "<script>alert('x')</script>", "x" * 50_000, r"\ud83d\ude00", "é"]

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import resource
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from nearfar.face import finish
 from nearfar.face.run import Run
 from nearfar.training import checkpoint
 from nearfar.training.folder import RunFolder
+from tests.altering import files_of_at_most
 from tests.face.conftest import photos_in
 
 Tiny = Callable[..., Run]
@@ -104,17 +103,6 @@ def test_the_message_says_which_checkpoint_is_kept(tmp_path: Path, monkeypatch: 
         with pytest.raises(RunError, match=r"step 2.*No space.*\. step-000000001 is kept; make room.*--resume\.$"):
             checkpoint.save(tmp_path, 2, tensors, {}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """The system itself refuses longer files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_write_that_the_system_cuts_short_is_said(tiny: Tiny, data: Path, tmp_path: Path, whole: Path) -> None:

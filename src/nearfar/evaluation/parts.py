@@ -86,16 +86,18 @@ class Parts:
         return rows, dim
 
     def _join_npy(self, paths: list[Path], rows: int, dim: int) -> None:
-        with whole_file(self.out) as draft, whole_file(keys_file(self.out)) as beside:
-            every = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=(rows, dim))
-            start = 0
-            with beside.open("w", encoding="utf-8", newline="") as handle:
-                for number, path in enumerate(paths):
-                    part = Embeddings.load(path)
-                    every[start : start + len(part)] = part.vectors
-                    start += len(part)
-                    part.write_keys(handle, header=number == 0)
-            every.flush()
+        with (
+            whole_file(self.out) as draft,
+            whole_file(keys_file(self.out)) as beside,
+            draft.open("wb") as vectors,  # not mapped: a full disk would end the process
+            beside.open("w", encoding="utf-8", newline="") as keys,
+        ):
+            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
+            np.lib.format.write_array_header_1_0(vectors, header)
+            for number, path in enumerate(paths):
+                part = Embeddings.load(path)
+                vectors.write(np.ascontiguousarray(part.vectors, dtype="<f4").data)
+                part.write_keys(keys, header=number == 0)
 
     def _keep_what_fits(self) -> None:
         file = self.folder / _PLAN
