@@ -105,7 +105,7 @@ class Embeddings:
             vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
         else:  # as other programs write it
             vectors = np.array(column.to_pylist())
-        labels = _texts(table["label"]) if "label" in table.column_names else [None]
+        labels = _texts(table["label"]) if "label" in table.column_names else []
         keys = _texts(table["key"])
         vectors = np.array(vectors, dtype=np.float32)  # one's own, to write to: arrow's memory is read-only
         if None in keys:

@@ -17,7 +17,7 @@ def text(config: Mapping[str, Any], name: str, among: Collection[str] | None = N
 
 def whole(config: Mapping[str, Any], name: str, *, least: int = 1, most: int | None = None) -> int:
     """A whole number of at least `least`; raises ConfigError."""
-    found = config.get(name)
+    found: Any = config.get(name)
     is_whole = isinstance(found, int) and not isinstance(found, bool)
     what = f"of at least {least}" if most is None else f"from {least} to {most}"
     fits = is_whole and least <= found and (most is None or found <= most)
@@ -27,7 +27,7 @@ def whole(config: Mapping[str, Any], name: str, *, least: int = 1, most: int | N
 
 def numbers(config: Mapping[str, Any], name: str, count: int) -> list[float]:
     """A list of `count` finite numbers; raises ConfigError."""
-    found = config.get(name)
+    found: Any = config.get(name)
     fits = isinstance(found, list) and len(found) == count and all(map(is_number, found))
     must(fits, f"{name} must be a list of {count} numbers", got=found)
     return list(found)
