@@ -273,7 +273,7 @@ CONFUSED = {
     "loss": ["x", math.nan],
     "steps": ["x", 0.5],
     "micro_batch": ["x", 0, -3],
-    "alarms": [None, 3, [3], [{"step": 1}], {}],
+    "alarms": [None, 3, [3], [{"step": 1}]],
     "data": [],
 }
 

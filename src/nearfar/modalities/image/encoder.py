@@ -16,7 +16,7 @@ from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities.described import text, whole
 from nearfar.modalities.image.decode import Encoded, Unreadable, decode
 from nearfar.modalities.image.memory import along
-from nearfar.modalities.image.options import ENCODERS, LARGEST
+from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
@@ -76,9 +76,9 @@ class ImageEncoder(Encoder):
             try:
                 square, aspect = decode(
                     _encoded(given, name),
-                    size=self.config["stored_size"],
+                    size=self.config.get("stored_size") or self.size,
                     channels=channels,
-                    max_pixels=self.config["max_pixels"],
+                    max_pixels=self.config.get("max_pixels") or MAX_PIXELS,
                     white=self.config.get("white"),
                 )
             except Unreadable as error:

@@ -16,6 +16,9 @@ ENCODERS: dict[str, str] = {
 }
 """Names built in, and a line for each; any timm name works beside them."""
 
+MAX_PIXELS = 100_000_000
+"""Of a picture, where nothing else is said."""
+
 LARGEST = 16_384
 """Of an `image_size`: what is larger is a slip, or an altered file."""
 
