@@ -62,8 +62,8 @@ def save(
             if before.exists() and not place.exists():
                 before.rename(place)
         shutil.rmtree(draft, ignore_errors=True)
-        kept = [path.name for path in _all(folder)]
-        what = f"{kept[-1]} is kept; make room and go on with --resume" if kept else "None was kept before it"
+        there = _all(folder)
+        what = f"{there[-1].name} is kept; make room and go on with --resume" if there else "None was kept before it"
         raise RunError(
             f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror or error}. {what}."
         ) from None

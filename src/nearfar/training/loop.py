@@ -237,8 +237,8 @@ class _Run:
         try:
             checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
         except RunError as error:
-            kept = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
-            raise RunError(f"{error} {kept}") from None
+            advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
+            raise RunError(f"{error} {advice}") from None
         self._saved = time.monotonic()
 
     def _step(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:
