@@ -385,3 +385,10 @@ def test_a_parquet_column_that_stands_twice_or_is_no_utf8_is_refused(tmp_path: P
     pq.write_table(pa.table({"a": raw, "b": [1, 2]}), tmp_path / "odd.parquet")
     with pytest.raises(DataError, match="not readable as parquet"):
         MODALITY.open(str(tmp_path / "odd.parquet"))
+
+
+def test_a_nan_that_signals_is_a_missing_cell(tmp_path: Path) -> None:
+    cells = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    cells.view(np.uint64)[1, 1] = 0x7FF0000000000001
+    np.save(tmp_path / "t.npy", cells)
+    assert MODALITY.open(str(tmp_path / "t.npy")).missing == 1

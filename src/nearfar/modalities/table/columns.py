@@ -121,7 +121,7 @@ def lay_out(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float32]:
     table = np.empty((len(raw.ordinals), len(columns)), dtype=np.float32)
     for i, column in enumerate(columns):
         cells = raw.columns[column.name]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large, and of NaN that signal
             if column.values is not None:
                 table[:, i] = _codes(_as_text(cells), column.values)
             elif isinstance(cells, np.ndarray):
