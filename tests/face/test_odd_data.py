@@ -77,6 +77,13 @@ def test_mostly_unreadable_data_stops_before_training(tiny: Tiny, photos: Photos
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("batch_size", [3, 5])
+def test_a_piece_of_one_sample_is_none_where_norms_need_two(tiny: Tiny, photos: Photos, batch_size: int) -> None:
+    run = tiny(photos(), method="byol", batch_size=batch_size, micro_batch=2, steps=2)
+    assert [record["step"] for record in RunFolder(run.path).metrics()] == [1, 2]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_few_pictures_are_enough(tiny: Tiny, photos: Photos, count: int) -> None:
     run = tiny(photos(count=count, classes=2), batch_size=None)

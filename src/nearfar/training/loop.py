@@ -251,6 +251,8 @@ class _Run:
         while True:
             plan.optimizer.zero_grad(set_to_none=True)
             size = state.micro_batch or plan.micro_batch or max(shares.counts)
+            if self._least == 2 and any(count % 2 for count in shares.counts):
+                size = max(size, 3)  # in twos, an odd sample would be left alone, which has no statistics
             try:
                 return cut.step(
                     plan.method, views, batch, shares=shares, ranks=plan.ranks, micro_batch=size,
