@@ -57,3 +57,8 @@ def test_must_names_what_holds_and_what_it_got():
 
 def test_must_is_silent_where_it_holds():
     must(True, "lr must be above 0", got=1)
+
+
+def test_of_a_thousand_names_some_are_shown():
+    error = UnknownName("encoder", "xyz", [f"net{i:04}" for i in range(1000)])
+    assert str(error).endswith("net0059 and 940 more.")

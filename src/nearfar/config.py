@@ -15,6 +15,9 @@ FORMAT = 1
 """Version of the run folder's layout; a later nearfar reads all earlier ones."""
 
 
+MOST_THREADS = 1024
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """What is trained on."""
@@ -39,7 +42,8 @@ class Data:
 
     def __post_init__(self) -> None:
         must(self.shuffle_buffer >= 1, "shuffle_buffer must be at least 1", got=self.shuffle_buffer)
-        must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
+        named = bool(self.cache.strip()) and "\0" not in self.cache
+        must(named, "cache must be auto, off or a folder", got=self.cache)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,9 @@ class Model:
     """Start from weights: `hub`, a local .safetensors file, or a run folder."""
     whiten: bool = True
     """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
+
+    def __post_init__(self) -> None:
+        must(self.width is None or self.width >= 1, "width must be at least 1", got=self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +149,12 @@ class Machine:
     """Key of all randomness: order, views, weights."""
 
     def __post_init__(self) -> None:
-        must(self.threads is None or self.threads >= 1, "threads must be at least 1", got=self.threads)
-        must(self.seed >= 0, "seed must be 0 or more", got=self.seed)
+        must(
+            self.threads is None or 1 <= self.threads <= MOST_THREADS,
+            f"threads must be from 1 to {MOST_THREADS}",
+            got=self.threads,
+        )
+        must(0 <= self.seed < 2**63, "seed must be from 0 to 2^63 - 1", got=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

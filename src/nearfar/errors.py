@@ -13,6 +13,8 @@ NearfarError            carries the exit code of the command line
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 60  # more names than this are no help
+
 
 class NearfarError(Exception):
     """The base of all errors raised on purpose; its text is meant for the user."""
@@ -36,7 +38,8 @@ class UnknownName(ConfigError):
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Choose from: {', '.join(names)}."
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        hint = f"Did you mean {close[0]!r}?" if close else f"Choose from: {', '.join(names[:_SHOWN])}{more}."
         super().__init__(f"No {kind} is named {name!r}. {hint}")
 
 

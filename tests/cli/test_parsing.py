@@ -117,9 +117,10 @@ def test_the_method_of_a_config_file_decides_which_options_are_known(tmp_path):
         given(f"train photos --config {file} --temperature 0.2")
 
 
-def test_a_damaged_config_file_is_named(tmp_path):
+@pytest.mark.parametrize("content", ["[model\n", "a = " + "[" * 100_000], ids=["cut", "deep"])
+def test_a_damaged_config_file_is_named(tmp_path, content):
     file = tmp_path / "config.toml"
-    file.write_text("[model\n")
+    file.write_text(content)
     with pytest.raises(ConfigError, match=r"config\.toml is no readable config\.toml"):
         given(f"train photos --config {file}")
 

@@ -17,6 +17,7 @@ from nearfar.errors import DataError, TrainingError
 from nearfar.face.run import Run
 from nearfar.training import checkpoint
 from nearfar.training.folder import RunFolder
+from tests.altering import untouched
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -76,6 +77,13 @@ def test_mostly_unreadable_data_stops_before_training(tiny: Tiny, photos: Photos
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize("batch_size", [3, 5])
+def test_a_piece_of_one_sample_is_none_where_norms_need_two(tiny: Tiny, photos: Photos, batch_size: int) -> None:
+    run = tiny(photos(), method="byol", batch_size=batch_size, micro_batch=2, steps=2)
+    assert [record["step"] for record in RunFolder(run.path).metrics()] == [1, 2]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_few_pictures_are_enough(tiny: Tiny, photos: Photos, count: int) -> None:
     run = tiny(photos(count=count, classes=2), batch_size=None)
@@ -133,6 +141,47 @@ def test_hostile_names_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_pat
     assert kept.labels.count("<b>bold") == len(HOSTILE)
 
 
+NO_PICTURES = {
+    "../../../../../../etc/passwd": "not an image",
+    "/etc/passwd": "not an image",
+    "/dev/zero": "not a plain file",
+    "..": "a folder, not a file",
+    "https://example.org/a.png": "a web address: download it first",
+    "x" * 5000 + ".png": "name too long",
+    "nobody.png": "no such file",
+    "$(touch ran).png": "no such file",
+}
+
+
+def test_rows_that_name_no_picture_are_listed_and_nothing_is_written_elsewhere(
+    tiny: Tiny, photos: Photos, tmp_path: Path
+) -> None:
+    place = tmp_path / "around" / "data"
+    names = [path.relative_to(place) for path in sorted(photos("around/data").rglob("*.png"))]
+    (place / "rows.csv").write_text("\n".join(["path", *map(str, names), *NO_PICTURES]))
+    with untouched(tmp_path / "around"):
+        run = tiny(place / "rows.csv")
+    with (run.path / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        told = {row["key"].lstrip("'"): row["reason"] for row in csv.DictReader(file)}
+    assert told == NO_PICTURES
+    assert {path.name for path in tmp_path.iterdir()} == {"around", "run"}
+
+
+ODD_LABELS = [r"\ud800", r"a\u0000b", "<script>alert('x')</script>", "x" * 50_000, r"\ud83d\ude00", "é"]
+
+
+def test_odd_labels_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    names = [path.relative_to(tmp_path) for path in sorted(photos().rglob("*.png"))]
+    labels = [ODD_LABELS[i % len(ODD_LABELS)] for i in range(len(names))]
+    rows = [f'{{"image": "{name}", "label": "{label}"}}' for name, label in zip(names, labels, strict=True)]
+    (tmp_path / "odd.jsonl").write_text("\n".join(rows))
+    run = tiny(tmp_path / "odd.jsonl")
+    assert "<script>alert" not in run.report.read_text(encoding="utf-8")
+    kept = nf.Embeddings.load(run.path / "embeddings.parquet")
+    assert set(kept.labels or ()) == {r"\ud800", "a\0b", *ODD_LABELS[2:4], "\U0001f600", "é"}
+    assert json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+
+
 def test_a_run_folder_with_a_hostile_name_is_fine(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
     run = tiny(photos(classes=0), out=tmp_path / "<i>ü' \"run")
     assert "<i>ü" not in run.report.read_text(encoding="utf-8")
@@ -177,7 +226,7 @@ def test_a_batch_that_cannot_be_read_is_no_step(tiny: Tiny, photos: Photos, monk
         return fetch(self, rows)
 
     monkeypatch.setattr(ImageSource, "fetch", gone)
-    run = tiny(data)
+    run = tiny(data, micro_batch=16)  # given: no batch is fetched to measure by
     assert [record["step"] for record in RunFolder(run.path).metrics()] == [1, 3, 4, 5, 6]
 
 
@@ -207,8 +256,13 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tiny: Tiny, photos: Photos,
 
 
 @pytest.mark.usefixtures("unjudged")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"precision": "bf16"}, {"micro_batch": 6}, {"precision": "bf16", "micro_batch": 6}],
+    ids=["plain", "bf16", "micro-batches", "both"],
+)
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     from nearfar.contract import Losses
     from nearfar.methods.simclr import SimCLR
@@ -221,7 +275,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(SimCLR, "loss", burst)
     with pytest.raises(TrainingError, match=r"The loss is nan at step 4\. The last good state is in .*checkpoint"):
-        tiny(photos(), checkpoint_every=1e-9)
+        tiny(photos(), checkpoint_every=1e-9, **options)
     saved = checkpoint.latest(tmp_path / "run" / "checkpoint")
     assert saved is not None
     assert saved.state["step"] == 4

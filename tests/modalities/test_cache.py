@@ -132,6 +132,16 @@ def test_what_else_lies_in_the_folder_is_left_alone(disk, tmp_path):
     assert {"photos", "letter.txt", with_note.name} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("note", ['{"bytes": 1e999}', '{"bytes": []}', "[" * 100_000, "\0"], ids=range(4))
+def test_a_note_that_cannot_be_read_plans_nothing(disk, tmp_path, note):
+    disk(100_000)
+    fill(opened("other", root=tmp_path))
+    (folder,) = tmp_path.glob("other-*")
+    (folder / ABOUT).write_text(note)
+    assert len(list(cache._sets(tmp_path))) == 1
+    assert opened("next", root=tmp_path).limit > 0
+
+
 def test_records_of_files_long_changed_are_forgotten(tmp_path):
     records = opened(root=tmp_path)
     records.limit = 5000

@@ -227,3 +227,23 @@ def test_manifests_with_other_columns_are_joined(tmp_path):
     assert found.labels.tolist() == [-1, -1, 0, -1]
     assert len(set(found.groups.tolist())) == 4
     assert [found.positives.has(i) for i in range(4)] == [False, False, True, False]
+
+
+def test_a_header_may_have_several_lines(tmp_path):
+    found = find(write(tmp_path / "m.csv", '\n"path","a\nb",label\n0.jpg,1,cat\n'))
+    assert (found.keys, found.label_names) == (["0.jpg"], ("cat",))
+
+
+def test_a_header_with_a_huge_field_is_refused(tmp_path):
+    with pytest.raises(DataError, match="its header is no row of a table: field larger than field limit"):
+        find(write(tmp_path / "m.csv", f"path,{'x' * 200_000}\na.jpg,b\n"))
+
+
+def test_half_a_character_in_json_costs_its_row_alone(tmp_path):
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    rows = ['{"image": "\\ud800.jpg", "label": "\\udfff", "positive": "\\ud800"}', '{"image": "b.jpg"}']
+    found = find(write(tmp_path / "m.jsonl", "\n".join(rows)))
+    assert found.keys == ["\\ud800.jpg", "b.jpg"]
+    assert found.bytes(1) == b"x"
+    with pytest.raises(OSError, match="No such file"):
+        found.bytes(0)

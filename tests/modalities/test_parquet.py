@@ -167,3 +167,43 @@ def test_cifar10_is_listed_with_its_names():
     assert found.label_names[0] == "airplane"
     assert np.bincount(found.labels).tolist() == [5_000] * 10
     assert found.bytes(49_999)[:2] == b"\xff\xd8"
+
+
+def no_utf8(*cells):
+    raw = pa.array(cells, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(cells), raw.buffers())
+
+
+def test_a_text_that_is_no_utf8_costs_its_row_alone(tmp_path):
+    cells = no_utf8(b"\xff.jpg", b"b.jpg")
+    (tmp_path / "b.jpg").write_bytes(b"x")
+    pq.write_table(pa.table({"path": cells, "label": cells}), tmp_path / "d.parquet")
+    found = find(tmp_path / "d.parquet")
+    assert found.keys == [r"\xff.jpg", "b.jpg"]
+    assert found.bytes(1) == b"x"
+    with pytest.raises(OSError, match="No such file"):
+        found.bytes(0)
+
+
+def test_a_path_beside_bytes_that_is_no_utf8_is_an_unreadable_row(tmp_path):
+    cells = pa.StructArray.from_arrays([pa.nulls(1, pa.binary()), no_utf8(b"\xff.jpg")], ["bytes", "path"])
+    pq.write_table(pa.table({"image": cells}), tmp_path / "d.parquet")
+    with pytest.raises(OSError, match="No such file"):
+        find(tmp_path / "d.parquet").bytes(0)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [[{"bytes": 10**9}], [{"bytes": b"x", "path": 5}], [{"bytes": "text"}]],
+    ids=["a number", "a number as path", "a text"],
+)
+def test_a_struct_of_something_else_is_no_column_of_samples(tmp_path, cells):
+    pq.write_table(pa.table({"image": cells}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match=r"holds struct<bytes: .*: give paths, bytes, or struct"):
+        find(tmp_path / "d.parquet")
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 2, ["path", "path"]), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="has the column 'path' twice"):
+        find(tmp_path / "d.parquet")

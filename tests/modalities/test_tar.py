@@ -367,3 +367,14 @@ def test_probes_spread_over_all_shards(tmp_path):
     assert np.bincount(found.shards[probed]).tolist() == [2, 6, 12]
     some = found.take(np.arange(99, -1, -3))
     assert len(some.probe(1000)) == len(some)
+
+
+def test_an_archive_that_ends_within_its_last_header_keeps_what_is_before(tmp_path):
+    path = write(tmp_path / "d.tar", ("a.jpg", b"A"), ("b.jpg", b""))
+    whole = path.read_bytes()
+    for length in range(1024, 1536):
+        header = bytearray(whole[1024:length])
+        if len(header) > 156:  # its sum counts what is there
+            header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * ord(" "))
+        path.write_bytes(whole[:1024] + header)
+        assert find(path).keys == ["d.tar#a.jpg"]

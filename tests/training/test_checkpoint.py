@@ -54,7 +54,7 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_the_newest_is_taken(tmp_path: Path) -> None:
-    for step in (2, 10, 9):
+    for step in (2, 9, 10):
         save(tmp_path, step)
     found = checkpoint.latest(tmp_path)
     assert found is not None
@@ -103,11 +103,15 @@ def replace_by_a_list(path: Path) -> None:
     path.write_text("[1, 2]")
 
 
+def nest(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
         *((name, how) for name in ("weights.safetensors", "optimizer.safetensors") for how in (cut, alter, empty)),
-        *(("state.json", how) for how in (cut, empty, raise_the_step, replace_by_a_list)),
+        *(("state.json", how) for how in (cut, empty, raise_the_step, replace_by_a_list, nest)),
         ("weights.safetensors", Path.unlink),
         ("state.json", Path.unlink),
     ],
@@ -129,6 +133,25 @@ def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
     for step in (1, 2):
         cut(save(tmp_path, step) / "state.json")
     assert checkpoint.latest(tmp_path) is None
+
+
+def test_a_run_that_goes_back_behind_damaged_ones_keeps_its_new_ones(tmp_path: Path) -> None:
+    for step in (100, 200):
+        cut(save(tmp_path, step) / "state.json")
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+        found = checkpoint.latest(tmp_path)
+        assert found is not None
+        assert found.state["step"] == step
+    assert steps(tmp_path) == ["step-000000020", "step-000000030"]
+
+
+def test_a_checkpoint_of_another_step_than_its_name_says_is_damaged(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 2).rename(tmp_path / "step-000000003")
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    assert found.state["step"] == 1
 
 
 def full(path: Path, content: bytes) -> str:
@@ -228,7 +251,7 @@ def test_an_encoder_is_its_weights_and_its_config(tmp_path: Path) -> None:
     encoder, again = Tiny(), Tiny()
     checkpoint.save_encoder(tmp_path / "encoder", encoder)
     assert checkpoint.load_encoder_config(tmp_path / "encoder") == encoder.config
-    checkpoint.load_encoder_weights(tmp_path / "encoder", again)
+    checkpoint.load_weights(tmp_path / "encoder" / "model.safetensors", again)
     assert torch.equal(again.layer.weight, encoder.layer.weight)
 
 
@@ -243,7 +266,7 @@ def test_an_encoder_made_to_be_filled_draws_no_weights(tmp_path: Path) -> None:
             draw(torch.empty(2, 2))
         assert nn.init.zeros_(torch.ones(2)).sum() == 0
     assert torch.equal(torch.get_rng_state(), before)
-    checkpoint.load_encoder_weights(tmp_path, again)
+    checkpoint.load_weights(tmp_path / "model.safetensors", again)
     assert torch.equal(again.layer.weight, encoder.layer.weight)
 
 
@@ -266,7 +289,7 @@ def test_a_broken_config_is_named(tmp_path: Path, content: str | None, message: 
 def test_weights_that_are_broken_or_of_another_shape_are_named(tmp_path: Path) -> None:
     checkpoint.save_encoder(tmp_path, Tiny())
     with pytest.raises(RunError, match=r"model.safetensors' cannot be loaded"):
-        checkpoint.load_encoder_weights(tmp_path, Tiny(4))
+        checkpoint.load_weights(tmp_path / "model.safetensors", Tiny(4))
     cut(tmp_path / "model.safetensors")
     with pytest.raises(RunError, match=r"model.safetensors' cannot be loaded"):
-        checkpoint.load_encoder_weights(tmp_path, Tiny())
+        checkpoint.load_weights(tmp_path / "model.safetensors", Tiny())

@@ -51,6 +51,11 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file" / "run").claim()
 
 
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be made: embedded null byte"):
+        RunFolder(tmp_path / "a\0b").claim()
+
+
 def test_looking_makes_nothing(tmp_path: Path) -> None:
     RunFolder(tmp_path / "new").check_free()
     assert not (tmp_path / "new").exists()

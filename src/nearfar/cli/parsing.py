@@ -228,7 +228,7 @@ def _method_before(words: Sequence[str]) -> str:
         return str(default)
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no readable config.toml: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable config.toml: {str(error)[:200]}") from None
     model = said.get("model")
     return str(model.get("method", default) if isinstance(model, dict) else default)

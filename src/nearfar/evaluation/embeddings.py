@@ -1,13 +1,14 @@
 """Embeddings: the vectors of a source's samples, with their keys and labels; kept as parquet or npy."""
 
 import csv
-import glob
+import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Embeddings:
             return cls._load_parquet(path) if check_path(path) == ".parquet" else cls._load_npy(path)
         except (DataError, ConfigError):
             raise
-        except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, csv.Error) as error:
+        except Exception as error:  # of an altered file, numpy and arrow raise nearly anything
             raise DataError(f"{str(path)!r} cannot be read as embeddings: {str(error)[:200]}") from None
 
     def _save_parquet(self, path: Path, metadata: Mapping[bytes, bytes] | None) -> None:
@@ -104,10 +105,13 @@ class Embeddings:
             vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
         else:  # as other programs write it
             vectors = np.array(column.to_pylist())
-        labels = table["label"].to_pylist() if "label" in table.column_names else [None]
-        keys = table["key"].to_pylist()
+        labels = _texts(table["label"]) if "label" in table.column_names else []
+        keys = _texts(table["key"])
         vectors = np.array(vectors, dtype=np.float32)  # one's own, to write to: arrow's memory is read-only
-        return cls(vectors, keys, labels if any(label is not None for label in labels) else None)
+        if None in keys:
+            raise DataError(f"{str(path)!r} holds a vector without a key.")
+        named = [key for key in keys if key is not None]
+        return cls(vectors, named, labels if any(label is not None for label in labels) else None)
 
     def _save_npy(self, path: Path) -> None:
         with whole_file(path) as draft, whole_file(keys_file(path)) as beside:
@@ -126,7 +130,10 @@ class Embeddings:
 
     @classmethod
     def _load_npy(cls, path: Path) -> "Embeddings":
-        vectors = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
+        vectors = np.load(path, allow_pickle=False)
+        if vectors.dtype.kind not in "fiu":
+            raise DataError(f"{str(path)!r} cannot be read as embeddings: it holds {vectors.dtype}, no numbers.")
+        vectors = vectors.astype(np.float32, copy=False)
         beside = keys_file(path)
         if not beside.is_file():
             return cls(vectors, [f"{path.name}#{row}" for row in range(len(vectors))])
@@ -150,18 +157,22 @@ def check_path(path: Path) -> str:
 
 def _shards(path: Path) -> list[Path]:
     """The shards of a file, all of them or none; raises DataError when some are missing."""
-    found = sorted(path.parent.glob(f"{glob.escape(path.stem)}-*-of-*{glob.escape(path.suffix)}"))
-    if not found:
+    known = re.compile(rf"{re.escape(path.stem)}-\d{{5,9}}-of-(\d{{5,9}}){re.escape(path.suffix)}")
+    names = {entry.name: found for entry in path.parent.glob("*") if (found := known.fullmatch(entry.name))}
+    if not names:
         return []
-    world = int(found[-1].stem.rsplit("-", 1)[1])
-    wanted = [path.with_name(f"{path.stem}-{rank:05d}-of-{world:05d}{path.suffix}") for rank in range(world)]
-    missing = [shard.name for shard in wanted if shard not in found]
+    world = int(names[max(names)][1])
+    wanted = (f"{path.stem}-{rank:05d}-of-{world:05d}{path.suffix}" for rank in range(world))
+    missing = list(itertools.islice((name for name in wanted if name not in names), 5))
     if missing:
-        raise DataError(f"{str(path)!r} is in {world} shards, and these are missing: {', '.join(missing[:5])}.")
-    return wanted
+        raise DataError(f"{str(path)!r} is in {world} shards, and these are missing: {', '.join(missing)}.")
+    return [path.with_name(name) for name in sorted(names)]
 
 
 def _joined(parts: list[Embeddings]) -> Embeddings:
+    dims = sorted({part.vectors.shape[1] for part in parts})
+    if len(dims) > 1:
+        raise DataError(f"The shards have vectors of {' and '.join(map(str, dims))} dimensions: of several encoders?")
     keys = [key for part in parts for key in part.keys]
     labelled = any(part.labels is not None for part in parts)
     labels = [label for part in parts for label in part.labels or [None] * len(part)] if labelled else None
@@ -171,6 +182,10 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
 def keys_file(path: Path) -> Path:
     """Where the keys and labels of a `.npy` file stand."""
     return path.with_suffix(".keys.csv")
+
+
+def _texts(column: Any) -> list[str | None]:
+    return [None if cell is None else str(cell) for cell in column.to_pylist()]
 
 
 def _printable(text: str) -> str:

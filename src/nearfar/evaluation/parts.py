@@ -86,22 +86,24 @@ class Parts:
         return rows, dim
 
     def _join_npy(self, paths: list[Path], rows: int, dim: int) -> None:
-        with whole_file(self.out) as draft, whole_file(keys_file(self.out)) as beside:
-            every = np.lib.format.open_memmap(draft, mode="w+", dtype=np.float32, shape=(rows, dim))
-            start = 0
-            with beside.open("w", encoding="utf-8", newline="") as handle:
-                for number, path in enumerate(paths):
-                    part = Embeddings.load(path)
-                    every[start : start + len(part)] = part.vectors
-                    start += len(part)
-                    part.write_keys(handle, header=number == 0)
-            every.flush()
+        with (
+            whole_file(self.out) as draft,
+            whole_file(keys_file(self.out)) as beside,
+            draft.open("wb") as vectors,  # not mapped: a full disk would end the process
+            beside.open("w", encoding="utf-8", newline="") as keys,
+        ):
+            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dim)}
+            np.lib.format.write_array_header_1_0(vectors, header)
+            for number, path in enumerate(paths):
+                part = Embeddings.load(path)
+                vectors.write(np.ascontiguousarray(part.vectors, dtype="<f4").data)
+                part.write_keys(keys, header=number == 0)
 
     def _keep_what_fits(self) -> None:
         file = self.folder / _PLAN
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             before = None
         if before != self.plan:
             if before is not None:
@@ -111,8 +113,21 @@ class Parts:
                     path.unlink()
             with whole_file(file) as draft:
                 draft.write_text(json.dumps(self.plan), encoding="utf-8")
-        elif done := len(self._paths()):
+            return
+        self._leave_out_damaged()
+        if done := len(self._paths()):
             _log.info("going on with %s: %d parts are done", self.out, done)
+
+    def _leave_out_damaged(self) -> None:
+        """Remove parts that are not whole (the disk lost what it was given): they are made again."""
+        import pyarrow.parquet as pq
+
+        for path in self._paths():
+            try:
+                pq.read_metadata(path)
+            except Exception as error:
+                _log.warning("the part %s is damaged (%s): it is made again", path.name, str(error)[:120])
+                path.unlink()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08d}.parquet"

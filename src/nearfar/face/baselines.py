@@ -30,6 +30,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     """
     from nearfar.evaluation.embedding import whiten
     from nearfar.modalities import registry
+    from nearfar.training.checkpoint import load_weights
 
     config = encoder.config
     seed_weights(int(config.get("seed", 0)))
@@ -38,9 +39,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     places = [] if run is None else [run / "encoder" / START, run / START]
     start = next((place for place in places if place.is_file()), None)
     if start is not None:
-        from safetensors.torch import load
-
-        fresh.load_state_dict(load(start.read_bytes()))
+        load_weights(start, fresh)
     else:
         settle_norms(fresh, source)
     fresh = fresh.to(next(encoder.parameters()).device).eval()

@@ -87,8 +87,6 @@ def write_report(
     skipped: "Sequence[Skipped]",
 ) -> Path:
     """Write report.html from what the run knows; raises RunError when it cannot be written."""
-    import json
-
     from nearfar import __version__
     from nearfar.inspection import gallery, map, report
 
@@ -129,7 +127,7 @@ def write_report(
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
         config=(folder.path / "config.toml").read_text(encoding="utf-8"),
-        environment=json.loads((folder.path / "environment.json").read_text(encoding="utf-8")),
+        environment=folder.environment(),
         skipped=[vars(one) for one in skipped],
         skipped_total=len(skipped),
     )

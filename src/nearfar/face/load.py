@@ -1,10 +1,11 @@
 """Load a trained encoder."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nearfar.errors import RunError
+from nearfar.errors import MissingExtra, RunError
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
 def load(path: str | os.PathLike[str]) -> "Encoder":
     """The encoder of a run folder, or of an `encoder/` folder copied out of one, in evaluation mode on the CPU.
 
-    Gives the same vectors, to the last bit, as the encoder that was saved. Raises RunError where there is none.
+    Gives the same vectors, to the last bit, as the encoder that was saved. Raises RunError where there is none, or an
+    altered one.
     """
-    from nearfar.modalities import registry
     from nearfar.training import checkpoint
-    from nearfar.whitening import Whitening
 
     folder = Path(path)
     if not folder.is_dir():
@@ -25,9 +25,28 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     if (folder / "encoder").is_dir():
         folder = folder / "encoder"
     config = checkpoint.load_encoder_config(folder)
-    with checkpoint.Undrawn():
-        encoder = registry.load(config["modality"]).restore(config)
+    weights = folder / "model.safetensors"
+    try:
+        checkpoint.check_shapes(weights, lambda: _restored(config))
+        with checkpoint.Undrawn():
+            encoder = _restored(config)
+    except (MissingExtra, RunError):
+        raise
+    except Exception as error:  # an altered config may say anything
+        what = str(folder / "config.json")
+        raise RunError(f"{what!r} does not describe an encoder that can be made: {str(error)[:300]}") from None
+    checkpoint.load_weights(weights, encoder)
+    return encoder.eval()
+
+
+def _restored(config: Mapping[str, Any]) -> "Encoder":
+    from nearfar.modalities import registry
+    from nearfar.modalities.described import text, whole
+    from nearfar.whitening import Whitening
+
+    if "seed" in config:
+        whole(config, "seed", least=0)
+    encoder = registry.load(text(config, "modality")).restore(config)
     if config.get("whitened"):
         encoder.output = Whitening(encoder.dim)
-    checkpoint.load_encoder_weights(folder, encoder)
-    return encoder.eval()
+    return encoder

@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Choice, Facts, Rows, Wants
-from nearfar.errors import ConfigError, RunError
+from nearfar.errors import ConfigError, RunError, must
 from nearfar.face import options as opts
 from nearfar.face import sampling
 from nearfar.face.baselines import seed_weights
@@ -55,8 +55,10 @@ def assemble(options: Mapping[str, Any]) -> Parts:
     from nearfar.methods import table as methods
     from nearfar.modalities import registry
 
-    if not isinstance(options["data"], str | os.PathLike):
-        raise ConfigError(f"data must be a path or a name, got {options['data']!r}.")
+    if not isinstance(options.get("data"), str | os.PathLike):
+        raise ConfigError(f"data must be a path or a name, got {options.get('data')!r}.")
+    for name in ("modality", "method"):  # looked up before all options are checked
+        must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
     name = options.get("modality") or registry.find(data)
     modality: Modality = registry.load(name)

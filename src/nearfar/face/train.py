@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nearfar import torchrun
 from nearfar.config import TrainConfig, seconds
-from nearfar.errors import ConfigError, RunError
+from nearfar.errors import ConfigError, DataError, RunError
 from nearfar.face import options as opts
 from nearfar.face.prepare import Ready, assemble, lasting, prepare
 from nearfar.progress import silenced
@@ -153,7 +153,7 @@ def _resume(
         ready = prepare(assemble(settled), fresh=saved is None)
         state = None if saved is None else loop.restore(ready.plan, saved)
         if state is None:
-            _log.info("no checkpoint was written yet: starting from the first step")
+            _log.info("there is no whole checkpoint: starting from the first step")
         else:
             _log.info("going on from step %d", state.step)
         folder.rewind_metrics(0 if state is None else state.step)
@@ -234,7 +234,10 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
         state = loop.fit(plan, clock, folder, state, Display(quiet=quiet))
     finally:
         if first:
-            list_skipped(folder.path, ready.source)  # there may be more now
+            try:
+                list_skipped(folder.path, ready.source)  # there may be more now
+            except DataError as error:  # of a full disk, more is said by what ended the run
+                _log.warning("%s", error)
     again = f"nearfar train --resume --out {quote(str(folder.path))}"
     if state.interrupted:
         raise KeyboardInterrupt(f"Stopped at step {state.step}; all is saved. Go on with: {again}")
@@ -245,6 +248,8 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
         raise KeyboardInterrupt(
             f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
         ) from None
+    except (RunError, DataError) as error:
+        raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
     return found if found is not None and plan.ranks.world == 1 else _shared(found, ready)
 
 

@@ -1,8 +1,6 @@
 """Pictures in `.npy` and `.npz` files: arrays of bytes `[N, H, W]` or `[N, H, W, C]`, mapped and not loaded."""
 
 import re
-import struct
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.errors import DataError
-from nearfar.modalities.contents import Contents, joined, reason_of, spread
+from nearfar.modalities import npy
+from nearfar.modalities.contents import Contents, joined, spread
 from nearfar.modalities.keys import printable, unique
 from nearfar.modalities.labels import Column
 from nearfar.modalities.sheet import Sheet, Wanted
@@ -83,7 +82,7 @@ def split_names(files: Sequence[Path], wanted: Wanted) -> list[str]:
 
 def _pictures(file: Path) -> dict[str, tuple[NDArray[np.uint8], NDArray[Any] | None]]:
     """The pictures and their labels by split, "" for none."""
-    arrays = _arrays(file)
+    arrays = npy.arrays(file)
     images = {name: array for name, array in arrays.items() if array.ndim in (3, 4)}
     found: dict[str, tuple[NDArray[np.uint8], NDArray[Any] | None]] = {}
     for name, array in images.items():
@@ -125,39 +124,3 @@ def _split(name: str) -> str:
 
 def _words(name: str) -> list[str]:
     return re.split(r"[\W_]+", name.lower())
-
-
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name, mapped where they lie in it uncompressed; raises DataError."""
-    try:
-        if file.suffix.lower() == ".npy":
-            return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(file) as archive:
-            return {
-                Path(entry.filename).stem: _member(file, archive, entry)
-                for entry in archive.infolist()
-                if entry.filename.endswith(".npy")
-            }
-    except OSError as error:
-        raise DataError(f"{printable(str(file))!r} cannot be read: {reason_of(error)}.") from None
-    except (ValueError, EOFError, struct.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{printable(str(file))!r} is no file of arrays without pickle: {error}.") from None
-
-
-def _member(file: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
-    if entry.compress_type != zipfile.ZIP_STORED:
-        with archive.open(entry) as member:
-            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-            return array
-    with open(file, "rb") as raw:
-        raw.seek(entry.header_offset)
-        name, extra = struct.unpack("<26xHH", raw.read(30))  # a zip's local header ends with two lengths
-        raw.seek(name + extra, 1)
-        version = np.lib.format.read_magic(raw)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, kind = header(raw)
-        if kind.hasobject:
-            raise ValueError("objects, not numbers")
-        if 0 in shape:
-            return np.empty(shape, kind)
-        return np.memmap(file, kind, "r", raw.tell(), shape, "F" if fortran else "C")

@@ -139,7 +139,7 @@ def _sets(root: Path) -> Iterator[_Set]:
                 there = sum((folder / name).stat().st_size for name in (RECORDS, INDEX))
                 try:
                     planned = int(json.loads((folder / ABOUT).read_text())["bytes"])
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
                     planned = 0
                 yield _Set(folder, (folder / ABOUT).stat().st_mtime, there, max(there, planned))
 

@@ -1,6 +1,7 @@
 """Manifests in text: .csv, .tsv, .jsonl, and lists of one path a line."""
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,12 +124,15 @@ def _rows(file: Path) -> tuple[list[str], Iterator[Row]]:
 
 def _csv_rows(file: Path) -> tuple[list[str], Iterator[Row]]:
     lines = _lines(file)
-    first = next(lines, "")
+    first = next((line for line in lines if line.strip("\r\n")), "")
     delimiter = "\t" if file.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-    header = next(csv.reader([first], delimiter=delimiter), [])
+    reader = csv.reader(itertools.chain([first], lines), delimiter=delimiter)  # a row may have several lines
+    try:
+        header = next(reader, [])
+    except csv.Error as error:
+        raise DataError(f"{printable(str(file))!r}: its header is no row of a table: {error}.") from None
 
     def rows() -> Iterator[Row]:
-        reader = csv.reader(lines, delimiter=delimiter)
         number = -1
         while True:
             try:

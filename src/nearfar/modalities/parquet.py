@@ -45,13 +45,16 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
     holds paths. Raises DataError where a shard cannot be read or differs from the first.
     """
     footers = [_footer(file) for file in files]
-    schema = footers[0].schema.to_arrow_schema()
+    schema = _schema(files[0], footers[0])
     for file, footer in zip(files, footers, strict=True):
-        if footer.schema.to_arrow_schema().names != schema.names:
+        if _schema(file, footer).names != schema.names:
             raise DataError(f"{printable(str(file))!r} has other columns than {files[0].name!r}: give one data set.")
     content = content_column(files[0], schema.names, wanted.columns)
     found = {role: find_column(schema.names, known) for role, known in ROLES.items()}
     pairs = {role: find_column(schema.names, [role]) for role in PAIRS}
+    for column in (content, *found.values(), *pairs.values()):
+        if column is not None and schema.names.count(column) > 1:
+            raise DataError(f"{printable(str(files[0]))!r} has the column {column!r} twice: rename one of them.")
     contents, keys = _held(files, schema, content, footers, wanted.inline)
     if keys is None:
         counted = zip(files, footers, strict=True)
@@ -74,7 +77,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
 
 def split_names(files: Sequence[Path], wanted: Wanted) -> list[str]:
     """What stands in the column `split`, in order of appearance; nothing without such a column."""
-    column = find_column(_footer(files[0]).schema.to_arrow_schema().names, ROLES["split"])
+    column = find_column(_schema(files[0], _footer(files[0])).names, ROLES["split"])
     if column is None:
         return []
     return [value.strip() for value in _column(files, column).values if value]
@@ -116,12 +119,12 @@ class RowGroups:
     def bytes(self, row: int) -> bytes:
         """The cell's content, or that of the file it names."""
         group, cells, paths, at = self._cell(row)
-        value = cells[at].as_py()
-        if value is not None:
-            return value.encode("utf-8") if isinstance(value, str) else bytes(value)
-        name = None if paths is None else paths[at].as_py()
-        if name is None:
+        if cells[at].is_valid:
+            content: bytes = cells[at].as_buffer().to_pybytes()
+            return content
+        if paths is None or not paths[at].is_valid:
             raise OSError("empty cell")
+        name = paths[at].as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
         path = os.path.join(self._files[self._groups[group][0]].parent, name)
         return Files([path]).bytes(0)
 
@@ -175,7 +178,7 @@ def _held(
     import pyarrow as pa
 
     kind = schema.field(column).type
-    if pa.types.is_struct(kind) and "bytes" in {field.name for field in kind}:
+    if pa.types.is_struct(kind) and _hugging_face(kind):
         return RowGroups(files, column, footers), None
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return RowGroups(files, column, footers), None
@@ -191,12 +194,22 @@ def _held(
     parts, keys = list[Contents](), Writer()
     for file in files:
         cells, folder = Writer(), folder_of(file)
-        for batch in _batches(file, column):
-            for cell in batch.to_pylist():
-                cells.append(cell or "")
-                keys.append(key_of(cell or "", folder))
+        for cell in _cells(file, column):
+            cells.append(cell or "")
+            keys.append(key_of(cell or "", folder))
         parts.append(of_cells(cells.texts(), file.parent, inline))
     return joined(parts), None if inline else unique(keys.texts())
+
+
+def _hugging_face(kind: "pa.StructType") -> bool:
+    """Whether a cell has the bytes of a sample, and at most its path beside them."""
+    import pyarrow as pa
+
+    kinds = {field.name: field.type for field in kind}
+    found = kinds.get("bytes"), kinds.get("path", pa.null())
+    return found[0] in (pa.binary(), pa.large_binary(), pa.null()) and found[1] in (
+        pa.string(), pa.large_string(), pa.null(),
+    )  # fmt: skip
 
 
 def _footer(file: Path) -> "pq.FileMetaData":
@@ -211,27 +224,45 @@ def _footer(file: Path) -> "pq.FileMetaData":
         raise DataError(f"{printable(str(file))!r} cannot be read: {reason_of(error)}.") from None
 
 
-def _batches(file: Path, column: str) -> "Iterator[pa.Array]":
+def _schema(file: Path, footer: "pq.FileMetaData") -> "pa.Schema":
+    import pyarrow as pa
+
+    try:
+        schema = footer.schema.to_arrow_schema()
+        _ = schema.names  # decoded when asked for
+        return schema
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{printable(str(file))!r} is not a whole parquet file: {str(error)[:120]}") from None
+
+
+def _cells(file: Path, column: str) -> Iterator[Any]:
+    """The cells of a column, one by one; bytes of texts that are no UTF-8 survive as escapes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(file, memory_map=True) as shard:
             for batch in shard.iter_batches(columns=[column]):
-                yield batch.column(0)
-    except (pa.ArrowException, OSError) as error:
+                yield from _plain(batch.column(0))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"The column {column!r} of {printable(str(file))!r} cannot be read: {str(error)[:120]}"
         ) from None
 
 
+def _plain(cells: "pa.Array") -> list[Any]:
+    import pyarrow as pa
+
+    try:
+        return list(cells.to_pylist())
+    except UnicodeDecodeError:
+        found = cells.cast(pa.large_binary()).to_pylist()
+        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in found]
+
+
 def _column(files: Sequence[Path], column: str) -> Column:
     """The cells of a column that says something about the samples."""
-    found = Column()
-    for file in files:
-        for batch in _batches(file, column):
-            found.extend(batch.to_pylist())
-    return found
+    return Column(cell for file in files for cell in _cells(file, column))
 
 
 def class_names(metadata: "Mapping[bytes, bytes] | None", label: str | None) -> list[str] | None:

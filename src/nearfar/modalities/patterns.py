@@ -60,7 +60,10 @@ def files_of(path: str, builtins: Collection[str] = ()) -> list[Path]:
             raise DataError(f"{printable(path)!r} is neither a folder nor a plain file.")
         return [Path(path)]
     if is_pattern(path):
-        parts = list(itertools.islice(_expanded(path), _MOST + 1))
+        try:
+            parts = list(itertools.islice(_expanded(path), _MOST + 1))
+        except (RecursionError, ValueError):  # hundreds of braces, or numbers of thousands of digits
+            raise DataError(f"{printable(path)[:200]!r} has more braces or digits than can be read.") from None
         if len(parts) > _MOST:
             raise DataError(f"{printable(path)!r} stands for more than {_MOST:,} files: name a folder instead.")
         found = {part: _matching(part) for part in parts}
@@ -72,7 +75,7 @@ def files_of(path: str, builtins: Collection[str] = ()) -> list[Path]:
     folder, name = os.path.split(path.rstrip("/\\"))
     try:
         near = [entry for entry in os.listdir(folder or ".") if not is_passed_over(entry)]
-    except OSError:
+    except (OSError, ValueError):  # or a name with a NUL
         raise DataError(f"No file or folder {printable(path)!r}: there is no folder {printable(folder)!r}.") from None
     close = difflib.get_close_matches(name, [*near, *(builtins if not folder else ())], n=3)
     shown = " or ".join(repr(printable(os.path.join(folder, entry))) for entry in close)

@@ -71,6 +71,8 @@ def members(archive: BinaryIO, size: int) -> Iterator[Member | str]:
 
 def _plain(block: bytes, at: int) -> Member | None:
     """The plain file that a header at `at` tells of, where it is a common one (POSIX.1-1988 ustar, or GNU's)."""
+    if len(block) < _BLOCK:
+        return None
     magic, digits = block[257:263], block[124:136].strip(b"\0 ")
     if block[156:157] not in (b"0", b"\0") or magic not in (b"ustar\0", b"ustar ") or not digits.isdigit():
         return None

@@ -97,7 +97,11 @@ class Writer:
 
     def append(self, text: str) -> None:
         """One more text."""
-        self._chunk.append(text.encode("utf-8", "surrogateescape"))
+        try:
+            raw = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half a character, as JSON can write it: no file's name has one
+            raw = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+        self._chunk.append(raw)
         if len(self._chunk) == _CHUNK:
             self._flush()
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class Saved(NamedTuple):
 def save(
     folder: Path, step: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> Path:
-    """Write `folder/step-<step>`; older ones are removed once it stands, but for the last two.
+    """Write `folder/step-<step>`; once it stands, older ones but for the last are removed, and those of later steps.
 
     Raises RunError when it cannot be written (a full disk): what was there before is still there.
     """
@@ -57,15 +58,19 @@ def save(
         draft.rename(place)
         _sync_folder(folder)
     except OSError as error:
-        if before.exists() and not place.exists():
-            before.rename(place)
+        with suppress(OSError):
+            if before.exists() and not place.exists():
+                before.rename(place)
         shutil.rmtree(draft, ignore_errors=True)
+        there = _all(folder)
+        what = f"{there[-1].name} is kept; make room and go on with --resume" if there else "None was kept before it"
         raise RunError(
-            f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror or error}. "
-            "The one before it is kept; make room and go on with --resume."
+            f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror or error}. {what}."
         ) from None
-    for old in [*_all(folder)[:-KEPT], *_drafts(folder)]:
-        shutil.rmtree(old, ignore_errors=True)
+    older = [path for path in _all(folder) if path.name < place.name]
+    later = [path for path in _all(folder) if path.name > place.name]  # damaged: the run has gone back behind them
+    for left in [*older[: 1 - KEPT], *later, *_drafts(folder)]:
+        shutil.rmtree(left, ignore_errors=True)
     return place
 
 
@@ -80,9 +85,11 @@ def latest(folder: Path) -> Saved | None:
             sums = state.pop("sha256")
             if sums[_STATE] != _sum_of(state):
                 raise ValueError(f"{_STATE} does not match its checksum")
+            if place.name != f"step-{state['step']:09d}":
+                raise ValueError(f"it is of step {state['step']}")
             weights, optimizer = (_read(place / name, sums[name]) for name in (_WEIGHTS, _OPTIMIZER))
             return Saved(weights, optimizer, state)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever is wrong with it, the one before it is better
             _log.warning("The checkpoint %s is damaged (%s); it is passed over.", place.name, error)
     return None
 
@@ -95,7 +102,6 @@ def save_encoder(folder: Path, encoder: Encoder) -> None:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors by name as one safetensors file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _packed(tensors))
 
 
@@ -105,8 +111,8 @@ def load_encoder_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"There is no encoder in {str(folder.parent)!r}: has the run saved one yet?") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{str(folder / 'config.json')!r} cannot be read: {error}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{str(folder / 'config.json')!r} cannot be read: {str(error)[:200]}.") from None
     if not isinstance(config, dict) or "modality" not in config:
         raise RunError(f"{str(folder / 'config.json')!r} does not describe an encoder.")
     return config
@@ -129,15 +135,42 @@ class Undrawn(TorchFunctionMode):
 _DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
-def load_encoder_weights(folder: Path, encoder: nn.Module) -> None:
-    """Fill `encoder` from `folder/model.safetensors`; raises RunError when it does not fit."""
-    from safetensors import SafetensorError
+def check_shapes(path: Path, make: Callable[[], nn.Module]) -> None:
+    """Raise RunError where the tensors of a safetensors file are not those of what `make` makes.
+
+    Nothing is read but the file's header, and what is made takes no memory, however large it were.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            there = {name: torch.Size(file.get_slice(name).get_shape()) for name in names}
+    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
+        raise RunError(f"{str(path)!r} cannot be read: {str(error)[:300]}") from None
+    try:
+        with Undrawn(), torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
+    except RuntimeError as error:
+        if "meta" in str(error):  # a network that cannot be made without memory
+            return
+        raise RunError(f"{str(path)!r} is not of the encoder that config.json beside it describes: {error}.") from None
+    if wrong := sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)):
+        name = wrong[0]
+        here, needed = ("nothing" if name not in of else str(list(of[name])) for of in (there, wanted))
+        raise RunError(
+            f"{str(path)!r} is not of the encoder that config.json beside it describes: it has {here} as {name!r}, "
+            f"where {needed} is wanted ({len(wrong)} tensors differ)."
+        )
+
+
+def load_weights(path: Path, encoder: nn.Module) -> None:
+    """Fill `encoder` from a safetensors file; raises RunError when it does not fit."""
     from safetensors.torch import load_file
 
-    path = folder / "model.safetensors"
     try:
         encoder.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
         raise RunError(f"{str(path)!r} cannot be loaded: {str(error)[:300]}") from None
 
 

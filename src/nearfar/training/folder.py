@@ -9,7 +9,7 @@ import platform
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -20,6 +20,7 @@ from nearfar.locking import locked
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
+ENVIRONMENT = "environment.json"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
 _DRAFT = re.compile(r"\..+\.(\d+|part)")
@@ -57,6 +58,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{str(self.path)!r} cannot be made: {error.strerror}.") from None
+        except ValueError as error:  # a name with a NUL
+            raise RunError(f"{str(self.path)!r} cannot be made: {error}.") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -110,21 +113,27 @@ class RunFolder:
             ) from None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records so far; a last line cut short by a crash is left out."""
+        """The records so far; lines that are none are left out (the last one may have been cut short by a crash)."""
         path = self.path / METRICS
-        records = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return records
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        except OSError as error:
+            raise RunError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+        found = map(_record, lines)
+        return [record for record in found if record is not None]
 
     def rewind_metrics(self, step: int) -> None:
         """Forget the records after `step`: they will be made again."""
-        kept = [record for record in self.metrics() if record.get("step", 0) <= step]
-        lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in kept)
+        lines = "".join(json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step)
         write_atomically(self.path / METRICS, lines.encode())
+
+    def environment(self) -> dict[str, Any]:
+        """What `write_environment` wrote; nothing where it can no longer be read."""
+        try:
+            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write what the run depends on: versions, machine, threads."""
@@ -140,7 +149,7 @@ class RunFolder:
             "numpy": numpy.__version__,
         }
         machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
-        self.write_json("environment.json", {**versions, **machine, **facts})
+        self.write_json(ENVIRONMENT, {**versions, **machine, **facts})
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -149,8 +158,8 @@ def read_config(path: Path) -> dict[str, Any]:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"There is no {path.name} in {str(path.parent)!r}.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"{str(path)!r} cannot be read: {error}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{str(path)!r} cannot be read: {str(error)[:200]}.") from None
     version = found.pop("format", FORMAT)
     if not isinstance(version, int) or version > FORMAT:
         raise RunError(f"{str(path)!r} was written by a later nearfar (format {version}); update nearfar.")
@@ -158,17 +167,33 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, in a folder that is made where it is not there; raises RunError."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
         raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None where it is not a record of strict json."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        found = json.loads(line, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(found, dict) and type(found.get("step")) is int
+    return found if is_record else None
 
 
 def processor() -> str:

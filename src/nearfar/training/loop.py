@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from nearfar import randomness
 from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
-from nearfar.errors import DataError, TrainingError
+from nearfar.errors import DataError, RunError, TrainingError
 from nearfar.training import checkpoint, cut, health, optimisers, schedule
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
@@ -31,6 +31,8 @@ from nearfar.training.statistics import normalises
 from nearfar.training.syncnorm import synchronised
 
 _LATER = ("loss", "steps", "micro_batch")  # not in the checkpoints of earlier versions
+_WHOLE = ("step", "steps", "micro_batch")
+_LEAST = {"recorded": -1, "loss": -math.inf, "micro_batch": 1}
 _RECORD_SHARE = 0.01  # of the run, between two records
 _RECORD_SECONDS = 30.0
 _log = logging.getLogger("nearfar")
@@ -87,18 +89,33 @@ class State:
 
 def restore(plan: Plan, saved: Saved) -> State:
     """Fill the plan's weights and optimiser from a checkpoint; raises RunError where it does not fit."""
-    weights, tensors, state = saved
+    weights, tensors, told = saved
+    try:
+        state = _state(told)
+        data = told["data"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"The checkpoint does not say of its run what a checkpoint says ({error!r:.200}).") from None
     checkpoint.restore_module(plan.method, weights)
     optimisers.load_state_tensors(plan.optimizer, dict(plan.method.named_parameters()), tensors)
-    if state["data"] != _fingerprint(plan.source):
+    if data != _fingerprint(plan.source):
         _log.warning(
             "%s is no longer what the run began with (%d samples now): it goes on, but not as if it had never stopped.",
             plan.source.name,
             len(plan.source),
         )
-    alarms = [Alarm(**alarm) for alarm in state["alarms"]]
-    kept = {name: state[name] for name in ("step", "elapsed", "recorded", "probed", *_LATER) if name in state}
-    return State(**kept, alarms=alarms)
+    return state
+
+
+def _state(told: Mapping[str, Any]) -> State:
+    """The state as a checkpoint tells it; raises KeyError, TypeError or ValueError where it tells something else."""
+    kept = {name: told[name] for name in ("step", "elapsed", "recorded", "probed")}
+    kept |= {name: told[name] for name in _LATER if name in told}
+    for name, value in kept.items():
+        kind, least = int if name in _WHOLE else (int, float), _LEAST.get(name, 0)
+        fits = isinstance(value, kind) and math.isfinite(value) and value >= least
+        if not fits and (name, value) != ("micro_batch", None):
+            raise ValueError(f"{name} is {value!r}")
+    return State(**kept, alarms=[Alarm(**alarm) for alarm in told["alarms"]])
 
 
 def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
@@ -219,7 +236,11 @@ class _Run:
         }
         weights = checkpoint.module_tensors(plan.method)
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
-        checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
+        try:
+            checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
+        except RunError as error:
+            advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
+            raise RunError(f"{error} {advice}") from None
         self._saved = time.monotonic()
 
     def _step(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:
@@ -232,6 +253,8 @@ class _Run:
         while True:
             plan.optimizer.zero_grad(set_to_none=True)
             size = state.micro_batch or plan.micro_batch or max(shares.counts)
+            if self._least == 2 and any(count % 2 for count in shares.counts):
+                size = max(size, 3)  # in twos, an odd sample would be left alone, which has no statistics
             try:
                 return cut.step(
                     plan.method, views, batch, shares=shares, ranks=plan.ranks, ring=plan.ring,

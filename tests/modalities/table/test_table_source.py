@@ -78,6 +78,12 @@ def test_constant_columns_are_zeros_even_in_other_data(tmp_path: Path) -> None:
     assert other.vectors()[:, 1].tolist() == [0.0, 0.0]
 
 
+def test_columns_that_change_by_next_to_nothing_are_zeros(tmp_path: Path) -> None:
+    source = MODALITY.open(written(tmp_path, "a,b\n1e-44,1\n3e-44,2\n5e-44,3\n"))
+    assert source.vectors()[:, 0].tolist() == [0.0, 0.0, 0.0]
+    assert source.columns[0].scale == 0
+
+
 @pytest.mark.parametrize("header", ["label", "Class", "TARGET", "category"])
 def test_labels_are_found_by_name_and_are_no_input(tmp_path: Path, header: str) -> None:
     source = MODALITY.open(written(tmp_path, f"a,{header},b\n1,cat,2\n3,,4\n5,ant,6\n7,cat,9\n"))
@@ -323,3 +329,66 @@ def test_claims_tables_and_leaves_manifests_to_others(tmp_path: Path) -> None:
     assert not claims(str(tmp_path / "pictures.npy"))
     assert not claims(str(tmp_path))
     assert not claims("digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("a,b\n1.5,2\n2.5,3\n", "utf-16"),
+        ('"a\nb",c\n1.5,2\n2.5,3\n', "utf-8"),
+        ("a\x0cb,c\u2028\n1.5,2\n2.5,3\n", "utf-8"),
+        ("a,b\r1.5,2\r2.5,3\r", "utf-8"),
+    ],
+    ids=["utf-16", "two lines", "odd spaces", "old mac"],
+)
+def test_odd_headers_are_read_as_their_rows(tmp_path: Path, text: str, encoding: str) -> None:
+    path = written(tmp_path, text, encoding=encoding)
+    assert claims(path)
+    assert MODALITY.open(path).fetch(np.arange(2))[0].rows.tolist() == [[1.5, 2.0], [2.5, 3.0]]
+
+
+def test_one_odd_byte_far_down_leaves_the_header_as_it_is(tmp_path: Path) -> None:
+    text = "a,é\n" + "".join(f"{i},{i % 7}\n" for i in range(200_000))
+    (tmp_path / "t.csv").write_bytes(text.encode() + b"1,\xe9\n")
+    assert [column.name for column in MODALITY.open(str(tmp_path / "t.csv")).columns] == ["a", "é"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"a,{'x' * 200_000}\n1,2\n", "its header is no row of a table"),
+        ('a,"b\n1,2\n3,4\n', "cannot be|not readable|at least two columns"),
+    ],
+    ids=["huge field", "open quote"],
+)
+def test_a_header_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        MODALITY.open(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("kind", ["c16", "M8[D]", "V4"])
+def test_classes_that_are_neither_numbers_nor_texts_are_refused(tmp_path: Path, kind: str) -> None:
+    np.savez(tmp_path / "t.npz", x=np.ones((4, 3)), y=np.zeros(4, dtype=kind))
+    with pytest.raises(DataError, match="classes are numbers or texts"):
+        MODALITY.open(str(tmp_path / "t.npz"))
+
+
+def test_a_parquet_column_that_stands_twice_or_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    twice = pa.Table.from_arrays([pa.array([1.0, 2.0])] * 3, ["a", "b", "a"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(DataError, match="'a' stands twice"):
+        MODALITY.open(str(tmp_path / "twice.parquet"))
+    raw = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff", b"b"]).buffers())
+    pq.write_table(pa.table({"a": raw, "b": [1, 2]}), tmp_path / "odd.parquet")
+    with pytest.raises(DataError, match="not readable as parquet"):
+        MODALITY.open(str(tmp_path / "odd.parquet"))
+
+
+def test_a_nan_that_signals_is_a_missing_cell(tmp_path: Path) -> None:
+    cells = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    cells.view(np.uint64)[1, 1] = 0x7FF0000000000001
+    np.save(tmp_path / "t.npy", cells)
+    assert MODALITY.open(str(tmp_path / "t.npy")).missing == 1

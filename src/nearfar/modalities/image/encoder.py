@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from nearfar.contract import Encoder
 from nearfar.errors import ConfigError, DataError, UnknownName, must
+from nearfar.modalities.described import text, whole
 from nearfar.modalities.image.decode import Encoded, Unreadable, decode
 from nearfar.modalities.image.memory import along
-from nearfar.modalities.image.options import ENCODERS
-from nearfar.modalities.image.resnet import LAYERS, ResNet
+from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
+from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
 from nearfar.modalities.image.views import by_pieces, cropped
@@ -75,9 +76,9 @@ class ImageEncoder(Encoder):
             try:
                 square, aspect = decode(
                     _encoded(given, name),
-                    size=self.config["stored_size"],
+                    size=self.config.get("stored_size") or self.size,
                     channels=channels,
-                    max_pixels=self.config["max_pixels"],
+                    max_pixels=self.config.get("max_pixels") or MAX_PIXELS,
                     white=self.config.get("white"),
                 )
             except Unreadable as error:
@@ -94,17 +95,20 @@ class ImageEncoder(Encoder):
 
 
 def build(config: Mapping[str, Any]) -> ImageEncoder:
-    """The encoder that `config` describes, with fresh weights."""
-    name, channels, width = config["encoder"], config["channels"], config.get("width")
+    """The encoder that `config` describes, with fresh weights; raises ConfigError where it is none."""
+    name, channels = text(config, "encoder"), whole(config, "channels")
+    size = whole(config, "image_size", most=LARGEST)
+    width = None if config.get("width") is None else whole(config, "width")
     network: nn.Module
     if name == "small_cnn":
         network = SmallCNN(channels=channels, width=width or 64)
         dim = network.dim
     elif name in LAYERS:
-        network = ResNet(name, channels=channels, width=width or 64, stem=config["stem"], pool=config["pool"])
+        stem, pool = text(config, "stem", STEMS), text(config, "pool", POOLS)
+        network = ResNet(name, channels=channels, width=width or 64, stem=stem, pool=pool)
         dim = network.dim
     else:
-        network = _timm(name, channels, config["image_size"])  # first of all, it knows whether there is such a name
+        network = _timm(name, channels, size)  # first of all, it knows whether there is such a name
         if width is not None:
             raise ConfigError(f"width has no meaning for timm's {name!r}; it goes with small_cnn and the resnets.")
         dim = _timm_dim(network)
@@ -195,9 +199,14 @@ def _timm(name: str, channels: int, size: int, *, pretrained: bool = False) -> n
         raise UnknownName("encoder", name, [*ENCODERS, *timm.list_models()])
     wants: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
     try:
-        network: nn.Module = timm.create_model(name, img_size=size, **wants)
-    except TypeError:  # convolutional models take any size and no such argument
-        network = timm.create_model(name, **wants)
+        try:
+            network: nn.Module = timm.create_model(name, img_size=size, **wants)
+        except TypeError:  # convolutional models take any size and no such argument
+            network = timm.create_model(name, **wants)
+    except Exception as error:
+        if pretrained:
+            raise
+        raise ConfigError(f"timm cannot make {name!r} for pictures of {size} pixels: {str(error)[:200]}") from None
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1, 1)
     must(
         size % patch[0] == 0 and size % patch[1] == 0,

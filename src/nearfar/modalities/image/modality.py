@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from nearfar.contract import Card, Choice, Facts, Rows, Settling, Views, Wants
+from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
 from nearfar.modalities.image.digits import SPLITS
 from nearfar.modalities.image.encoder import ImageEncoder
-from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS, ImageOptions
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
 from nearfar.modalities.image.views import ViewMaker
@@ -89,7 +90,7 @@ class Images:
             "stored_size": stored_size(source.short_side, options.image_size, options.crop_scale or 1),
             "stem": encoders.stem_for(name, options.image_size, options.stem),
             "pool": encoders.pool_for(name, options.pool),
-            "max_pixels": more.get("max_pixels", 100_000_000),
+            "max_pixels": more.get("max_pixels", MAX_PIXELS),
             "white": source.white,
         }
         made = encoders.build(config)  # before the pictures are decoded: a wrong name should cost no minutes
@@ -100,8 +101,14 @@ class Images:
         return made
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
-        """The encoder of a saved config, its weights not yet loaded."""
-        return encoders.build(config)
+        """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
+        made = encoders.build(config)
+        for name in ("mean", "std"):
+            numbers(config, name, config["channels"])
+        for name, most in (("stored_size", LARGEST), ("max_pixels", None), ("white", None)):
+            if config.get(name) is not None:
+                whole(config, name, most=most)
+        return made
 
     def views(
         self, raw: Pictures, draws: Rows, *, wants: Wants, seed: int, options: ImageOptions, encoder: ImageEncoder

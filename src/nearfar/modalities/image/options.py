@@ -16,6 +16,12 @@ ENCODERS: dict[str, str] = {
 }
 """Names built in, and a line for each; any timm name works beside them."""
 
+MAX_PIXELS = 100_000_000
+"""Of a picture, where nothing else is said."""
+
+LARGEST = 16_384
+"""Of an `image_size`: what is larger is a slip, or an altered file."""
+
 STRENGTH = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
 """What a `views_strength` of 1 stands for: the largest changes of SimCLR (Chen et al. 2020, appendix A)."""
 
@@ -80,7 +86,9 @@ class ImageOptions:
     """Features of a resnet: means of its last stage's map (last), or means and spreads of all stages' maps (stages)."""
 
     def __post_init__(self) -> None:
-        must(self.image_size is None or self.image_size >= 8, "image_size must be at least 8", got=self.image_size)
+        size = 8 if self.image_size is None else self.image_size
+        must(size >= 8, "image_size must be at least 8", got=size)
+        must(size <= LARGEST, f"image_size must be at most {LARGEST}", got=size)
         must(
             self.views_strength is None or 0 <= self.views_strength <= 2,
             "views_strength must be in [0, 2]",

@@ -70,6 +70,11 @@ LAYERS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], Sequence[int]]] = {
 }
 """Block and number of blocks a stage, by name."""
 
+STEMS = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "patch": (4, 2, 1)}
+"""Kernel, stride and padding of the first layer, by the stem's name."""
+
+POOLS = ("last", "stages")
+
 
 class ResNet(nn.Module):
     """Images `[n, channels, h, w]` to pooled features `[n, dim]`.
@@ -84,7 +89,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         block, counts = LAYERS[name]
-        kernel, stride, padding = {"imagenet": (7, 2, 3), "cifar": (3, 1, 1), "patch": (4, 2, 1)}[stem]
+        kernel, stride, padding = STEMS[stem]
         self.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)

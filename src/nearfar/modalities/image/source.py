@@ -15,6 +15,7 @@ from nearfar.contract import Card, Shards
 from nearfar.errors import DataError
 from nearfar.modalities.image.decode import EXTENSIONS, Header, Unreadable, brightest, decode, header, white_level
 from nearfar.modalities.image.digits import digits
+from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.store import SMALL, Store, encoded, in_threads, mostly_unreadable
 from nearfar.modalities.listing import Listing, list_samples, parse_data
@@ -221,7 +222,7 @@ class ImageSource:
 def open_images(
     data: str,
     *,
-    max_pixels: int | None = 100_000_000,
+    max_pixels: int | None = MAX_PIXELS,
     threads: int | None = None,
     split: str | None = None,
     least: int = 2,

@@ -94,10 +94,13 @@ class Table:
         )
 
     def restore(self, config: Mapping[str, Any]) -> TableEncoder:
-        """The encoder that `config` describes, its weights not yet loaded."""
+        """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
+        from nearfar.modalities.described import text
         from nearfar.modalities.table.encoder import TableEncoder
 
-        self._check(config["encoder"])
+        self._check(text(config, "encoder"))
+        if config.get("labels_in") is not None:
+            text(config, "labels_in")
         return TableEncoder(config)
 
     def views(

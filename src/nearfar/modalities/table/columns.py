@@ -12,8 +12,8 @@ training rows' statistics, missing ones at the median; categories one-hot, all z
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearfar.errors import DataError
+from nearfar.errors import DataError, must
+from nearfar.modalities.described import is_number
 from nearfar.modalities.table.reading import NUMBER, RawTable
 
 _KNOWN = 32
+_LEAST_SPREAD = float(np.finfo(np.float32).tiny)  # one over less than this is no number any more
 
 log = logging.getLogger("nearfar")
 
@@ -33,7 +35,7 @@ log = logging.getLogger("nearfar")
 class Column:
     """One column: a category with its known `values`, or a number with its statistics over the training rows.
 
-    `scale` is one over the standard deviation, and 0 for a column that never changes.
+    `scale` is one over the standard deviation, and 0 for a column that never changes, or by less than can be told.
     """
 
     name: str
@@ -43,16 +45,28 @@ class Column:
     scale: float = 0.0
 
 
+_FIELDS = dict.fromkeys(field.name for field in fields(Column))
+
+
 def to_config(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Columns as plain values."""
     return [{k: list(v) if k == "values" and v is not None else v for k, v in asdict(c).items()} for c in columns]
 
 
-def from_config(config: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """The columns that `to_config` wrote."""
-    return tuple(
-        Column(**{**entry, "values": None if entry["values"] is None else tuple(entry["values"])}) for entry in config
+def from_config(config: Any) -> tuple[Column, ...]:
+    """The columns that `to_config` wrote; raises ConfigError for anything else."""
+    must(isinstance(config, list) and len(config) > 0, "columns must be a list of columns", got=config)
+    return tuple(map(_column, config))
+
+
+def _column(said: Any) -> Column:
+    must(isinstance(said, dict) and said.keys() == _FIELDS.keys(), f"a column must have {', '.join(_FIELDS)}", got=said)
+    name, values, *figures = (said[field] for field in _FIELDS)
+    are_texts = isinstance(name, str) and (
+        values is None or (isinstance(values, list) and all(isinstance(value, str) for value in values))
     )
+    must(are_texts and all(map(is_number, figures)), "a column must have texts and finite numbers", got=said)
+    return Column(name, None if values is None else tuple(values), *figures)
 
 
 def same_layout(one: Sequence[Column], other: Sequence[Column]) -> bool:
@@ -107,7 +121,7 @@ def lay_out(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float32]:
     table = np.empty((len(raw.ordinals), len(columns)), dtype=np.float32)
     for i, column in enumerate(columns):
         cells = raw.columns[column.name]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large, and of NaN that signal
             if column.values is not None:
                 table[:, i] = _codes(_as_text(cells), column.values)
             elif isinstance(cells, np.ndarray):
@@ -134,7 +148,7 @@ def measure(columns: Sequence[Column], table: NDArray[np.float32]) -> tuple[Colu
                 column,
                 median=float(np.median(cells)),
                 mean=float(cells.mean()),
-                scale=1 / spread if spread > 0 else 0.0,
+                scale=1 / spread if spread > _LEAST_SPREAD else 0.0,
             )
         )
     return tuple(measured)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from nearfar.contract import Encoder
 from nearfar.errors import DataError
+from nearfar.modalities.described import whole
 from nearfar.modalities.table.columns import Inputs, from_config, same_layout
+from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.reading import MISSING
 from nearfar.modalities.table.source import Cells
 
@@ -30,8 +32,8 @@ class TableEncoder(Encoder):
         self.config = dict(config)
         self.columns = from_config(config["columns"])
         self.inputs = Inputs(self.columns)
-        self.dim = int(config["hidden"])
-        widths = [self.inputs.width] + [self.dim] * int(config["layers"])
+        self.dim = whole(config, "hidden")
+        widths = [self.inputs.width] + [self.dim] * whole(config, "layers", most=MOST_LAYERS)
         layers: list[nn.Module] = []
         for wide, next_wide in pairwise(widths):
             layers += [nn.Linear(wide, next_wide), nn.ReLU()]

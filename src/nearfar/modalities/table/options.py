@@ -9,6 +9,8 @@ ENCODERS: dict[str, str] = {
 }
 """Names built in, and a line for each."""
 
+MOST_LAYERS = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
@@ -26,4 +28,8 @@ class TableOptions:
     def __post_init__(self) -> None:
         must(self.corruption is None or 0 < self.corruption < 1, "corruption must be in (0, 1)", got=self.corruption)
         must(self.hidden is None or self.hidden >= 1, "hidden must be at least 1", got=self.hidden)
-        must(self.layers is None or self.layers >= 1, "layers must be at least 1", got=self.layers)
+        must(
+            self.layers is None or 1 <= self.layers <= MOST_LAYERS,
+            f"layers must be from 1 to {MOST_LAYERS}",
+            got=self.layers,
+        )

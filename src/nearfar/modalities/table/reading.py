@@ -6,10 +6,12 @@ What cannot be a row is left out and listed; what a cell means is decided in `co
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import logging
 import re
-import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from nearfar.contract import Skipped
 from nearfar.errors import DataError
+from nearfar.modalities import npy
 from nearfar.modalities.listing import parse_data
 
 if TYPE_CHECKING:
@@ -93,53 +96,42 @@ def looks_like_table(path: Path) -> bool:
     if suffix not in SUFFIXES or not path.is_file():
         return False
     try:
-        if suffix == ".npy":
-            with path.open("rb") as file:
-                return len(_shape(file)) == 2
-        if suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                named = {Path(name).stem: name for name in archive.namelist()}
-                inputs = [named[x] for x in named if x.lower() == "x"] or list(named.values())
-                if len(inputs) != 1:
-                    return False
-                with archive.open(inputs[0]) as file:
-                    return len(_shape(file)) == 2
-        if suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            names = {name.strip().lower() for name in pq.read_schema(path).names}
-        else:
-            names = {name.strip().lower() for name in _head(path)[1]}
-    except (DataError, OSError, ValueError, zipfile.BadZipFile):
+        if suffix in (".npy", ".npz"):
+            shapes = npy.shapes(path)
+            inputs = [shape for name, shape in shapes.items() if name.lower() == "x"] or list(shapes.values())
+            return len(inputs) == 1 and len(inputs[0]) == 2
+        names = _parquet_names(path) if suffix == ".parquet" else _head(path)[1]
+    except (DataError, OSError):
         return False
-    return len(names) > 1 and not names & OTHER_INPUTS
-
-
-def _shape(file: Any) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape: tuple[int, ...] = header(file)[0]
-    return shape
+    known = {name.strip().lower() for name in names}
+    return len(known) > 1 and not known & OTHER_INPUTS
 
 
 def _head(path: Path) -> tuple[str, list[str], str]:
     """The separator, the fields of the first line that is not empty, and the encoding."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
-    for encoding in ("utf-8-sig", "latin-1"):
+    encodings = ("utf-16",) if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "latin-1")
+    for encoding in encodings:
         try:
             # A character may be cut at the end of the head.
-            lines = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore").splitlines()
+            text = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore")
             break
         except UnicodeDecodeError:
             continue
-    first = next((line for line in lines if line.strip()), None)
+    else:
+        raise DataError(f"{path}: the file is not text.")
+    lines = io.StringIO(text, newline="")  # a field in quotes may have several
+    first = next((line for line in lines if line.strip("\r\n")), None)
     if first is None:
         raise DataError(f"{path}: the file is empty.")
     if "\0" in first:
         raise DataError(f"{path}: the file is not text.")
     separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
-    return separator, next(csv.reader([first], delimiter=separator)), encoding
+    try:
+        return separator, next(csv.reader(itertools.chain([first], lines), delimiter=separator)), encoding
+    except csv.Error as error:
+        raise DataError(f"{path}: its header is no row of a table: {error}.") from None
 
 
 def _read_text(path: Path) -> RawTable:
@@ -151,9 +143,7 @@ def _read_text(path: Path) -> RawTable:
     headless = all(re.match(NUMBER, name) for name in names)
     if headless:
         names = [str(i) for i in range(len(names))]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: the column {twice[0]!r} stands twice in the header. Rename one of them.")
+    _check_names(path, names)
     bad: list[tuple[int, str]] = []
     first_row = 1 if headless else 2  # arrow counts rows from 1, the header among them
 
@@ -161,10 +151,9 @@ def _read_text(path: Path) -> RawTable:
         bad.append((row.number - first_row, f"{row.actual_columns} fields instead of {row.expected_columns}"))
         return "skip"
 
-    def attempt(encoding: str) -> pa.Table:
+    def attempt(encoding: str, given: list[str]) -> pa.Table:
         bad.clear()
-        given = [f"f{i}" for i in range(len(fields))] if headless else fields
-        return arrow_csv.read_csv(
+        table = arrow_csv.read_csv(
             path,
             arrow_csv.ReadOptions(  # only one thread knows the rows' numbers
                 use_threads=False, block_size=_BLOCK, encoding=encoding, autogenerate_column_names=headless
@@ -172,16 +161,20 @@ def _read_text(path: Path) -> RawTable:
             arrow_csv.ParseOptions(delimiter=separator, invalid_row_handler=skip, newlines_in_values=True),
             arrow_csv.ConvertOptions(column_types=dict.fromkeys(given, pa.string()), strings_can_be_null=False),
         )
+        if table.column_names != given:
+            raise DataError(f"{path}: the header cannot be told from the rows; it seems to be {fields[:20]}.")
+        return table
 
+    given = [f"f{i}" for i in range(len(fields))] if headless else fields
     try:
         try:
-            table = attempt("utf8" if encoding == "utf-8-sig" else encoding)
+            table = attempt("utf8" if encoding == "utf-8-sig" else encoding, given)
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise
-            table = attempt("latin-1")
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: not readable as a table: {error}") from error
+            table = attempt("latin-1", [name.encode().decode("latin-1") for name in given])
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise DataError(f"{path}: not readable as a table: {str(error)[:200]}") from None
     total = len(table) + len(bad)
     kept = np.ones(total, dtype=bool)
     kept[[number for number, _ in bad]] = False
@@ -193,6 +186,12 @@ def _read_text(path: Path) -> RawTable:
         tuple(Skipped(f"{path.name}#{number}", reason) for number, reason in bad),
         decimal="," if separator == ";" else ".",
     )
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
+    if twice:
+        raise DataError(f"{path}: the column {twice[0]!r} stands twice in the header. Rename one of them.")
 
 
 def _filled(column: Any) -> Any:
@@ -209,54 +208,59 @@ def _read_parquet(path: Path) -> RawTable:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not readable as parquet: {error}") from error
+    names = _parquet_names(path)
+    _check_names(path, names)
     columns: dict[str, Any] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = column.type
-        if pa.types.is_dictionary(kind):
-            column, kind = pc.cast(column, kind.value_type), kind.value_type
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            columns[name] = pc.cast(column, pa.float64(), safe=False).to_numpy()
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
-            columns[name] = _filled(pc.cast(column, pa.string()).combine_chunks())
-        else:
-            log.warning("%s: column %r holds %s, neither numbers nor texts, and is left out.", path.name, name, kind)
+    try:
+        table = pq.ParquetFile(path).read()
+        for name, column in zip(names, table.columns, strict=True):
+            kind = column.type
+            if pa.types.is_dictionary(kind):
+                column, kind = pc.cast(column, kind.value_type), kind.value_type
+            if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+                columns[name] = pc.cast(column, pa.float64(), safe=False).to_numpy()
+            elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+                columns[name] = _filled(pc.cast(column, pa.string()).combine_chunks())
+            else:
+                log.warning(
+                    "%s: column %r holds %s, neither numbers nor texts, and is left out.", path.name, name, kind
+                )
+    except (pa.ArrowException, OSError) as error:  # texts that are no UTF-8 among others
+        raise DataError(f"{path}: not readable as parquet: {str(error)[:200]}") from None
     return RawTable(path.name, columns, np.arange(len(table)))
 
 
-def _read_arrays(path: Path) -> RawTable:
-    labels = None
+def _parquet_names(path: Path) -> list[str]:
+    """The names of a parquet file's columns; raises DataError where it is none."""
+    import pyarrow.parquet as pq
+
     try:
-        found = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        if isinstance(found, np.ndarray):
-            inputs = found
-        else:
-            with found:
-                by_lower = {name.lower(): name for name in found.files}
-                if "x" in by_lower:
-                    inputs = found[by_lower["x"]]
-                    labels = found[by_lower["y"]] if "y" in by_lower else None
-                elif len(found.files) == 1:
-                    inputs = found[found.files[0]]
-                else:
-                    raise DataError(
-                        f"{path}: holds the arrays {', '.join(map(repr, found.files)) or 'none'}. "
-                        "A table has one array, or x (the rows) and y (their classes)."
-                    )
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not readable as arrays without pickle: {error}") from error
+        return list(pq.read_schema(path).names)
+    except Exception as error:  # names that are no UTF-8 among others
+        raise DataError(f"{path}: not readable as parquet: {str(error)[:200]}") from None
+
+
+def _read_arrays(path: Path) -> RawTable:
+    by_lower = {name.lower(): name for name in npy.shapes(path)}
+    if "x" not in by_lower and len(by_lower) != 1:
+        raise DataError(
+            f"{path}: holds the arrays {', '.join(map(repr, by_lower.values())) or 'none'}. "
+            "A table has one array, or x (the rows) and y (their classes)."
+        )
+    rows = by_lower.get("x") or next(iter(by_lower.values()))
+    classes = by_lower.get("y") if "x" in by_lower else None
+    found = npy.arrays(path, [name for name in (rows, classes) if name])
+    inputs, labels = found[rows], None if classes is None else found[classes]
     if inputs.ndim != 2 or inputs.dtype.kind not in "fiub":
         raise DataError(
             f"{path}: a table is an array [rows, columns] of numbers, got shape {list(inputs.shape)} of {inputs.dtype}."
         )
     columns: dict[str, Any] = {str(i): inputs[:, i] for i in range(inputs.shape[1])}
     if labels is not None:
-        if labels.shape != (len(inputs),):
-            raise DataError(f"{path}: y must be one class a row, [{len(inputs)}], got shape {list(labels.shape)}.")
+        if labels.shape != (len(inputs),) or labels.dtype.kind not in "fiubSU":
+            raise DataError(
+                f"{path}: y must be one class a row, [{len(inputs)}], got shape {list(labels.shape)} of "
+                f"{labels.dtype}; classes are numbers or texts."
+            )
         columns["label"] = labels
     return RawTable(path.name, columns, np.arange(len(inputs)))
