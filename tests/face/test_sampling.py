@@ -134,8 +134,8 @@ def test_the_second_view_is_one_of_the_positive(
     monkeypatch.setattr(SimCLR, "embed", lambda self, views: seen.append(views) or embed(self, views))
     photos("others", count=40, classes=0, seed=5)
     data = manifest(photos(), "positive", lambda i: f"others/{i:02}.png")
-    run = tiny(data, out=tmp_path / "one", steps=1)
-    tiny(data, out=tmp_path / "two", steps=1, positives="views")
+    run = tiny(data, out=tmp_path / "one", steps=1, micro_batch=16)
+    tiny(data, out=tmp_path / "two", steps=1, micro_batch=16, positives="views")
     assert chosen(run.path, "positives") == "pair"
     assert torch.equal(seen[0][0], seen[1][0])
     assert not any(torch.equal(a, b) for a, b in zip(seen[0][1], seen[1][1], strict=True))
@@ -200,8 +200,9 @@ def test_a_third_view_is_of_the_negative_that_the_data_names(
 ) -> None:
     photos("others", count=40, classes=0, seed=5)
     data = manifest(photos(), "negative", lambda i: f"others/{i:02}.png" if i % 4 else "")
-    run = tiny(data, method="infonce", out=tmp_path / "one", steps=1)
-    tiny(manifest(tmp_path / "photos", "note", str), method="infonce", out=tmp_path / "two", steps=1)
+    options = {"method": "infonce", "steps": 1, "micro_batch": 16}
+    run = tiny(data, out=tmp_path / "one", **options)
+    tiny(manifest(tmp_path / "photos", "note", str), out=tmp_path / "two", **options)
     assert "the data has a column `negative`" in (run.path / "config.toml").read_text()
     (views, batch), (plain, other) = against
     assert (len(views), len(plain)) == (3, 2)

@@ -66,8 +66,8 @@ def test_the_mix_is_the_weighted_sum_over_all_and_over_the_labelled(weight):
     found = method(supervised_weight=weight).loss(Latents(z=z), batch_of(labels))
     every, labelled = by_hand(z, range(5), 0.5), by_hand(z[:, [0, 2, 3]], [0, 0, 1], 0.5)
     torch.testing.assert_close(found.total, (1 - weight) * every + weight * labelled)
-    torch.testing.assert_close(found.logs["unsupervised_loss"], every)
-    torch.testing.assert_close(found.logs["supervised_loss"], labelled)
+    torch.testing.assert_close(found.parts["unsupervised_loss"], every)
+    torch.testing.assert_close(found.parts["supervised_loss"], labelled)
 
 
 def test_a_batch_without_labels_still_learns_from_views():
