@@ -16,7 +16,7 @@ from nearfar.training import loop
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
-from nearfar.training.health import Alarm
+from nearfar.training.alarms import Alarm
 
 STEPS = 120
 LABELS_PER_CLASS = 1
