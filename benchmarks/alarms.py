@@ -204,14 +204,14 @@ def watched(run: Run, records: str | None, photos: str | None) -> dict[str, Any]
         watchdog = Watchdog()
         for record in RunFolder(folder / "run").metrics():
             watchdog.look(record)
-    alarms = [{"name": alarm.name, "step": alarm.step} for alarm in watchdog.raised]
-    return {"case": run.case, "method": run.method, "seed": run.seed, "steps": run.steps, "alarms": alarms, **found}
+    alarms = {alarm.name: alarm.step for alarm in watchdog.raised}
+    return {"case": run.case, "method": run.method, "seed": run.seed, "alarms": alarms, **found}
 
 
 def is_caught(run: dict[str, Any]) -> bool:
     """Whether an alarm came, or the run stopped with a diagnosis, early enough."""
-    steps = [alarm["step"] for alarm in run["alarms"]] + ([run["stopped"]] if run["stopped"] else [])
-    return any(step <= EARLY * run["steps"] for step in steps)
+    steps = [*run["alarms"].values(), *([run["stopped"]] if run["stopped"] else [])]
+    return any(step <= EARLY * Run(run["case"], run["method"], run["seed"]).steps for step in steps)
 
 
 def difference(runs: list[dict[str, Any]], healthy: list[dict[str, Any]]) -> Interval | None:
@@ -235,7 +235,7 @@ def rows(runs: list[dict[str, Any]], group: str) -> Iterator[tuple[str, ...]]:
             these = [run for run in of if name in ("all", run["method"])]
             if not these:
                 continue
-            names = Counter(alarm["name"] for run in these for alarm in run["alarms"])
+            names = Counter(alarm for run in these for alarm in run["alarms"])
             names.update({"stopped": sum(run["stopped"] is not None for run in these)})
             said = ", ".join(f"{what} {count}" for what, count in names.most_common() if count) or "none"
             label = f"{len({run['method'] for run in these})} methods" if alone else f"`{name}`"
@@ -264,6 +264,7 @@ if __name__ == "__main__":
     parser.add_argument("--methods", nargs="*", type=known, default=[])
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=[])
     parser.add_argument("--groups", nargs="*", choices=list(GROUPS), default=list(GROUPS))
+    parser.add_argument("--seeds", type=int, default=5, help="how many of each group's")
     parser.add_argument("--photos", help="a folder of pictures for healthy runs")
     parser.add_argument("--records", help="a folder that keeps the figures of each run")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -273,7 +274,7 @@ if __name__ == "__main__":
     done = {Run(run["case"], run["method"], run["seed"]): run for run in before}
     wanted = [
         Run(case, method, GROUPS[group][number])
-        for number in range(5)
+        for number in range(given.seeds)
         for group in given.groups
         for case in (given.cases or CASES)
         for method in CASES[case]

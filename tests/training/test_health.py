@@ -100,7 +100,7 @@ class Bare(Method):
 def gain(value: Callable[[Latents], Tensor], learning: set[str], **latents: Tensor) -> float:
     z = Latents(**latents)
     z.learning = frozenset(learning)
-    return collapse_gain(Bare(value), z, batch(torch.arange(6)), value(z))
+    return collapse_gain(Bare(value), z, batch(torch.arange(6)))
 
 
 def apart(z: Latents) -> Tensor:
@@ -124,6 +124,15 @@ def test_negatives_hold_samples_apart() -> None:
 
     views = unit(1, 6, 4).expand(2, 6, 4).clone()
     assert gain(loss, {"z"}, z=views) == pytest.approx(loss(Latents(z=views)).item() - math.log(11), abs=1e-5)
+
+
+def test_a_collapse_is_tried_on_some_samples_only() -> None:
+    z = Latents(z=unit(2, 1000, 4))
+    z.learning = frozenset({"z"})
+    few = Latents(z=z["z"][:, :256])
+    few.learning = z.learning
+    method = Bare(lambda latents: latents["z"].var() + latents["z"].shape[1])
+    assert collapse_gain(method, z, batch(torch.arange(1000))) == collapse_gain(method, few, batch(torch.arange(256)))
 
 
 def test_a_collapse_is_tried_on_copies() -> None:

@@ -24,7 +24,8 @@ def figures(z: Latents, batch: Batch) -> dict[str, float]:
     found = {"repeats": geometry.repeats(batch.ids[:_ROWS])}
     latent = next(iter(z.values()), None)
     if latent is not None and latent.shape[0] >= 2 and latent.shape[1] >= 2:
-        first, second, ids = latent[0, :_ROWS], latent[1, :_ROWS], batch.ids[:_ROWS]
+        first, second = latent[0, :_ROWS], latent[1, :_ROWS]
+        ids = batch.ids[: len(first)]
         found["alignment"] = geometry.alignment(first, second)
         found["uniformity"] = geometry.uniformity(first)
         found["view_retrieval"] = geometry.view_retrieval(first, second, ids=ids)
@@ -39,26 +40,37 @@ def figures(z: Latents, batch: Batch) -> dict[str, float]:
 
 
 @torch.no_grad()
-def collapse_gain(method: Method, z: Latents, batch: Batch, loss: Tensor) -> float:
-    """How much lower than `loss` it would be, were all latents that learn at one point; of all ranks' samples.
+def collapse_gain(method: Method, z: Latents, batch: Batch) -> float:
+    """How much lower the loss would be, were all latents that learn at one point; of a batch's first samples.
 
     Above 0 the loss rewards collapse. Below 0 something holds samples apart: negatives, a variance, or targets that do
     not move along, such as those behind a stop-gradient.
     """
+    some = {name: latent[:, :_ROWS] for name, latent in z.items()}
     points: dict[int, Tensor] = {}
-    together = dict(z)
+    together = {}
     for name in sorted(z.learning):
-        point = points.setdefault(z[name].shape[-1], z[name][:1, :1])
-        together[name] = point.expand_as(z[name]).contiguous()
-    with torch.autocast(loss.device.type, enabled=False):
-        return (loss - method.loss(Latents(**together), batch).total).item()
+        point = points.setdefault(some[name].shape[-1], some[name][:1, :1])
+        together[name] = point.expand_as(some[name]).contiguous()
+    count = next((latent.shape[1] for latent in some.values()), 0)
+    batch = Batch(
+        ids=batch.ids[:count],
+        labels=batch.labels[:count],
+        groups=None if batch.groups is None else batch.groups[:count],
+        present=None if batch.present is None else batch.present[:, :count],
+        negative_ids=None if batch.negative_ids is None else batch.negative_ids[:count],
+        progress=batch.progress,
+    )
+    with torch.autocast(batch.ids.device.type, enabled=False):
+        now, then = (method.loss(Latents(**latents), batch).total for latents in (some, some | together))
+    return (now - then).item()
 
 
 class Change:
-    """What a step changes: made before the optimiser's step from the batch's latents and loss, asked after it."""
+    """What a step changes: made from the batch's latents before the optimiser's step, asked after it."""
 
-    def __init__(self, method: Method, z: Latents, batch: Batch, loss: Tensor) -> None:
-        self._gain = collapse_gain(method, z, batch, loss)
+    def __init__(self, method: Method, z: Latents, batch: Batch) -> None:
+        self._gain = collapse_gain(method, z, batch)
         self._weights = kernels(method.encoder)
         self._before = [weight.clone() for weight in self._weights]
 

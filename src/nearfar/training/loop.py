@@ -204,7 +204,7 @@ class _Run:
         due = plan.ranks.first and self._due(progress)
         if plan.device.type == "cpu" or due:  # on a GPU, asking for the value each step would wait for it
             self._must_be_finite(losses.total)
-        change = health.Change(plan.method, latents, batch, losses.total) if due else None
+        change = health.Change(plan.method, latents, batch) if due else None
         plan.optimizer.step()
         changed = change.figures() if change else {}
         plan.method.after_step(latents, batch)
