@@ -100,7 +100,7 @@ def test_collapse_gains_count_beside_the_pull() -> None:
 
 
 def test_a_run_of_seconds_may_wait_for_its_data() -> None:
-    assert looks({"data_wait": 0.8, "seconds": 2.0}) == []
+    assert looks(*[{"data_wait": 0.8, "seconds": 2.0}] * 6) == []
 
 
 def test_a_run_that_goes_on_knows_what_was_said_and_seen() -> None:

@@ -65,14 +65,14 @@ _SIGNS = (
     ),
     _Sign(
         name="steps too long",
-        shows=lambda now, first: now["update_ratio"] > 0.5,
+        shows=lambda now, first: now["update_ratio"] > 0.25,
         sentence="A step changed the encoder's weights by {update_ratio:.0%} of their length: the learning rate is too "
         "high. Start anew with --lr ten times lower.",
         behind=_DATA,
     ),
     _Sign(
         name="collapse pays",
-        shows=lambda now, first: now["collapse_gain"] > 0.2 * now["pull"],
+        shows=lambda now, first: now["collapse_gain"] > 0.2 * now["pull"] > 0.01,
         sentence="The loss would be lower by {collapse_gain:.2g} if all latents were one point: nothing keeps samples "
         "apart. A method of your own lacks a stop-gradient, negatives or a variance term; with any other, lower --lr.",
         lasts=2,
@@ -144,6 +144,7 @@ _SIGNS = (
         shows=lambda now, first: now["data_wait"] > 0.4 and now["seconds"] > 10,
         sentence="The encoder waits for its input {data_wait:.0%} of the time: take a smaller --image-size, more "
         "--threads, or a faster disk.",
+        lasts=3,
         after=0.1,
     ),
 )
