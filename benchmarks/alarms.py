@@ -8,8 +8,8 @@ The runs are those of `tests/methods/learning.py`, with records as often as a us
 `nearfar/training/alarms.py` were set on the seeds of group A; the table is of group B. A run counts as caught where an
 alarm came, or the run stopped with a diagnosis, before a tenth of its steps; as harmed where the nearest of one
 labelled sample of each class is less often right than in the healthy runs of the method, by the paired 95 % interval
-over the seeds. Data with nothing in it (black pictures, copies of one) is run for a tenth only, there being nothing to
-learn.
+over the seeds of both groups. Data with nothing in it (black pictures, copies of one) is run for a tenth and with the
+first seed only: there is nothing to learn.
 
 With `--records DIR` the figures of each run are kept there, and runs that are there are judged anew instead of made.
 Writes benchmarks/results/alarms.json after every run, and keeps what others wrote.
@@ -216,11 +216,11 @@ def is_caught(run: dict[str, Any]) -> bool:
     return any(step <= EARLY * Run(run["case"], run["method"], run["seed"]).steps for step in steps)
 
 
-def difference(runs: list[dict[str, Any]], healthy: list[dict[str, Any]]) -> Interval | None:
-    """How far the accuracy is ahead of that of the healthy runs of these seeds; None without accuracies."""
-    right = {(run["method"], run["seed"]): run["accuracy"] for run in healthy}
-    pairs = [(run["accuracy"], right[run["method"], run["seed"]]) for run in runs if "accuracy" in run]
-    if not pairs:
+def difference(runs: list[dict[str, Any]], case: str, method: str) -> Interval | None:
+    """How far the accuracy is ahead of that of healthy runs of the same seeds; None of fewer than two seeds."""
+    of = {(run["case"], run["seed"]): run.get("accuracy") for run in runs if run["method"] == method}
+    pairs = [(of[case, seed], of["healthy", seed]) for name, seed in of if name == case and ("healthy", seed) in of]
+    if len(pairs) < 2:
         return None
     own, others = torch.tensor(pairs, dtype=torch.float64).T
     return paired(own, others, kind=SEEDS)
@@ -228,10 +228,8 @@ def difference(runs: list[dict[str, Any]], healthy: list[dict[str, Any]]) -> Int
 
 def rows(runs: list[dict[str, Any]], group: str) -> Iterator[tuple[str, ...]]:
     """A line for each broken setting and method; one for all methods where there is nothing to judge by."""
-    some = [run for run in runs if run["seed"] in GROUPS[group]]
-    healthy = [run for run in some if run["case"] == "healthy"]
     for case in CASES:
-        of = [run for run in some if run["case"] == case]
+        of = [run for run in runs if run["case"] == case and run["seed"] in GROUPS[group]]
         alone = case.startswith("healthy") or case in _EMPTY
         for name in ["all"] if alone else CASES[case]:
             these = [run for run in of if name in ("all", run["method"])]
@@ -241,7 +239,7 @@ def rows(runs: list[dict[str, Any]], group: str) -> Iterator[tuple[str, ...]]:
             names.update({"stopped": sum(run["stopped"] is not None for run in these)})
             said = ", ".join(f"{what} {count}" for what, count in names.most_common() if count) or "none"
             label = f"{len({run['method'] for run in these})} methods" if alone else f"`{name}`"
-            ahead = None if alone else difference(these, healthy)
+            ahead = None if alone else difference(runs, case, name)
             early = sum(map(is_caught, these))
             shown = "" if ahead is None else ahead.percent()
             yield case, label, f"{early} of {len(these)}", said, shown, judged(case, early / len(these), ahead)
@@ -251,7 +249,7 @@ def judged(case: str, early: float, ahead: Interval | None) -> str:
     """What a line of the table comes to, where `early` is the share of runs that were caught."""
     if case.startswith("healthy"):
         return ""
-    harmed = "" if ahead is None else ", was harmed" if ahead.outcome == "behind" else ", was not harmed"
+    harmed = "" if ahead is None else ", was harmed" if ahead.outcome == "behind" else ", no harm shown"
     return ("caught" if early == 1 else "caught in part" if early else "not caught") + harmed
 
 

@@ -20,6 +20,7 @@ HEALTHY: dict[str, Any] = {
     "pull": 3.0,
     "collapse_gain": -1.0,
     "update_ratio": 0.02,
+    "weight_norm": 10.0,
     "data_wait": 0.05,
 }
 
@@ -84,6 +85,12 @@ def test_what_another_alarm_explains_is_not_said() -> None:
 def test_several_alarms_can_come_at_once() -> None:
     found = looks({"effective_rank": 1.0, "dead_dimensions": 1.0, "view_retrieval": 1.0})
     assert [alarm.name for alarm in found] == ["collapse", "dead dimensions", "too easy"]
+
+
+def test_steps_that_lengthened_the_weights_were_too_long() -> None:
+    (alarm,) = looks({"weight_norm": 30.0, "update_ratio": 0.2})
+    assert alarm.name == "steps too long"
+    assert looks({"weight_norm": 30.0}, {"update_ratio": 0.2}) == []
 
 
 def test_a_loss_that_is_solved_late_is_no_alarm() -> None:

@@ -151,6 +151,16 @@ def test_the_update_ratio_is_the_change_over_the_length_of_the_weights() -> None
     assert math.isnan(update_ratio([torch.zeros(1, 1)], [torch.ones(1, 1)]))
 
 
+def test_a_change_is_of_the_step_between() -> None:
+    method = Bare(lambda z: z["z"].sum())
+    change = health.Change(method, Latents(z=unit(2, 6, 4)), batch(torch.arange(6)))
+    weight = method.encoder.weight
+    assert isinstance(weight, Tensor)
+    length = weight.norm().item()
+    weight.data *= 1.5
+    assert change.figures() == pytest.approx({"collapse_gain": 0.0, "update_ratio": 0.5, "weight_norm": length})
+
+
 def test_norms_biases_and_frozen_weights_are_no_kernels() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
     network[2].requires_grad_(False)

@@ -65,7 +65,10 @@ _SIGNS = (
     ),
     _Sign(
         name="steps too long",
-        shows=lambda now, first: now["update_ratio"] > 0.25,
+        # With batch norm long steps soon lengthen the weights, and are then shorter beside them.
+        shows=lambda now, first: (
+            now["update_ratio"] > 0.5 or (now["update_ratio"] > 0.1 and now["weight_norm"] > 2.5 * first["weight_norm"])
+        ),
         sentence="A step changed the encoder's weights by {update_ratio:.0%} of their length: the learning rate is too "
         "high. Start anew with --lr ten times lower.",
         behind=_DATA,

@@ -75,8 +75,9 @@ class Change:
         self._before = [weight.clone() for weight in self._weights]
 
     def figures(self) -> dict[str, float]:
-        """How the loss would like a collapse, and how far the encoder's weights moved."""
-        return {"collapse_gain": self._gain, "update_ratio": update_ratio(self._before, self._weights)}
+        """How the loss would like a collapse, how long the encoder's weights are, and how far they moved."""
+        ratio, length = update_ratio(self._before, self._weights), get_total_norm(self._before).item()
+        return {"collapse_gain": self._gain, "update_ratio": ratio, "weight_norm": length}
 
 
 def kernels(network: nn.Module) -> list[Tensor]:

@@ -14,6 +14,7 @@ const CURVES = {
   pull: ["Pull", "How much the loss depends on where the latents lie. Healthy: 0.5 to 10. Near 0, it teaches nothing: the temperature is too high.", { zero: true }],
   collapse_gain: ["Gain by collapse", "How much lower the loss would be if all samples were one point. Healthy: below zero.", {}],
   update_ratio: ["Step size", "How far a step moves the encoder's weights, beside their length. Healthy: 0.1 % to 10 %. Above, the learning rate is too high.", { share: true }],
+  weight_norm: ["Length of the weights", "Of the encoder, norms and biases apart. Healthy: changes slowly. Doubled within a few steps, the learning rate is too high.", { zero: true }],
   repeats: ["Repeats", "Pairs of samples in a batch that show the same. Healthy: close to zero.", { share: true }],
   data_wait: ["Waiting for data", "Share of the time spent waiting for data. Healthy: a few percent; else use a cache or more workers.", { share: true }],
   images_per_second: ["Speed", "Samples a second. Healthy: flat. A slow decline points at the machine, not the model.", { zero: true }],
