@@ -143,7 +143,8 @@ def pull(z: Tensor, gradient: Tensor) -> Tensor:
     each turned by one radian in its worst direction. For a mean over samples it does not depend on their number, nor on
     the latents' scale where the loss does not; a softmax divides it by its temperature.
     """
-    return (torch.linalg.vector_norm(z, dim=-1) * torch.linalg.vector_norm(gradient, dim=-1)).sum()
+    lengths, slopes = (torch.linalg.vector_norm(x, dim=-1) for x in (z, gradient))
+    return torch.sum(lengths * slopes)
 
 
 @torch.no_grad()
