@@ -135,7 +135,7 @@ def rings() -> str:
 def alarms() -> str:
     """What benchmarks/alarms.py measured on the seeds that no threshold was set on."""
     found = json.loads((ROOT / "benchmarks" / "results" / "alarms.json").read_text(encoding="utf-8"))
-    seeds = ", ".join(str(seed) for seed in found["groups"]["B"])
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in found["runs"]} & set(found["groups"]["B"])))
     steps = found["settings"]["steps"]
     return f"Runs of {steps} steps, seeds {seeds} (`alarms`):\n\n{broken.table(found['runs'], 'B')}"
 
