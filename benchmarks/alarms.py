@@ -8,8 +8,8 @@ The runs are those of `tests/methods/learning.py`, with records as often as a us
 `nearfar/training/alarms.py` were set on the seeds of group A; the table is of group B. A run counts as caught where an
 alarm came, or the run stopped with a diagnosis, before a tenth of its steps; as harmed where the nearest of one
 labelled sample of each class is less often right than in the healthy runs of the method, by the paired 95 % interval
-over the seeds of both groups. Data with nothing in it (black pictures, copies of one) is run for a tenth and with the
-first seed only: there is nothing to learn.
+over the seeds of both groups; an encoder whose weights are no longer finite is never right. Data with nothing in it
+(black pictures, copies of one) is run for a tenth and with the first seed only: there is nothing to learn.
 
 With `--records DIR` the figures of each run are kept there, and runs that are there are judged anew instead of made.
 Writes benchmarks/results/alarms.json after every run, and keeps what others wrote.
