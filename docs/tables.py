@@ -10,7 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "methods.md", ROOT / "docs" / "scaling.md", ROOT / "benchmarks" / "README.md")
+PAGES = (
+    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health")),
+    ROOT / "benchmarks" / "README.md",
+)
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 RESULTS = {
     "cifar5k": "5,000 pictures of CIFAR-10, judged on 2,000 others",
@@ -18,6 +21,7 @@ RESULTS = {
 }
 
 sys.path[:0] = [str(ROOT / "benchmarks")]
+import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
 from methods import table  # noqa: E402
 
@@ -128,15 +132,27 @@ def rings() -> str:
     return "\n".join(lines)
 
 
+def alarms() -> str:
+    """What benchmarks/alarms.py measured on the seeds that no threshold was set on."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "alarms.json").read_text(encoding="utf-8"))
+    seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in found["runs"]} & set(found["groups"]["B"])))
+    steps = found["settings"]["steps"]
+    return f"Runs of {steps} steps, seeds {seeds} (`alarms`):\n\n{broken.table(found['runs'], 'B')}"
+
+
+MAKE = {
+    "settings": settings,
+    "tables": figures,
+    "margins": margins,
+    "memory": memory,
+    "rings": rings,
+    "alarms": alarms,
+}
+
+
 def rendered(page: str) -> str:
     """The page with its computed parts made anew."""
-    for mark, make in (
-        ("settings", settings),
-        ("tables", figures),
-        ("margins", margins),
-        ("memory", memory),
-        ("rings", rings),
-    ):
+    for mark, make in MAKE.items():
         if f"<!-- {mark} -->" in page:
             head, rest = page.split(f"<!-- {mark} -->\n", 1)
             page = f"{head}<!-- {mark} -->\n{make()}\n<!-- /{mark} -->{rest.split(f'<!-- /{mark} -->', 1)[1]}"

@@ -5,11 +5,14 @@ import torch
 
 from nearfar.errors import DataError
 from nearfar.geometry import (
+    agreement,
     alignment,
     dead_dimensions,
     effective_rank,
     geometry,
     mean_cosine,
+    pull,
+    repeats,
     sample_rows,
     uniformity,
     view_retrieval,
@@ -141,3 +144,63 @@ def test_a_collapsed_encoder_finds_no_view():
 
 def test_unrelated_views_find_each_other_by_chance():
     assert view_retrieval(random(500, 8), random(500, 8, seed=1)) < 0.02
+
+
+def test_copies_do_not_compete_for_a_view():
+    x = random(6, 16).repeat(2, 1)
+    assert view_retrieval(x, x) == 0
+    assert view_retrieval(x, x, ids=torch.arange(6).repeat(2)) == 1
+
+
+def test_without_other_samples_there_is_no_retrieval_and_no_agreement():
+    x, ids = random(6, 16), torch.zeros(6)
+    assert view_retrieval(x, x, ids=ids).isnan()
+    assert agreement(x, x, ids=ids).isnan()
+
+
+def test_what_is_not_finite_finds_no_view():
+    assert view_retrieval(torch.full((5, 4), torch.nan), random(5, 4)) == 0
+    assert agreement(torch.full((5, 4), torch.nan), random(5, 4)).isnan()
+
+
+def test_agreement_equals_a_loop_over_pairs():
+    a, b, ids = random(9, 4), random(9, 4) + random(9, 4, seed=1), torch.tensor([0, 1, 2, 3, 4, 4, 5, 6, 6])
+    u, v = unit(a), unit(b)
+    own = [float((u[i] - v[i]).square().sum()) for i in range(9)]
+    others = [float((u[i] - v[j]).square().sum()) for i in range(9) for j in range(9) if ids[i] != ids[j]]
+    expected = 1 - (sum(own) / len(own)) / (sum(others) / len(others))
+    assert agreement(a, b, ids=ids) == pytest.approx(expected, abs=1e-6)
+
+
+def test_agreement_of_equal_views_is_one_and_of_unrelated_ones_none():
+    assert agreement(random(50, 8), random(50, 8)) == pytest.approx(1, abs=1e-6)
+    assert abs(agreement(random(500, 8), random(500, 8, seed=1))) < 0.05
+
+
+def test_agreement_of_one_point_does_not_exist():
+    assert agreement(torch.ones(5, 3), torch.ones(5, 3)).isnan()
+
+
+def test_pull_is_the_sum_over_latents_of_length_times_gradient():
+    z = random(2, 5, 4).double().requires_grad_()
+    z.square().sum().backward()
+    assert z.grad is not None
+    assert pull(z, z.grad) == pytest.approx(float(2 * z.detach().square().sum()))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_pull_forgets_the_scale_that_the_loss_forgets(scale):
+    z = (scale * random(2, 5, 4)).double().requires_grad_()
+    loss = torch.nn.functional.cosine_similarity(z[0], z[1]).mean()
+    (gradient,) = torch.autograd.grad(loss, z)
+    sines = (1 - torch.nn.functional.cosine_similarity(*z.detach()).square()).sqrt()
+    assert pull(z.detach(), gradient) == pytest.approx(float(2 * sines.mean()))
+
+
+def test_repeats_equal_a_loop_over_pairs():
+    ids = torch.tensor([7, 7, 7, 2, 3, 3])
+    pairs = [bool(ids[i] == ids[j]) for i in range(6) for j in range(i)]
+    assert repeats(ids) == pytest.approx(sum(pairs) / len(pairs))
+    assert repeats(torch.arange(5)) == 0
+    assert repeats(torch.zeros(5)) == 1
+    assert repeats(torch.zeros(1)).isnan()

@@ -107,12 +107,14 @@ class Batch:
 class Latents(dict[str, Tensor]):
     """Named tensors `[v, b, d]` that a loss compares, and the encoder's own `features` `[v, b, dim]` for health.
 
-    Features are detached: a loss that needs them with gradient names them as a latent.
+    Features are detached: a loss that needs them with gradient names them as a latent. Of a step that is done,
+    `learning` names the latents that wanted a gradient.
     """
 
     def __init__(self, *, features: Tensor | None = None, **latents: Tensor) -> None:
         super().__init__(latents)
         self.features = None if features is None else features.detach()
+        self.learning: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from nearfar.errors import DataError
 
+_ROUNDED = 1e-5
+"""Less than this is what float32 makes of equal cosines."""
+
 
 def sample_rows(x: Tensor, limit: int, *, seed: int = 0) -> Tensor:
     """Take at most `limit` rows of `[N, D]`, drawn by the seed without repetition."""
@@ -89,16 +92,39 @@ def dead_dimensions(x: Tensor, *, threshold: float = 1e-3) -> Tensor:
 
 
 @torch.no_grad()
-def view_retrieval(first: Tensor, second: Tensor) -> Tensor:
+def view_retrieval(first: Tensor, second: Tensor, *, ids: Tensor | None = None) -> Tensor:
     """Share of samples whose second view is the nearest of all second views to their first, by cosine.
 
     `[N, D]`, `[N, D]` -> `[]` in [0, 1]; chance is 1 / N. A tie counts as a miss, so that a collapsed encoder scores
-    0. Nothing is checked and nothing leaves the device: for watching a run.
+    0. Samples of equal `ids` [N] show the same and are not looked among; NaN where there are no others. Nothing is
+    checked and nothing leaves the device: for watching a run.
     """
-    a, b = (torch.nn.functional.normalize(z.detach().float(), dim=1) for z in (first, second))
-    similarity = a @ b.T
+    similarity, others = _between(first, second, ids)
     own = similarity.diagonal()[:, None]
-    return ((similarity >= own).sum(dim=1) == 1).float().mean()
+    found = own.isfinite()[:, 0] & ~((similarity >= own) & others).any(dim=1)
+    return torch.where(others.any(), found.float().mean(), torch.nan)
+
+
+@torch.no_grad()
+def agreement(first: Tensor, second: Tensor, *, ids: Tensor | None = None) -> Tensor:
+    """How much nearer a sample's two views are than views of two samples: `[N, D]`, `[N, D]` -> `[]`, at most 1.
+
+    1 - (mean squared distance of a sample's views) / (that of the first view of one and the second of another), on the
+    unit sphere: the share of the variance that lies between samples, an intraclass correlation (Fisher, "Statistical
+    methods for research workers", 1925, chapter 7). 0 is chance, 1 is equal views, NaN where all are equal. Samples of
+    equal `ids` [N] are not others.
+    """
+    similarity, others = _between(first, second, ids)
+    own = 1 - similarity.diagonal().mean()
+    other = 1 - (similarity * others).sum() / others.sum()
+    return torch.where(other > _ROUNDED, 1 - own / other, torch.nan)
+
+
+def _between(first: Tensor, second: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cosines of first with second views `[N, N]`, and which of them are of samples that show different things."""
+    a, b = (torch.nn.functional.normalize(z.detach().float(), dim=1) for z in (first, second))
+    names = torch.arange(len(a), device=a.device) if ids is None else ids
+    return a @ b.T, names[:, None] != names[None]
 
 
 @torch.no_grad()
@@ -107,6 +133,25 @@ def mean_cosine(x: Tensor) -> Tensor:
     z = _unit(x)
     count = len(z)
     return (z.sum(dim=0).square().sum() - z.square().sum()) / (count * (count - 1) or torch.nan)
+
+
+@torch.no_grad()
+def pull(z: Tensor, gradient: Tensor) -> Tensor:
+    """How much a loss depends on where latents point: `[..., D]`, and its gradient there -> `[]`, 0 is not at all.
+
+    The sum over latents of their length times the length of the loss's gradient: the first-order change of the loss if
+    each turned by one radian in its worst direction. For a mean over samples it does not depend on their number, nor on
+    the latents' scale where the loss does not; a softmax divides it by its temperature.
+    """
+    lengths, slopes = (torch.linalg.vector_norm(x, dim=-1) for x in (z, gradient))
+    return torch.sum(lengths * slopes)
+
+
+@torch.no_grad()
+def repeats(ids: Tensor) -> Tensor:
+    """Share of pairs of samples that show the same thing: ids `[N]` -> `[]` in [0, 1], NaN with one sample."""
+    count = len(ids)
+    return ((ids[:, None] == ids[None]).double().sum() - count) / (count * (count - 1) or torch.nan)
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def test_a_resumed_run_keeps_its_alarms(
 ) -> None:
     from nearfar.training import health
 
-    monkeypatch.setattr(health, "figures", lambda z: {"effective_rank": 1.0})
+    monkeypatch.setattr(health, "figures", lambda z, batch: {"effective_rank": 1.0})
     stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(photos())

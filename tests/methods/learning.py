@@ -13,10 +13,10 @@ from nearfar.evaluation.knn import knn_predict
 from nearfar.face.baselines import untrained
 from nearfar.face.prepare import assemble, prepare
 from nearfar.training import loop
+from nearfar.training.alarms import Alarm
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
-from nearfar.training.health import Alarm
 
 STEPS = 120
 LABELS_PER_CLASS = 1

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from nearfar.training import display as displays
+from nearfar.training.alarms import Alarm
 from nearfar.training.display import Display
-from nearfar.training.health import Alarm
 
 RECORD = {"step": 5, "loss": 1.234, "view_retrieval": 0.5, "effective_rank": 12.3, "samples_per_second": 700.0}
 ALARM = Alarm(5, "collapse", "The features lie on a line.")

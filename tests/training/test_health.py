@@ -1,18 +1,36 @@
-"""Health: known figures on known latents, and alarms that say once what to change."""
+"""Health: known figures on known latents, losses and weights."""
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from nearfar.contract import Latents
-from nearfar.training.health import Watchdog, figures
+from nearfar.contract import Batch, Latents, Losses, Method
+from nearfar.losses import nt_xent
+from nearfar.training import health
+from nearfar.training.health import collapse_gain, kernels, update_ratio
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.normalize(x, dim=-1)
+
+
+def batch(ids: torch.Tensor) -> Batch:
+    return Batch(ids=ids, labels=torch.full_like(ids, -1))
+
+
+def figures(z: Latents, of: Batch | None = None) -> dict[str, float]:
+    """Those of a batch, or of one whose samples all differ, without saying that they do."""
+    if of is not None:
+        return health.figures(z, of)
+    samples = next(iter([*z.values(), z.features]))
+    assert samples is not None
+    found = health.figures(z, batch(torch.arange(samples.shape[1])))
+    assert found.pop("repeats") == 0
+    return found
 
 
 def test_equal_views_align_and_find_each_other() -> None:
@@ -39,7 +57,8 @@ def test_rank_and_dead_dimensions_are_of_the_features() -> None:
     found = figures(Latents(features=features))
     assert found["effective_rank"] == pytest.approx(4)
     assert found["dead_dimensions"] == pytest.approx(0.2)
-    assert set(found) == {"effective_rank", "dead_dimensions"}
+    assert found["mean_cosine"] == pytest.approx(8 / 56)  # each has one other of its own direction
+    assert set(found) == {"effective_rank", "dead_dimensions", "mean_cosine"}
 
 
 def test_one_view_has_no_alignment() -> None:
@@ -59,65 +78,91 @@ def test_big_batches_are_measured_on_some_rows(monkeypatch: pytest.MonkeyPatch) 
     assert figures(Latents(z=many, features=many)) == figures(Latents(z=few, features=few))
 
 
-HEALTHY = {
-    "effective_rank": 30.0,
-    "dead_dimensions": 0.0,
-    "view_retrieval": 0.7,
-    "data_wait": 0.05,
-}
-
-ALARMS = [
-    ("collapse", 0.5, {"effective_rank": 1.2}, "--lr"),
-    ("dead dimensions", 0.5, {"dead_dimensions": 0.6}, "--weight-decay"),
-    ("nothing learned", 0.5, {"view_retrieval": 0.01}, "--views-strength"),
-    ("too easy", 0.1, {"view_retrieval": 1.0}, "--views-strength"),
-    ("waiting for data", 0.5, {"data_wait": 0.8}, "--threads"),
-]
-wrong = pytest.mark.parametrize(("name", "progress", "record", "advice"), ALARMS, ids=[alarm[0] for alarm in ALARMS])
+def test_samples_that_show_the_same_are_not_told_apart() -> None:
+    one = unit(20, 6)
+    twice = torch.stack([one.repeat(2, 1)] * 2)
+    found = figures(Latents(z=twice), batch(torch.arange(20).repeat(2)))
+    assert found["view_retrieval"] == 1
+    assert found["repeats"] == pytest.approx(1 / 39)
 
 
-@wrong
-def test_an_alarm_says_what_to_change(name: str, progress: float, record: dict[str, Any], advice: str) -> None:
-    (alarm,) = Watchdog().look(7, progress, HEALTHY | record)
-    assert (alarm.step, alarm.name) == (7, name)
-    assert advice in alarm.sentence
-    assert alarm.sentence.endswith(".")
+class Bare(Method):
+    """A loss that is given."""
+
+    def __init__(self, value: Callable[[Latents], Tensor]) -> None:
+        super().__init__(nn.Linear(3, 2))  # type: ignore[arg-type]
+        self.value = value
+
+    def loss(self, z: Latents, batch: Batch) -> Losses:
+        return Losses(self.value(z))
 
 
-@wrong
-def test_an_alarm_is_raised_once(name: str, progress: float, record: dict[str, Any], advice: str) -> None:
-    watchdog = Watchdog()
-    assert len(watchdog.look(1, progress, HEALTHY | record)) == 1
-    assert watchdog.look(2, progress, HEALTHY | record) == []
-    assert [alarm.name for alarm in watchdog.raised] == [name]
+def gain(value: Callable[[Latents], Tensor], learning: set[str], **latents: Tensor) -> float:
+    z = Latents(**latents)
+    z.learning = frozenset(learning)
+    return collapse_gain(Bare(value), z, batch(torch.arange(6)))
 
 
-@wrong
-def test_an_alarm_waits_until_the_run_has_started(
-    name: str, progress: float, record: dict[str, Any], advice: str
-) -> None:
-    assert Watchdog().look(0, 0.0, HEALTHY | record) == []
+def apart(z: Latents) -> Tensor:
+    """How far predictions are from the targets of the other view."""
+    return 1 - torch.nn.functional.cosine_similarity(z["p"], z["z"].flip(0), dim=-1).mean()
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.03, 0.1, 0.25, 0.5, 1.0])
-def test_a_healthy_run_raises_none(progress: float) -> None:
-    assert Watchdog().look(1, progress, HEALTHY) == []
+def test_a_loss_that_only_attracts_gains_all_by_a_collapse() -> None:
+    latents = {"p": unit(2, 6, 4), "z": unit(2, 6, 4, seed=1)}
+    assert gain(apart, {"p", "z"}, **latents) == pytest.approx(apart(Latents(**latents)).item(), abs=1e-6)
 
 
-def test_a_record_without_figures_raises_none() -> None:
-    assert Watchdog().look(1, 0.5, {"loss": 3.0}) == []
+def test_targets_that_stay_where_they_are_hold_samples_apart() -> None:
+    z = unit(1, 6, 4).expand(2, 6, 4)
+    assert gain(apart, {"p"}, p=z.clone(), z=z) < -0.1
 
 
-def test_a_run_of_seconds_may_wait_for_its_data() -> None:
-    assert Watchdog().look(1, 0.5, {"data_wait": 0.8, "seconds": 2.0}) == []
-    assert len(Watchdog().look(1, 0.5, {"data_wait": 0.8, "seconds": 12.0})) == 1
+def test_negatives_hold_samples_apart() -> None:
+    def loss(z: Latents) -> Tensor:
+        return nt_xent(z["z"][0], z["z"][1], temperature=0.2)
+
+    views = unit(1, 6, 4).expand(2, 6, 4).clone()
+    assert gain(loss, {"z"}, z=views) == pytest.approx(loss(Latents(z=views)).item() - math.log(11), abs=1e-5)
 
 
-def test_several_alarms_can_come_at_once() -> None:
-    found = Watchdog().look(1, 0.5, {"effective_rank": 1.0, "dead_dimensions": 1.0, "view_retrieval": 0.0})
-    assert [alarm.name for alarm in found] == ["collapse", "dead dimensions", "nothing learned"]
+def test_a_collapse_is_tried_on_some_samples_only() -> None:
+    z = Latents(z=unit(2, 1000, 4))
+    z.learning = frozenset({"z"})
+    few = Latents(z=z["z"][:, :256])
+    few.learning = z.learning
+    method = Bare(lambda latents: latents["z"].var() + latents["z"].shape[1])
+    assert collapse_gain(method, z, batch(torch.arange(1000))) == collapse_gain(method, few, batch(torch.arange(256)))
 
 
-def test_a_little_above_chance_is_no_alarm_early_on() -> None:
-    assert Watchdog(256).look(1, 0.25, {"view_retrieval": 0.05}) == []
-    assert len(Watchdog(256).look(1, 0.25, {"view_retrieval": 0.008})) == 1
+def test_a_collapse_is_tried_on_copies() -> None:
+    p, z = unit(2, 6, 4), unit(2, 6, 4, seed=1)
+    before = p.clone(), z.clone()
+    gain(apart, {"p", "z"}, p=p, z=z)
+    assert torch.equal(p, before[0])
+    assert torch.equal(z, before[1])
+
+
+def test_the_update_ratio_is_the_change_over_the_length_of_the_weights() -> None:
+    before = [torch.tensor([[3.0, 0.0]]), torch.tensor([[4.0]])]
+    after = [torch.tensor([[3.0, 0.6]]), torch.tensor([[4.8]])]
+    assert update_ratio(before, after) == pytest.approx(math.hypot(0.6, 0.8) / 5)
+    assert math.isnan(update_ratio([], []))
+    assert math.isnan(update_ratio([torch.zeros(1, 1)], [torch.ones(1, 1)]))
+
+
+def test_a_change_is_of_the_step_between() -> None:
+    method = Bare(lambda z: z["z"].sum())
+    change = health.Change(method, Latents(z=unit(2, 6, 4)), batch(torch.arange(6)))
+    weight = method.encoder.weight
+    assert isinstance(weight, Tensor)
+    length = weight.norm().item()
+    weight.data *= 1.5
+    assert change.figures() == pytest.approx({"collapse_gain": 0.0, "update_ratio": 0.5, "weight_norm": length})
+
+
+def test_norms_biases_and_frozen_weights_are_no_kernels() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
+    network[2].requires_grad_(False)
+    (kernel,) = kernels(network)
+    assert kernel.shape == (2, 1, 3, 3)

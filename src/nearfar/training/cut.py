@@ -19,6 +19,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from nearfar import geometry
 from nearfar.contract import Batch, Latents, Losses, Method, Views
 from nearfar.kernels import Ring
 from nearfar.training.ranks import ALONE, Ranks, Shares
@@ -44,6 +45,7 @@ def step(
 
     These are those of all ranks, detached and in fp32, with the features of the first few hundred samples of this one.
     With `ring` they are this rank's own, and those of the others only pass by in the loss, which must be able to do so.
+    Beside the method's own parts, `pull` says how much the loss depends on the latents (`nearfar.geometry.pull`).
     Where a piece was embedded again, `replay_deviation` in the logs says how far it came out otherwise, in units of its
     largest latent.
 
@@ -84,8 +86,9 @@ def step(
             statistics.settle(ranks, by=by)
     ranks.add_gradients([parameter for parameter in method.parameters() if parameter.requires_grad])
     latents = Latents(**{name: leaf.detach() for name, leaf in leaves.items()}, **fixed)
-    latents.features = work.features
-    return _summed(losses, ranks, work.deviation), latents
+    latents.features, latents.learning = work.features, frozenset(wanting)
+    pulls = [geometry.pull(embedded[name], gradient) for name, gradient in gradients.items()]
+    return _summed(losses, ranks, pulls, work.deviation), latents
 
 
 def _count(method: Method, shares: Shares, micro_batch: int | None) -> int:
@@ -184,10 +187,12 @@ def _deviation(again: Latents, before: Latents) -> Tensor:
     return torch.stack([(again[name] - z).abs().max() / z.abs().max() for name, z in before.items()]).max()
 
 
-def _summed(losses: Losses, ranks: Ranks, deviation: Tensor | None) -> Losses:
-    """The loss and its parts, of which this rank has its share, summed over all ranks."""
+def _summed(losses: Losses, ranks: Ranks, pulls: list[Tensor], deviation: Tensor | None) -> Losses:
+    """The loss and its parts, and how much it depends on each latent, of all of which this rank has its share."""
     logs = losses.logs if deviation is None else {**losses.logs, "replay_deviation": deviation}
     total = losses.total.detach().clone()
     parts = {name: value.detach().clone() for name, value in losses.parts.items()}
+    if pulls:
+        parts["pull"] = torch.stack(pulls).sum()
     ranks.add_([total, *parts.values()])
     return Losses(total, logs, parts)

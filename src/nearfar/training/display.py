@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nearfar import progress
-from nearfar.training.health import Alarm
+from nearfar.training.alarms import Alarm
 
 if TYPE_CHECKING:
     from rich.progress import Progress

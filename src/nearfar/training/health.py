@@ -1,125 +1,96 @@
-"""Is it working? Figures from each batch's own latents, without labels, and alarms with advice."""
+"""Health: figures of a run from each batch's own latents, without labels. `alarms.py` judges them."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from nearfar import geometry
-from nearfar.contract import Latents
+from nearfar.contract import Batch, Latents, Method
 
-_LONG_ENOUGH = 10.0  # seconds
-_REPLAYED = 0.05  # what bf16 may make of another order of sums
 _ROWS = 256  # more samples than this say little more and cost time
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """Something looks wrong: `sentence` says what it is and what to change."""
-
-    step: int
-    name: str
-    sentence: str
-
-
 @torch.no_grad()
-def figures(z: Latents) -> dict[str, float]:
-    """Alignment, uniformity, view retrieval, effective rank and dead dimensions of a batch; see `nearfar.geometry`.
+def figures(z: Latents, batch: Batch) -> dict[str, float]:
+    """What a batch's latents and features are like; see `nearfar.geometry` for each figure.
 
-    Alignment, uniformity and view retrieval are of the first latent's two first views, effective rank and dead
-    dimensions of the features of the first view.
+    Alignment, uniformity, view retrieval and agreement are of the first latent's two first views, effective rank, dead
+    dimensions and mean cosine of the features of the first view; repeats are the batch's. One that does not exist is
+    left out.
     """
-    found: dict[str, Tensor] = {}
+    found = {"repeats": geometry.repeats(batch.ids[:_ROWS])}
     latent = next(iter(z.values()), None)
     if latent is not None and latent.shape[0] >= 2 and latent.shape[1] >= 2:
         first, second = latent[0, :_ROWS], latent[1, :_ROWS]
+        ids = batch.ids[: len(first)]
         found["alignment"] = geometry.alignment(first, second)
         found["uniformity"] = geometry.uniformity(first)
-        found["view_retrieval"] = geometry.view_retrieval(first, second)
+        found["view_retrieval"] = geometry.view_retrieval(first, second, ids=ids)
+        found["agreement"] = geometry.agreement(first, second, ids=ids)
     if z.features is not None:
         features = z.features[0, :_ROWS]
         found["dead_dimensions"] = geometry.dead_dimensions(features)
         found["effective_rank"] = geometry.effective_rank(features)
+        found["mean_cosine"] = geometry.mean_cosine(features)
     values = {name: value.item() for name, value in found.items()}
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-class Watchdog:
-    """Looks at the records of a run and raises each alarm once.
+@torch.no_grad()
+def collapse_gain(method: Method, z: Latents, batch: Batch) -> float:
+    """How much lower the loss would be, were all latents that learn at one point; of a batch's first samples.
 
-    Alarms wait until the run has had time to start. `batch_size` tells what chance alone would find.
+    Above 0 the loss rewards collapse. Below 0 something holds samples apart: negatives, a variance, or targets that do
+    not move along, such as those behind a stop-gradient.
     """
+    some = {name: latent[:, :_ROWS] for name, latent in z.items()}
+    points: dict[int, Tensor] = {}
+    together = {}
+    for name in sorted(z.learning):
+        point = points.setdefault(some[name].shape[-1], some[name][:1, :1])
+        together[name] = point.expand_as(some[name]).contiguous()
+    count = next((latent.shape[1] for latent in some.values()), 0)
+    batch = Batch(
+        ids=batch.ids[:count],
+        labels=batch.labels[:count],
+        groups=None if batch.groups is None else batch.groups[:count],
+        present=None if batch.present is None else batch.present[:, :count],
+        negative_ids=None if batch.negative_ids is None else batch.negative_ids[:count],
+        progress=batch.progress,
+    )
+    with torch.autocast(batch.ids.device.type, enabled=False):
+        now, then = (method.loss(Latents(**latents), batch).total for latents in (some, some | together))
+    return (now - then).item()
 
-    def __init__(self, batch_size: int = _ROWS) -> None:
-        self._little = min(0.05, 3 / min(batch_size, _ROWS))
-        self.raised: list[Alarm] = []
 
-    def look(self, step: int, progress: float, record: dict[str, Any]) -> list[Alarm]:
-        """The alarms that this record raises for the first time."""
-        found = [Alarm(step, name, sentence) for name, sentence in self._wrong(progress, record)]
-        known = {alarm.name for alarm in self.raised}
-        new = [alarm for alarm in found if alarm.name not in known]
-        self.raised += new
-        return new
+class Change:
+    """What a step changes: made from the batch's latents before the optimiser's step, asked after it."""
 
-    def _wrong(self, progress: float, record: dict[str, Any]) -> list[tuple[str, str]]:
-        wrong = []
-        rank = record.get("effective_rank")
-        if progress > 0.02 and rank is not None and rank < 1.5:
-            wrong.append(
-                (
-                    "collapse",
-                    f"The features lie on a line (effective rank {rank:.1f}): the encoder has collapsed. Lower --lr, "
-                    "raise --batch-size, and check that the samples are not all alike.",
-                )
-            )
-        dead = record.get("dead_dimensions")
-        if progress > 0.02 and dead is not None and dead > 0.5:
-            wrong.append(
-                (
-                    "dead dimensions",
-                    f"{dead:.0%} of the features never change: lower --lr or --weight-decay, or take a narrower "
-                    "encoder (--width).",
-                )
-            )
-        retrieval = record.get("view_retrieval")
-        if progress > 0.2 and retrieval is not None and retrieval < self._little:
-            wrong.append(
-                (
-                    "nothing learned",
-                    f"Only {retrieval:.1%} of the samples find their own other view: the views have too little in "
-                    "common or the learning rate does not fit. Make the views milder (images: lower --views-strength, "
-                    "raise --crop-scale; tables: lower --corruption), or try --lr ten times lower.",
-                )
-            )
-        if progress < 0.3 and retrieval is not None and retrieval > 0.999 and progress > 0.05:
-            wrong.append(
-                (
-                    "too easy",
-                    "Every sample already finds its other view: the task teaches nothing more. Make the views harder "
-                    "(images: raise --views-strength, lower --crop-scale; tables: raise --corruption).",
-                )
-            )
-        deviation = record.get("replay_deviation")
-        if deviation is not None and deviation > _REPLAYED:
-            wrong.append(
-                (
-                    "not replayed",
-                    f"A micro-batch came out otherwise, by {deviation:.0%}, when it was embedded again: the encoder "
-                    "draws random numbers that torch's seed does not govern, and its gradients are wrong. Take them "
-                    "from torch, or give a --micro-batch as large as --batch-size.",
-                )
-            )
-        wait = record.get("data_wait")
-        # In a run of seconds nobody minds, and the first fetches say nothing of the later ones.
-        if progress > 0.1 and wait is not None and wait > 0.4 and record.get("seconds", math.inf) > _LONG_ENOUGH:
-            wrong.append(
-                (
-                    "waiting for data",
-                    f"The encoder waits for its input {wait:.0%} of the time: take a smaller --image-size, more "
-                    "--threads, or a faster disk.",
-                )
-            )
-        return wrong
+    def __init__(self, method: Method, z: Latents, batch: Batch) -> None:
+        self._gain = collapse_gain(method, z, batch)
+        self._weights = kernels(method.encoder)
+        self._before = [weight.clone() for weight in self._weights]
+
+    def figures(self) -> dict[str, float]:
+        """How the loss would like a collapse, how long the encoder's weights are, and how far they moved."""
+        ratio, length = update_ratio(self._before, self._weights), get_total_norm(self._before).item()
+        return {"collapse_gain": self._gain, "update_ratio": ratio, "weight_norm": length}
+
+
+def kernels(network: nn.Module) -> list[Tensor]:
+    """The network's trainable matrices and convolutions: its weights but for norms and biases."""
+    return [weight.detach() for weight in network.parameters() if weight.ndim >= 2 and weight.requires_grad]
+
+
+def update_ratio(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
+    """Length of what a step changed of weights over their own length, all of them as one vector; NaN of nothing.
+
+    Karpathy, "Neural networks part 3: learning and evaluation" (CS231n, Stanford), section "Ratio of weights:updates".
+    """
+    if not before:
+        return math.nan
+    own, change = get_total_norm(before), get_total_norm(torch._foreach_sub(list(after), list(before)))
+    return (change / own).item() if own > 0 else math.nan

@@ -17,11 +17,11 @@ from nearfar import randomness
 from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
 from nearfar.errors import DataError, RunError, TrainingError
 from nearfar.training import checkpoint, cut, health, optimisers, schedule
+from nearfar.training.alarms import Alarm, Watchdog
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.folder import RunFolder
-from nearfar.training.health import Alarm, Watchdog
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
@@ -121,7 +121,8 @@ def _state(told: Mapping[str, Any]) -> State:
 def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
     """Train in place until the clock is done or an interrupt is asked for; the last state is checkpointed.
 
-    Raises TrainingError when the loss is no longer finite: the newest checkpoint is the last good state.
+    Raises TrainingError when the loss is no longer finite, or has exploded: the newest checkpoint is the last good
+    state.
     """
     run = _Run(plan, clock, folder, state)
     ranks = plan.ranks
@@ -134,9 +135,11 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
             display.advance(done, left)
             if record is not None:
                 display.show(done, record, left)
-                for alarm in run.watchdog.look(state.step, record["progress"], record):
+                for alarm in run.watchdog.look(record):
                     state.alarms.append(alarm)
                     display.alarm(alarm)
+                if run.watchdog.exploded:
+                    raise run.broken(f"The loss has exploded to {record['loss']:.3g}")
             if ranks.any(interrupt.asked):
                 state.interrupted = True
                 break
@@ -155,8 +158,7 @@ class _Run:
 
     def __init__(self, plan: Plan, clock: Clock, folder: RunFolder, state: State) -> None:
         self.plan, self.clock, self.folder, self.state = plan, clock, folder, state
-        self.watchdog = Watchdog(plan.order.batch_size // (plan.ranks.world if plan.ring else 1))
-        self.watchdog.raised += state.alarms
+        self.watchdog = Watchdog(state.alarms, folder.metrics())
         self.step_seconds = 0.0
         self.progress = 0.0
         labels = plan.labels
@@ -202,27 +204,31 @@ class _Run:
         due = plan.ranks.first and self._due(progress)
         if plan.device.type == "cpu" or due:  # on a GPU, asking for the value each step would wait for it
             self._must_be_finite(losses.total)
+        change = health.Change(plan.method, latents, batch) if due else None
         plan.optimizer.step()
+        changed = change.figures() if change else {}
         plan.method.after_step(latents, batch)
         state.step += 1
 
         end = time.perf_counter()
         self.step_seconds = end - start
         self._since.add(losses.total, shares.samples, waited + views.seconds, end - start)
-        return self._record(progress, lr, losses, latents) if due else None
+        return self._record(progress, lr, losses, health.figures(latents, batch) | changed) if due else None
 
     def save_when_due(self) -> None:
-        """Save where the last checkpoint is old enough."""
-        if time.monotonic() - self._saved >= self.plan.checkpoint_every:
+        """Save where the last checkpoint is old enough, unless the loss explodes: the last good state is kept."""
+        if time.monotonic() - self._saved >= self.plan.checkpoint_every and not self._explodes:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint and the encoder, by the first rank; raises TrainingError where a weight is not finite."""
+        """Write a checkpoint and the encoder, by the first rank; raises TrainingError where they are no good state."""
         plan, state = self.plan, self.state
         if not plan.ranks.first:
             return
+        if self._explodes:
+            raise self.broken("The loss has exploded")
         if not all(bool(parameter.isfinite().all()) for parameter in plan.method.parameters()):
-            raise self._broken("A weight is no longer finite")
+            raise self.broken("A weight is no longer finite")
         state.elapsed = self.clock.elapsed
         tensors = optimisers.state_tensors(plan.optimizer, dict(plan.method.named_parameters()))
         kept = {
@@ -242,6 +248,10 @@ class _Run:
             advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
             raise RunError(f"{error} {advice}") from None
         self._saved = time.monotonic()
+
+    @property
+    def _explodes(self) -> bool:
+        return self.watchdog.far > 0 or self.watchdog.is_far(self._since.loss)
 
     def _step(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:
         """The gradients of a step, in smaller pieces where memory runs out."""
@@ -317,12 +327,12 @@ class _Run:
         late = time.monotonic() - self._recorded >= _RECORD_SECONDS
         return late or progress - self.state.recorded >= _RECORD_SHARE
 
-    def _record(self, progress: float, lr: float, losses: Losses, latents: Latents) -> dict[str, Any]:
+    def _record(self, progress: float, lr: float, losses: Losses, measured: dict[str, float]) -> dict[str, Any]:
         state = self.state
         figures = {
             **self._since.figures(),
             **{name: value.item() for name, value in (losses.logs | losses.parts).items()},
-            **health.figures(latents),
+            **measured,
         }
         probe, share = self.plan.probe, self.plan.probe_every
         if probe is not None and share and progress - state.probed >= share:
@@ -344,9 +354,10 @@ class _Run:
     def _must_be_finite(self, loss: Tensor) -> None:
         value = loss.item()
         if not math.isfinite(value):
-            raise self._broken(f"The loss is {value}")
+            raise self.broken(f"The loss is {value}")
 
-    def _broken(self, what: str) -> TrainingError:
+    def broken(self, what: str) -> TrainingError:
+        """The run cannot go on: says where the last good state is, and what to change."""
         place = self.folder.path / "checkpoint"
         kept = f"The last good state is in {str(place)!r}." if place.is_dir() else "Nothing was saved before it."
         return TrainingError(
@@ -402,10 +413,15 @@ class _Since:
         self._waited += waited
         self._spent += spent
 
+    @property
+    def loss(self) -> float:
+        """The mean of the steps' losses; NaN of none."""
+        return float(self._loss) / self._steps if self._steps else math.nan
+
     def figures(self) -> dict[str, float]:
         spent = max(self._spent, 1e-9)
         return {
-            "loss": float(self._loss) / self._steps,
+            "loss": self.loss,
             "samples_per_second": self._samples / spent,
             "data_wait": self._waited / spent,
         }
