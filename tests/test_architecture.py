@@ -19,7 +19,7 @@ EVERYWHERE = {
 }  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "face", "evaluation.embeddings"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "torchrun"},
     # Help needs the tables of names, which import nothing heavy; a result needs the table that shows it.
     "cli": {
         "cli",

@@ -1,8 +1,7 @@
 """`python -m nearfar`: the command line, as torchrun starts it."""
 
-import sys
-
+from nearfar import torchrun
 from nearfar.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    torchrun.leave(main())

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nearfar import torchrun
 from nearfar.contract import Batch, Encoder, Facts, Method, Views
 from nearfar.errors import DataError, UserError
 from nearfar.methods import table
@@ -231,3 +232,4 @@ if __name__ == "__main__":
         if all_ranks.world == 2:
             for size in (None, 3):
                 save_file(normalised(all_ranks, size), Path(sys.argv[1]) / f"norm-{size}-{all_ranks.rank}.safetensors")
+    torchrun.leave(0)
