@@ -187,7 +187,8 @@ def against(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[torch.Tensor], B
     embed, loss = InfoNCE.embed, InfoNCE.loss
 
     def look(self: InfoNCE, z: Latents, batch: Batch) -> Losses:
-        seen[-1] = (seen[-1], batch)
+        if not isinstance(seen[-1], tuple):  # health asks for the loss once more
+            seen[-1] = (seen[-1], batch)
         return loss(self, z, batch)
 
     monkeypatch.setattr(InfoNCE, "embed", lambda self, views: seen.append(list(views)) or embed(self, views))
@@ -243,7 +244,7 @@ def test_given_negatives_change_what_is_learnt_and_resume_to_the_bit(
 
 
 def test_an_unreadable_negative_is_listed_and_left_out(tiny: Tiny, photos: Photos, against: Any) -> None:
-    run = tiny(manifest(photos(), "negative", lambda i: "gone.png"), method="infonce", steps=3)
+    run = tiny(manifest(photos(), "negative", lambda i: "gone.png"), method="infonce", steps=3, micro_batch=16)
     assert "gone.png" in (run.path / "skipped.csv").read_text()
     assert not any(batch.present[2].any() for _, batch in against)
 
@@ -297,7 +298,8 @@ class Classes(Method):
         return Latents(z=features, features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
-        Classes.met.append(batch.labels.tolist())
+        if torch.is_grad_enabled():  # health asks for it too, without
+            Classes.met.append(batch.labels.tolist())
         return Losses(nt_xent(z["z"][0], z["z"][1], temperature=0.5, ids=batch.ids, rows=batch.rows))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,6 +17,7 @@ from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
 from nearfar.errors import DataError, RunError, TrainingError
 from nearfar.training import checkpoint, cut, health, optimisers, schedule
 from nearfar.training.alarms import Alarm, Watchdog
+from nearfar.training.batches import Batches
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
@@ -25,7 +25,7 @@ from nearfar.training.folder import RunFolder
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
-from nearfar.training.positives import Paired, Positives, Shown
+from nearfar.training.positives import Positives
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
 from nearfar.training.statistics import normalises
 from nearfar.training.syncnorm import synchronised
@@ -161,10 +161,7 @@ class _Run:
         self.watchdog = Watchdog(state.alarms, folder.metrics())
         self.step_seconds = 0.0
         self.progress = 0.0
-        labels = plan.labels
-        self._labels = None if labels is None else torch.from_numpy(labels)
-        groups = plan.source.groups
-        self._groups = None if groups is None else torch.from_numpy(groups)
+        self._batches = Batches(plan.source, plan.labels, plan.method.wants, plan.ranks, plan.device)
         self._synchronised = synchronised(plan.method)
         self._least = 2 if normalises(plan.method) and not self._synchronised else 1
         self._data = _fingerprint(plan.source)
@@ -193,7 +190,7 @@ class _Run:
             state.step += 1
             return None
         views = _Timed(plan.views(raw, draws)) if len(rows) else _Timed()
-        batch = self._batch(raw, rows, shares, progress)
+        batch = self._batches.of(raw, rows, shares, progress)
         waited = time.perf_counter() - start
 
         lr = schedule.learning_rate(progress, plan.lr, plan.warmup)
@@ -285,41 +282,6 @@ class _Run:
             self.watchdog.raised.append(alarm := Alarm(state.step, f"memory, {smaller}", text))
             state.alarms.append(alarm)
             _log.warning("step %d: %s", state.step, text)
-
-    def _batch(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
-        """What the loss may know of all ranks' samples."""
-        device = self.plan.device
-        at = shares.gather(torch.from_numpy(rows))
-        shown = self._shown(raw, rows, shares)
-        present = negative_ids = None
-        if shown.negative_ids is not None:
-            wants = self.plan.method.wants
-            present = torch.ones(wants.wide + 1 + wants.small, len(at), dtype=torch.bool)
-            present[wants.wide] = torch.from_numpy(shown.negative_ids != shown.ids)
-            present, negative_ids = present.to(device), torch.from_numpy(shown.negative_ids).to(device)
-        labels = torch.full((len(at),), -1) if self._labels is None else self._labels[at]
-        return Batch(
-            ids=torch.from_numpy(shown.ids).to(device),
-            labels=labels.to(device),
-            groups=None if self._groups is None else self._groups[at].to(device),
-            present=present,
-            negative_ids=negative_ids,
-            rows=shares.rows,
-            world=self.plan.ranks.world,
-            progress=progress,
-        )
-
-    def _shown(self, raw: Any, rows: Rows, shares: Shares) -> Shown:
-        """What all ranks' samples show."""
-        ranks = self.plan.ranks
-        own = raw.shown if isinstance(raw, Paired) else Shown(self.plan.source.ids[rows])
-        if ranks.world == 1:
-            return own
-        there = [name for name, value in vars(own).items() if value is not None]
-        there = ranks.told(there, by=next(rank for rank, count in enumerate(shares.counts) if count))
-        values = [getattr(own, name) if len(rows) else rows for name in there]
-        table = shares.gather(torch.from_numpy(np.stack(values, axis=1).astype(np.int64)))
-        return Shown(**dict(zip(there, table.numpy().T, strict=True)))
 
     def _due(self, progress: float) -> bool:
         if self.plan.record_every is not None:
