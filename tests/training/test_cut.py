@@ -11,18 +11,7 @@ from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wan
 from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training import cut
 from nearfar.training.ranks import OutOfMemory
-
-
-class Flat(Encoder):
-    """A small network over vectors of four numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dim = 6
-        self.network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6))
-
-    def features(self, inputs: Any) -> Tensor:
-        return self.network(inputs)  # type: ignore[no-any-return]
+from tests.training.together import Flat
 
 
 class Toy(Method):

@@ -11,7 +11,8 @@ from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training import cut
 from nearfar.training.ranks import ALONE
 from nearfar.training.statistics import Statistics, normalises
-from tests.training.test_cut import Flat, method_of, pair, views_of
+from tests.training.test_cut import method_of, pair, views_of
+from tests.training.together import Flat
 
 
 def norms(method: nn.Module) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=STEPS)
 
 
 class Flat(Encoder):
-    """A small network over vectors of four numbers, in float64, its norm in evaluation mode."""
+    """A small network over vectors of four numbers."""
 
     def __init__(self) -> None:
         super().__init__()
