@@ -30,7 +30,6 @@ from torchvision.transforms.v2.functional import adjust_hue
 from nearfar.contract import Facts, Wants
 from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ImageOptions
-from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.views.colour import colour
 
 STORED, PEERS = {32: 32, 224: 256}, {32: 32, 224: 400}
@@ -47,16 +46,15 @@ def squares(data, side, count):
     return source, pictures.pixels
 
 
-def ours(options, size, pixels, batch):
-    """One call: two views of the next batch; returns how many views that is."""
+def ours(options, size, source, batch):
+    """One call: two views of the next batch, fetched from memory; returns how many views that is."""
     config = {"encoder": "small_cnn", "channels": 3, "image_size": size, "mean": [0.5] * 3, "std": [0.25] * 3}
     encoder, step = MODALITY.restore(config), 0
 
     def call():
         nonlocal step
         draws = np.arange(step * batch, (step + 1) * batch)
-        rows = torch.from_numpy(draws % len(pixels))
-        raw, step = Pictures(pixels[rows], torch.ones(batch)), step + 1
+        (raw, _), step = source.fetch(draws % len(source)), step + 1
         return sum(map(len, MODALITY.views(raw, draws, wants=Wants(), seed=0, options=options, encoder=encoder)))
 
     return lambda seconds: rate(call, seconds)
@@ -143,8 +141,8 @@ def compare(size, arguments):
     fact = Facts(samples=len(pixels), device="cpu", threads=torch.get_num_threads(), steps=1)
     options, _, _ = MODALITY.settle(ImageOptions(image_size=size), source, "small_cnn", fact)
     contenders = {
-        "default": ours(options, size, pixels, arguments.batch),
-        "full": ours(replace(options, **FULL), size, pixels, arguments.batch),
+        "default": ours(options, size, source, arguments.batch),
+        "full": ours(replace(options, **FULL), size, source, arguments.batch),
     }
     if find_spec("lightly"):
         _, larger = squares(arguments.data, PEERS[size], arguments.pictures)

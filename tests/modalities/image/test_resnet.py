@@ -1,8 +1,15 @@
+"""ResNets: torchvision's weights and features, narrow ones, other stems."""
+
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+from nearfar.modalities.image import resnet
 from nearfar.modalities.image.resnet import LAYERS, ResNet, mean_and_spread
 
 STANDARD = ["resnet18", "resnet34", "resnet50", "resnet101"]
@@ -95,3 +102,29 @@ def test_a_constant_map_has_a_finite_slope():
 def test_any_number_of_channels(channels):
     network = ResNet("resnet18", channels=channels, width=4).eval()
     assert network(torch.zeros(1, channels, 32, 32)).shape == (1, 32)
+
+
+@pytest.mark.parametrize("inputs", [1, 3, 4, 7])
+def test_a_narrow_shortcut_is_the_strided_convolution(inputs):
+    x = torch.randn(2, inputs, 9, 8, dtype=torch.float64, requires_grad=True)
+    shortcut = resnet._shortcut(inputs, 2 * inputs, 2)[0].double()
+    expected = torch.nn.functional.conv2d(x, shortcut.weight, stride=2)
+    upstream = torch.randn_like(expected)
+    assert torch.allclose(shortcut(x), expected)
+    wanted = torch.autograd.grad(expected, (x, shortcut.weight), upstream)
+    found = torch.autograd.grad(shortcut(x), (x, shortcut.weight), upstream)
+    assert all(torch.allclose(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_training_a_narrow_resnet_harms_no_other_memory():
+    """Where it did, a handful of steps ended the process."""
+    code = """
+import torch
+from nearfar.modalities.image.resnet import ResNet
+torch.set_num_threads(1)
+for i in range(30):
+    held = [bytes(1000 * (1 + (7 * i * j) % 40)) for j in range(30)]
+    net = ResNet("resnet10", channels=3, width=4, stem="patch", pool="stages").to(memory_format=torch.channels_last)
+    net(torch.randn(10, 16, 16, 3).permute(0, 3, 1, 2)).square().mean().backward()
+"""
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "MALLOC_CHECK_": "3"}).returncode == 0

@@ -20,7 +20,7 @@ from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.source import Pictures
-from nearfar.modalities.image.views import by_pieces, cropped
+from nearfar.modalities.image.views import squares
 
 _LOGGER = logging.getLogger("nearfar")
 
@@ -50,17 +50,15 @@ class ImageEncoder(Encoder):
         pixels, aspect = raw.pixels, raw.aspect.to(raw.pixels.device)
         stored = pixels.shape[-1]
         if stored == self.size and bool((aspect == 1).all()):
-            squares = pixels.to(torch.float32, copy=True)
+            made = pixels.to(torch.float32, copy=True)
         else:
             wide, high = (1 / aspect).clamp_max(1), aspect.clamp_max(1)
             boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
-            squares = by_pieces(
-                pixels, self.size, lambda part, out: out.copy_(cropped(pixels[part], boxes[part], self.size))
-            )
+            made = squares(pixels, boxes, self.size)
         mean, std = (
             along(torch.tensor(self.config[name], device=pixels.device), self.size) for name in ("mean", "std")
         )
-        return squares.sub_(255 * mean).div_(255 * std)
+        return made.sub_(255 * mean).div_(255 * std)
 
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
         """Paths, encoded bytes, PIL images or uint8 arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.

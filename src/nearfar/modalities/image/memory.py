@@ -1,25 +1,36 @@
-"""How batches of pictures lie in memory: channels innermost, on large pages."""
+"""How batches of pictures lie in memory: channels innermost, on large pages, used again and again."""
 
 import math
 import mmap
+from collections import deque
 from contextlib import suppress
+from weakref import finalize
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_PAGE = 2**21  # bytes of a large page: on small ones, the first touch of a fresh view costs more than its colours
+_PAGE = 2**21  # bytes of a large page
+_left: deque[mmap.mmap] = deque(maxlen=4)  # by what is gone; each batch wants the room that the one before it had
 
 
 def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A new tensor `shape` on the CPU, its values undefined; on large pages where it fills one and there are such."""
+    """A new tensor `shape` on the CPU, its values undefined.
+
+    Where it fills a large page or more, it takes the memory of an earlier such tensor that is gone: the system clears
+    memory that it gives out, which would cost as much as all else that is done to a view.
+    """
     count = math.prod(shape)
-    pages = count * dtype.itemsize / _PAGE
-    if pages >= 1 and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):
-            memory = mmap.mmap(-1, math.ceil(pages) * _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            memory.madvise(mmap.MADV_HUGEPAGE)
-            return torch.frombuffer(memory, dtype=dtype, count=count).view(shape)
-    return torch.empty(shape, dtype=dtype)
+    pages = math.ceil(count * dtype.itemsize / _PAGE)
+    if count * dtype.itemsize < _PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(shape, dtype=dtype)
+    try:
+        memory = _again(pages * _PAGE) or _new(pages * _PAGE)
+    except OSError:
+        return torch.empty(shape, dtype=dtype)
+    bytes_of_it = np.frombuffer(memory, dtype=np.uint8, count=count * dtype.itemsize)
+    finalize(bytes_of_it, _left.append, memory).atexit = False
+    return torch.from_numpy(bytes_of_it).view(dtype).view(shape)
 
 
 def along(values: Tensor, width: int) -> Tensor:
@@ -28,3 +39,21 @@ def along(values: Tensor, width: int) -> Tensor:
     With pictures that lie in memory like this, arithmetic walks whole rows, not one pixel's channels at a time.
     """
     return values.repeat(width, 1).t()[:, None]
+
+
+def _again(size: int) -> mmap.mmap | None:
+    """Memory of this size that was left, if any; other threads may take and leave some meanwhile."""
+    for _ in range(len(_left)):
+        with suppress(IndexError):
+            memory = _left.popleft()
+            if len(memory) == size:
+                return memory
+            _left.append(memory)
+    return None
+
+
+def _new(size: int) -> mmap.mmap:
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # of a kernel without large pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as reference
 from nearfar import randomness
 from nearfar.modalities.image.options import STRENGTH
 from nearfar.modalities.image.views import colour as colours
-from nearfar.modalities.image.views.colour import colour, mixed
+from nearfar.modalities.image.views.batched import mixed
+from nearfar.modalities.image.views.colour import colour
 
 DRAWS = 4000
 QUANTILES = np.linspace(0.05, 0.95, 19)
@@ -50,9 +51,7 @@ def changed(pictures, given, strength=0.5, jitter=1.0, greyscale=0.5, **more):
     some = {**spreads(strength), "jitter": jitter, "greyscale": greyscale, **more}
     matrices, of_means = colour(given, pictures.shape[1], **some)
     offsets = (of_means @ pictures.mean((2, 3))[:, :, None])[:, :, 0]
-    found = torch.empty_like(pictures, memory_format=torch.channels_last)
-    mixed(pictures.contiguous(memory_format=torch.channels_last), matrices, offsets, found)
-    return found
+    return mixed(pictures, matrices, offsets)
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
@@ -68,15 +67,6 @@ def test_grey_is_torchvisions():
     pictures = pastel()
     expected = reference.rgb_to_grayscale(pictures, num_output_channels=3)
     assert apart(changed(pictures, numbers(grey=0.0)), expected) < 1e-3
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4, 13])
-@pytest.mark.parametrize("shape", [(8, 8), (1, 1), (5, 7), (6, 10)])
-def test_colours_are_mixed_by_the_matrix_and_the_offset_of_their_sample(channels, shape):
-    pictures, found = (torch.rand(3, *shape, channels).permute(0, 3, 1, 2) for _ in range(2))
-    matrices, offsets = torch.rand(3, channels, channels), torch.rand(3, channels)
-    mixed(pictures, matrices, offsets, found)
-    assert apart(found, torch.einsum("bdc,bchw->bdhw", matrices, pictures) + offsets[:, :, None, None]) < 1e-5
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

@@ -68,7 +68,7 @@ def test_widths_of_blurs_are_those_of_simclr_at_224_px():
 
 def test_some_rows_are_those_of_the_whole():
     found = drawn(range(10))
-    part = found.part(slice(3, 6), torch.device("cpu"))
+    part = found.part(slice(3, 6))
     for name, value in vars(part).items():
         whole = getattr(found, name)
         assert value is None if whole is None else torch.equal(value, whole[3:6]), name

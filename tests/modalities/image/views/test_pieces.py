@@ -1,17 +1,21 @@
 """Pictures by pieces: the same as at once, on any number of threads."""
 
+import cv2
 import pytest
 import torch
 
 from nearfar.modalities.image.views import pieces
-from nearfar.modalities.image.views.pieces import by_pieces
+from nearfar.modalities.image.views.pieces import by_pieces, one_by_one
 
 
 @pytest.fixture
-def threads():
-    before = torch.get_num_threads()
+def threads(monkeypatch):
+    """Sets how many threads there are, for views of any size."""
+    monkeypatch.setattr(pieces, "_ALONE", 0)
+    before = torch.get_num_threads(), cv2.getNumThreads()
     yield torch.set_num_threads
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -31,14 +35,24 @@ def test_every_sample_is_made_once_and_in_its_place(threads, monkeypatch, count,
     assert max(sizes, default=0) <= 2
 
 
-def test_the_threads_of_torch_are_as_before(threads, monkeypatch):
+def test_the_threads_of_torch_and_opencv_are_as_before(threads, monkeypatch):
     monkeypatch.setattr(pieces, "_PIECE", 1)
     threads(2)
+    cv2.setNumThreads(2)
     pictures = torch.zeros(4, 1, 2, 2)
     seen = []
-    by_pieces(pictures, 2, lambda part, out: seen.append(torch.get_num_threads()))
-    assert set(seen) == {1}
-    assert torch.get_num_threads() == 2
+    by_pieces(pictures, 2, lambda part, out: seen.append((torch.get_num_threads(), cv2.getNumThreads())))
+    assert set(seen) == {(1, 1)}
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 2)
+
+
+def test_small_views_are_made_by_the_calling_thread_alone(threads, monkeypatch):
+    threads(2)
+    monkeypatch.setattr(pieces, "_PIECE", 1)
+    monkeypatch.setattr(pieces, "_ALONE", 4)
+    monkeypatch.setattr(pieces, "pool", None)
+    made = by_pieces(torch.zeros(4, 1, 2, 2), 2, lambda part, out: out.fill_(1))
+    assert (made == 1).all()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -66,10 +80,11 @@ def test_channels_are_innermost_in_memory(channels):
     assert found.stride() == (64 * channels, 1, 8 * channels, channels)
 
 
+@pytest.mark.parametrize(("channels", "expected"), [(1, True), (3, True), (128, True), (129, False)])
+def test_pictures_go_one_by_one_where_opencv_takes_their_channels(channels, expected):
+    assert one_by_one(torch.zeros(1, channels, 2, 2)) == expected
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_another_device_makes_all_at_once():
-    pictures = torch.zeros(4, 3, 8, 8, device="cuda")
-    parts = []
-    found = by_pieces(pictures, 8, lambda part, out: parts.append(part))
-    assert parts == [slice(0, 4)]
-    assert found.device == pictures.device
+def test_another_device_takes_the_batch_at_once():
+    assert not one_by_one(torch.zeros(4, 3, 8, 8, device="cuda"))

@@ -1,4 +1,4 @@
-"""Changes of colour, composed into one matrix and one offset a sample, and what they make of pictures."""
+"""Changes of colour, composed into one matrix and one offset a sample."""
 
 import math
 from functools import cache
@@ -6,7 +6,6 @@ from functools import cache
 import torch
 from torch import Tensor
 
-_COLUMNS = 12  # of the matrices that colours are multiplied with, about
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
@@ -44,20 +43,6 @@ def colour(
             step = _hue(on * (2 * numbers[:, 4] - 1) * min(hue, 0.5)) @ step
         step = torch.where((numbers[:, 5] < greyscale)[:, None, None], grey @ step, step)
     return step * (light * contrasts), step @ grey * (light * (1 - contrasts))
-
-
-def mixed(pictures: Tensor, matrices: Tensor, offsets: Tensor, out: Tensor) -> None:
-    """Fill `out` with the matrix `[b, c, c]` times each colour plus the offset `[b, c]`; both `[b, c, h, w]`.
-
-    Both have their channels innermost in memory. A few pixels go together, under a matrix that repeats the sample's
-    along its diagonal: products with as few columns as a pixel has channels take four times as long.
-    """
-    b, c, high, wide = pictures.shape
-    together = math.gcd(high * wide, max(1, _COLUMNS // c))
-    eye = torch.eye(together, device=pictures.device)[:, None, :, None]
-    blocks = (eye * matrices.transpose(1, 2)[:, None, :, None]).reshape(b, together * c, together * c)
-    inner, filled = (x.permute(0, 2, 3, 1).view(b, -1, together * c) for x in (pictures, out))
-    torch.baddbmm(offsets.repeat(1, together)[:, None], inner, blocks, out=filled)
 
 
 def _factors(on: Tensor, numbers: Tensor, spread: float) -> Tensor:

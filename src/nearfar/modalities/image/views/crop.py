@@ -1,4 +1,4 @@
-"""Crops, resized: where a box lies, and what a view of it shows."""
+"""Crops: where the box of a view lies in its picture."""
 
 import math
 
@@ -6,10 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
-
-from nearfar.modalities.image.views.blur import blurred, blurring
-from nearfar.modalities.image.views.pieces import large
 
 
 def crop_boxes(
@@ -38,82 +34,13 @@ def crop_boxes(
     return np.stack([at[:, 0] * (1 - w), at[:, 1] * (1 - h), w, h], axis=1).astype(np.float32)
 
 
-def resampling(start: Tensor, length: Tensor, size_in: int, size_out: int, flipped: Tensor | None = None) -> Tensor:
-    """Matrices `[b, size_out, size_in]` that resize the part from `start` (a share) of `length`, antialiased.
+def corners(boxes: Tensor, high: int, wide: int) -> Tensor:
+    """The boxes `[b, 4]` in whole pixels of pictures this high and wide: left, top, right, bottom, int64 `[b, 4]`.
 
-    The filter is the triangle, widened where the part is larger than the output, as in PIL's BILINEAR.
+    Each spans at least one pixel.
     """
-    place = (torch.arange(size_out, device=start.device) + 0.5) / size_out
-    centre = (start[:, None] + place * length[:, None]) * size_in  # [b out]
-    if flipped is not None:
-        centre = torch.where(flipped[:, None], centre.flip(1), centre)
-    support = (length * (size_in / size_out)).clamp_min(1)[:, None, None]
-    pixel = torch.arange(size_in, device=start.device) + 0.5
-    weights = (centre[:, :, None] - pixel).abs_().div_(support).neg_().add_(1).clamp_min_(0)
-    return weights.div_(weights.sum(2, keepdim=True))
-
-
-def cropped(
-    pictures: Tensor,
-    boxes: Tensor,
-    size: int,
-    *,
-    flipped: Tensor | None = None,
-    inverted: Tensor | None = None,
-    sigmas: Tensor | None = None,
-) -> Tensor:
-    """The boxes `[b, 4]` of pictures `[b, c, h, w]`, resized to `[b, c, size, size]` float, channels innermost.
-
-    `flipped` [b] are mirrored left to right, `inverted` [b] upside down; `sigmas` [b] are the widths of a blur in
-    pixels of the result, 0 for none.
-    """
-    if large(pictures):
-        return cut(pictures, boxes, size, flipped, inverted, sigmas)
-    high, wide = pictures.shape[-2:]
-    across = resampling(boxes[:, 0], boxes[:, 2], wide, size, flipped)
-    down = resampling(boxes[:, 1], boxes[:, 3], high, size, inverted)
-    if sigmas is not None:
-        blur = blurring(sigmas, size)
-        across, down = blur @ across, blur @ down
-    return resampled(pictures, across, down)
-
-
-def resampled(pictures: Tensor, across: Tensor, down: Tensor) -> Tensor:
-    """Pictures `[b, c, h, w]` under matrices `[b, size, w]` for columns and `[b, size, h]` for rows."""
-    b, c, high, wide = pictures.shape
-    size = across.shape[1]
-    # Each product takes the last axis away and puts its own first: [c h w], [w c h], [h w c].
-    rows = pictures.to(torch.float32, memory_format=torch.contiguous_format).view(b, c * high, wide)
-    columns = torch.bmm(across, rows.transpose(1, 2)).view(b, size * c, high)
-    return torch.bmm(down, columns.transpose(1, 2)).view(b, size, size, c).permute(0, 3, 1, 2)
-
-
-def cut(
-    pictures: Tensor,
-    boxes: Tensor,
-    size: int,
-    flipped: Tensor | None = None,
-    inverted: Tensor | None = None,
-    sigmas: Tensor | None = None,
-) -> Tensor:
-    """What `cropped` says, one picture at a time by torch's own kernel, which skips the zeros.
-
-    Boxes are rounded to whole pixels and pixels outside of them play no part, as in torchvision; bytes are rounded to
-    bytes before they are blurred.
-    """
-    b, c, high, wide = pictures.shape
     whole = torch.tensor([wide, high, wide, high])
-    corners = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1).mul(whole).round().long()
-    corners[:, :2] = torch.minimum(corners[:, :2].clamp_min(0), whole[:2] - 1)
-    corners[:, 2:] = torch.minimum(torch.maximum(corners[:, 2:], corners[:, :2] + 1), whole[2:])
-    found = torch.empty(b, size, size, c).permute(0, 3, 1, 2)
-    left_right = [False] * b if flipped is None else flipped.tolist()
-    upside_down = [False] * b if inverted is None else inverted.tolist()
-    widths = [0.0] * b if sigmas is None else sigmas.tolist()
-    for i, (left, top, right, bottom) in enumerate(corners.tolist()):
-        part = pictures[i : i + 1, :, top:bottom, left:right]
-        part = interpolate(part, size=(size, size), mode="bilinear", antialias=True)[0]
-        mirrored = [axis for axis, asked in ((1, upside_down[i]), (2, left_right[i])) if asked]
-        part = part.flip(mirrored) if mirrored else part
-        found[i] = blurred(part.float(), widths[i]) if widths[i] else part
+    found = torch.cat([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], dim=1).mul(whole).round().long()
+    found[:, :2] = torch.minimum(found[:, :2].clamp_min(0), whole[:2] - 1)
+    found[:, 2:] = torch.minimum(torch.maximum(found[:, 2:], found[:, :2] + 1), whole[2:])
     return found

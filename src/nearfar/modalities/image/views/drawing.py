@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,6 +19,7 @@ from nearfar.modalities.image.views.mask import cutout_boxes, mask_boxes
 _TRIES = 10  # as torchvision's RandomResizedCrop, before it falls back to the centre
 _BOX = 2 * _TRIES + 2
 _LEAST_SMALL = 0.05  # the least share of the area that a small view shows, as in DINO
+_STAYING = frozenset({"solarised", "cut", "masked"})  # so that no device has to be waited for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +44,17 @@ class Drawn:
     masks: Tensor | None = None
     pixels: Tensor | None = None
 
-    def part(self, samples: slice, device: torch.device) -> Drawn:
-        """Some rows, on a device."""
-        found: dict[str, Tensor] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                stays = field.name in ("solarised", "cut", "masked")
-                found[field.name] = value[samples] if stays else value[samples].to(device)
-        return Drawn(**found)
+    def part(self, samples: slice) -> Drawn:
+        """Some rows."""
+        return self._each(lambda name, values: values[samples])
+
+    def to(self, device: torch.device) -> Drawn:
+        """The same on a device, but for what stays on the CPU."""
+        return self._each(lambda name, values: values if name in _STAYING else values.to(device))
+
+    def _each(self, change: Callable[[str, Tensor], Tensor]) -> Drawn:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Drawn(**{name: change(name, values) for name, values in given.items() if values is not None})
 
 
 def draw(

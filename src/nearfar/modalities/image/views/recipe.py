@@ -7,13 +7,14 @@ from torch import Tensor
 
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ImageOptions
-from nearfar.modalities.image.views.colour import colour, mixed
-from nearfar.modalities.image.views.crop import cropped
+from nearfar.modalities.image.views import batched, single
+from nearfar.modalities.image.views.colour import colour
+from nearfar.modalities.image.views.crop import corners
 from nearfar.modalities.image.views.drawing import Drawn, draw
 from nearfar.modalities.image.views.mask import at_random, covered, inside
-from nearfar.modalities.image.views.pieces import by_pieces
+from nearfar.modalities.image.views.pieces import by_pieces, one_by_one
 from nearfar.modalities.image.views.solarise import solarised
-from nearfar.modalities.image.views.turn import turn
+from nearfar.modalities.image.views.turn import turns
 
 
 class ViewMaker:
@@ -36,23 +37,36 @@ class ViewMaker:
         """
         size = small_size(self.options, self.size) if small else self.size
         drawn = draw(self.options, aspect, draws, seed=self.seed, view=view, size=size, small=small)
+        places = self._places(drawn, aspect, *pixels.shape[-2:])
+        # A view made again inside an embed call must not be made in the encoder's arithmetic.
         with torch.autocast(pixels.device.type, enabled=False):
-            matrices, of_means = self._colours(drawn.colours.to(pixels.device), pixels.shape[1])
+            drawn, places = drawn.to(pixels.device), {name: x.to(pixels.device) for name, x in places.items()}
+            matrices, of_means = self._colours(drawn.colours, pixels.shape[1])
+            limits = tuple(along(values.to(pixels.device), size) for values in (self._low, self._high))
+            if not one_by_one(pixels):
+                views = batched.placed(pixels, size=size, **places)
+                views = batched.mixed(views, matrices, self._offsets(views, of_means))
+                self._finish(views, drawn, limits)
+                return views
 
         def make(part: slice, out: Tensor) -> None:
-            # A view made again inside an embed call must not be made in the encoder's arithmetic.
-            with torch.autocast(pixels.device.type, enabled=False), torch.no_grad():
-                own = drawn.part(part, pixels.device)
-                found = self._placed(pixels[part], aspect[part], own, size)
-                self._colour(found, matrices[part], of_means[part], out)
-                self._cover(out, own)
+            with torch.autocast("cpu", enabled=False), torch.no_grad():
+                single.placed(pixels[part], out=out, **{name: x[part] for name, x in places.items()})
+                single.mixed(out, matrices[part], self._offsets(out, of_means[part]))
+                self._finish(out, drawn.part(part), limits)
 
         return by_pieces(pixels, size, make)
 
-    def _placed(self, pixels: Tensor, aspect: Tensor, drawn: Drawn, size: int) -> Tensor:
-        """Views turned, cropped, resized, flipped and blurred, from 0 to 255."""
-        source = pixels if drawn.radians is None else turn(pixels.float(), drawn.radians, aspect.to(drawn.radians))
-        return cropped(source, drawn.boxes, size, flipped=drawn.flipped, inverted=drawn.inverted, sigmas=drawn.sigmas)
+    def _places(self, drawn: Drawn, aspect: Tensor, high: int, wide: int) -> dict[str, Tensor]:
+        """Where each view lies in its picture, and how it is blurred: what `placed` is to know."""
+        found = {
+            "corners": corners(drawn.boxes, high, wide),
+            "flipped": drawn.flipped,
+            "inverted": drawn.inverted,
+            "sigmas": drawn.sigmas,
+            "turns": None if drawn.radians is None else turns(drawn.radians, aspect.cpu(), high, wide),
+        }
+        return {name: values for name, values in found.items() if values is not None}
 
     def _colours(self, numbers: Tensor, channels: int) -> tuple[Tensor, Tensor]:
         """The matrices of `colour` from values up to 255 to normalised ones, which lack the offset of the latter."""
@@ -70,15 +84,17 @@ class ViewMaker:
         scale = 255 * self.std.to(numbers)[:, None]
         return matrices / scale, of_means / scale
 
-    def _colour(self, found: Tensor, matrices: Tensor, of_means: Tensor, out: Tensor) -> None:
-        """Fill `out` with views `[b, c, h, w]` whose colours are changed, clamped and normalised."""
-        b, c, high, wide = found.shape
-        rows = found.permute(0, 2, 3, 1).view(b, high, wide * c)
+    def _offsets(self, views: Tensor, of_means: Tensor) -> Tensor:
+        """What is added to each colour `[b, c]`: the normalisation's share, and that of each view's mean colour."""
+        b, c, high, wide = views.shape
+        rows = views.permute(0, 2, 3, 1).reshape(b, high, wide * c)
         means = rows.mean(1).view(b, wide, c).mean(1)
-        low, upper = self._low.to(found), self._high.to(found)
-        offsets = torch.baddbmm(low[:, None], of_means, means[:, :, None])[:, :, 0]
-        mixed(found, matrices, offsets, out)
-        torch.clamp(out, along(low, wide), along(upper, wide), out=out)
+        return torch.baddbmm(self._low.to(views)[:, None], of_means, means[:, :, None])[:, :, 0]
+
+    def _finish(self, views: Tensor, drawn: Drawn, limits: tuple[Tensor, ...]) -> None:
+        """Clamp normalised views to what pixels may be, and cover parts of some."""
+        torch.clamp(views, *limits, out=views)
+        self._cover(views, drawn)
 
     def _cover(self, views: Tensor, drawn: Drawn) -> None:
         """Solarise, cut out and mask some of the normalised views; the others are not touched."""
