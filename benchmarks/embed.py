@@ -39,7 +39,7 @@ network = network.eval().to(memory_format=torch.channels_last)
 found = []
 with torch.no_grad():
     for pictures, _ in DataLoader(ImageFolder(sys.argv[1], v2.Compose(steps)), batch_size=256, num_workers=2):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[4] == "bf16"):
             found.append(network(pictures.to(memory_format=torch.channels_last)).float())
 torch.save(torch.cat(found), sys.argv[3])
 """
@@ -72,8 +72,8 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def encoder_alone(run: Path) -> float:
-    """Images a second of the encoder on a batch that is there, in the arithmetic that it measures best in."""
+def encoder_alone(run: Path) -> tuple[float, str]:
+    """Images a second of the encoder on a batch that is there, and the precision that it measures best in."""
     import numpy as np
     import torch
 
@@ -83,14 +83,15 @@ def encoder_alone(run: Path) -> float:
     encoder = nf.load(run)
     inputs = encoder.preprocess([np.zeros((SIZE, SIZE, 3), dtype=np.uint8)] * 256)
     with torch.no_grad():
-        dtype = dtype_of(choose_for_inference(lambda: encoder.features(inputs), "cpu"))
+        precision = choose_for_inference(lambda: encoder.features(inputs), "cpu")
+        dtype = dtype_of(precision)
         best = float("inf")
         for _ in range(10):
             start = time.perf_counter()
             with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
                 encoder.features(inputs)
             best = min(best, time.perf_counter() - start)
-    return len(inputs) / best
+    return len(inputs) / best, precision
 
 
 def main() -> None:
@@ -108,9 +109,10 @@ def main() -> None:
         nearfar = [sys.executable, "-m", "nearfar"]
         train = [*nearfar, "train", str(some), "--encoder", "resnet18", "--stem", "imagenet", "--image-size", str(SIZE)]
         seconds([*train, "--steps", "1", "--batch-size", "64", "--knn-every", "0", "--out", str(folder / "run")])
+        alone, precision = encoder_alone(folder / "run")
         commands = {
             "nearfar": [*nearfar, "embed", str(folder / "run"), str(given.data), "-o", str(folder / "e.parquet")],
-            "loop": [sys.executable, "-c", LOOP, str(given.data), str(SIZE), str(folder / "loop.pt")],
+            "loop": [sys.executable, "-c", LOOP, str(given.data), str(SIZE), str(folder / "loop.pt"), precision],
         }
         if "lightly-train" in contenders:
             lightly = [sys.executable, "-c", LIGHTLY]
@@ -121,7 +123,6 @@ def main() -> None:
         for _ in range(given.rounds):
             for name in contenders:
                 taken[name].append(seconds(commands[name]))
-        alone = encoder_alone(folder / "run")
     lines = []
     for name, each in taken.items():
         line = {"contender": name, "images_per_second": round(count / statistics.median(each))}
@@ -132,7 +133,7 @@ def main() -> None:
         lines.append(line)
         print(json.dumps(line), flush=True)
     what = "embedding jpgs with a ResNet-18, start included"
-    settings = {"images": count, "size": SIZE, "rounds": given.rounds}
+    settings = {"images": count, "size": SIZE, "rounds": given.rounds, "precision": precision}
     found = {"what": what, **facts(), "settings": settings, "encoder_images_per_second": round(alone), "results": lines}
     print(write(given.name, found))
 

@@ -3,9 +3,9 @@
     python benchmarks/peers.py lightly DATA STEPS RUN
     python benchmarks/peers.py lightly_train DATA STEPS RUN
 
-Both get the run's own network and batch size, bf16 and its optimiser's kind; lightly in its documented loop with a
-loader of two workers and channels_last, lightly-train by its one call. The last line printed is JSON: the time of the
-last step, and the batch size.
+Both get the run's own network and batch size, the precision that it measured to be the faster one, and its optimiser's
+kind; lightly in its documented loop with a loader of two workers and channels_last, lightly-train by its one call. The
+last line printed is JSON: the time of the last step, and the batch size.
 """
 
 import json
@@ -50,7 +50,7 @@ def lightly(data: Path, steps: int, network: nn.Module, dim: int, settings: dict
     done = 0
     while done < steps:
         for (first, second), *_ in loader:
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
                 z1, z2 = (model(view.to(memory_format=torch.channels_last)) for view in (first, second))
             loss = loss_of(z1.float(), z2.float())
             optimizer.zero_grad(set_to_none=True)
@@ -95,7 +95,7 @@ def lightly_train(data: Path, steps: int, network: nn.Module, dim: int, settings
             method="simclr",
             batch_size=int(settings["batch_size"]),
             num_workers=WORKERS,
-            precision="bf16-mixed",
+            precision="bf16-mixed" if settings["precision"] == "bf16" else "32-true",
             accelerator="cpu",
             transform_args={"image_size": (size, size), "random_resize": {"min_scale": settings["crop_scale"]}},
             trainer_args={"max_steps": steps},

@@ -6,12 +6,13 @@ python docs/tables.py      # after a change of either; a test holds the pages to
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health", "views")),
     ROOT / "benchmarks" / "README.md",
 )
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -23,6 +24,7 @@ RESULTS = {
 sys.path[:0] = [str(ROOT / "benchmarks")]
 import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
+import recipes as recipe  # noqa: E402
 from methods import table  # noqa: E402
 
 from nearfar.contract import Encoder, Facts  # noqa: E402
@@ -140,6 +142,71 @@ def alarms() -> str:
     return f"Runs of {steps} steps, seeds {seeds} (`alarms`):\n\n{broken.table(found['runs'], 'B')}"
 
 
+def result(name: str) -> dict[str, Any]:
+    """A committed result."""
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def hue() -> str:
+    """How far our hue is from torchvision's, as benchmarks/views.py measured it."""
+    lines = ["| size | shift | apart | moved |", "|---" * 4 + "|"]
+    for size, found in result("views")["sizes"].items():
+        for shift, of in found["hue"].items():
+            lines.append(f"| {size} px | {shift} | {of['apart']:.3f} | {of['moved']:.3f} |")
+    return "\n".join(lines)
+
+
+def recipes() -> str:
+    """What benchmarks/recipes.py measured."""
+    found = result("recipes-cifarval")
+    seeds = len({run["seed"] for run in found["runs"]})
+    return (
+        f"`benchmarks/recipes.py`: 5,000 pictures of the CIFAR-10 training file, judged on 2,000 others of it; "
+        f"{' '.join(found['settings']['options'])}, {found['settings']['steps']} steps, {seeds} seeds. Percent; "
+        f"differences seed by seed, with 95 % intervals.\n\n{recipe.table(found['runs'])}"
+    )
+
+
+def views() -> str:
+    """What benchmarks/views.py measured."""
+    found = result("views")
+    first = next(iter(found["sizes"].values()))["views_a_second"]
+    lines = [
+        f"Two views a picture, {found['machine']['threads']} threads of {found['machine']['processor']}, torch "
+        f"{found['versions']['torch']} (`benchmarks/views.py`); views a second, and ours to each:",
+        "",
+        f"| | {' | '.join(f'{size} px' for size in found['sizes'])} |",
+        "|---" * (1 + len(found["sizes"])) + "|",
+    ]
+    for name in first:
+        rates = [of["views_a_second"] for of in found["sizes"].values()]
+        shown = [f"{rate[name]:,.0f} ({rate['default'] / rate[name]:.1f} times)" for rate in rates]
+        shown = [f"{rate[name]:,.0f}" for rate in rates] if name in ("default", "full") else shown
+        lines.append(f"| {name if 'lightly' in name else f'nearfar, {name}'} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def waits() -> str:
+    """What benchmarks/pretrain.py measured of the time in which encoders wait."""
+    lines = [
+        "| encoder | pixels | images/s | of the encoder's own rate | wait, first epoch | wait after it | machine |",
+        "|---" * 7 + "|",
+    ]
+    for path in sorted((ROOT / "benchmarks" / "results").glob("pretrain-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rates, config = found["rates"], found["config"]
+        encoder = config["encoder"] + (f", width {config['width']}" if "width" in config else "")
+        waits = [
+            "" if rates[key] is None else f"{rates[key]:.1f} %" for key in ("data_wait_first_epoch", "data_wait")
+        ]
+        lines.append(
+            f"| {encoder} | {config['image_size']} | {rates['loop']:,.0f} | {100 * rates['loop_of_encoder']:.0f} % "
+            f"| {' | '.join(waits)} | {found['machine']['threads']} threads of {found['machine']['processor']} |"
+        )
+    return "\n".join(lines)
+
+
 MAKE = {
     "settings": settings,
     "tables": figures,
@@ -147,6 +214,10 @@ MAKE = {
     "memory": memory,
     "rings": rings,
     "alarms": alarms,
+    "hue": hue,
+    "recipes": recipes,
+    "views": views,
+    "waits": waits,
 }
 
 

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -147,6 +148,7 @@ class RunFolder:
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": numpy.__version__,
+            "opencv": metadata.version("opencv-python-headless"),
         }
         machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
         self.write_json(ENVIRONMENT, {**versions, **machine, **facts})
