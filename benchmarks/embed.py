@@ -83,7 +83,7 @@ def encoder_alone(run: Path) -> tuple[float, str]:
     encoder = nf.load(run)
     inputs = encoder.preprocess([np.zeros((SIZE, SIZE, 3), dtype=np.uint8)] * 256)
     with torch.no_grad():
-        precision = choose_for_inference(lambda: encoder.features(inputs), "cpu")
+        precision = choose_for_inference(encoder.features, inputs)
         dtype = dtype_of(precision)
         best = float("inf")
         for _ in range(10):

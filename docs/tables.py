@@ -197,9 +197,7 @@ def waits() -> str:
         found = json.loads(path.read_text(encoding="utf-8"))
         rates, config = found["rates"], found["config"]
         encoder = config["encoder"] + (f", width {config['width']}" if "width" in config else "")
-        waits = [
-            "" if rates[key] is None else f"{rates[key]:.1f} %" for key in ("data_wait_first_epoch", "data_wait")
-        ]
+        waits = ["" if rates[key] is None else f"{rates[key]:.1f} %" for key in ("data_wait_first_epoch", "data_wait")]
         lines.append(
             f"| {encoder} | {config['image_size']} | {rates['loop']:,.0f} | {100 * rates['loop_of_encoder']:.0f} % "
             f"| {' | '.join(waits)} | {found['machine']['threads']} threads of {found['machine']['processor']} |"

@@ -45,21 +45,47 @@ def test_other_devices_are_not_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bf16", "chosen", "passes"), [(0.5, "bf16", 2), (0.8, "bf16", 4), (0.95, "fp32", 4), (3.0, "fp32", 2)]
+    ("bf16", "chosen", "passes"), [(0.5, "bf16", 2), (0.8, "bf16", 4), (0.95, "fp32", 4), (1.9, "fp32", 2)]
 )
 def test_a_clear_gain_in_inference_is_measured_twice_and_a_close_one_longer(
     monkeypatch: pytest.MonkeyPatch, bf16: float, chosen: str, passes: int
 ) -> None:
     clock, taken = [0.0], []
 
-    def run() -> None:
+    def run(inputs: torch.Tensor) -> None:
         half = torch.is_autocast_enabled("cpu")
-        taken.append(half)
-        clock[0] += (bf16 if half else 1.0) + (1.0 if len(taken) <= 2 else 0.0)  # the first pass of each is slower
+        if len(inputs) == 80:
+            taken.append(half)
+        # The first pass of each is slower.
+        clock[0] += (bf16 if half else 1.0) * len(inputs) + (80.0 if len(taken) in (1, 2) else 0.0)
 
     monkeypatch.setattr(precision.time, "perf_counter", lambda: clock[0])
-    assert precision.choose_for_inference(run, "cpu") == chosen
+    assert precision.choose_for_inference(run, torch.empty(80, 1)) == chosen
     assert taken == [False, True] * passes
+
+
+class Recorded(nn.Module):
+    """Takes ten times as long under autocast, and keeps how many inputs it got there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.clock, self.seen = 0.0, 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        half = torch.is_autocast_enabled("cpu")
+        self.clock += (10 if half else 1) * len(inputs)
+        self.seen += half * len(inputs)
+        return inputs * self.weight
+
+
+def test_a_slow_bf16_is_tried_on_a_few_inputs_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = Recorded()
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: module.clock)
+    assert precision.choose(module, torch.ones(80, 1)) == ("fp32", "bf16 measured only 0.10 times as fast here")
+    assert module.seen == 2 * 10
+    assert precision.choose_for_inference(module, torch.ones(80, 1)) == "fp32"
+    assert module.seen == 4 * 10
 
 
 def test_names_are_types_for_autocast() -> None:

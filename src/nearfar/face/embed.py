@@ -172,7 +172,7 @@ def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: in
         raw, kept = source.fetch(np.arange(size, dtype=np.int64))
         if len(kept):
             inputs = encoder.prepare(raw.to(device)).to(device)
-            precision = choose_for_inference(lambda: encoder.features(inputs), device.type)
+            precision = choose_for_inference(encoder.features, inputs)
             _log.info("embedding in %s, which is the faster one here", precision)
     return dtype_of(precision)
 
