@@ -35,7 +35,6 @@ RECIPES = {
     HSV: "--hue 0",
     "no hue": "--hue 0",
     "masks on half of the views": "--mask 0.5",
-    "masks on every second view": "--mask 1 --mask-views later",
 }
 
 
