@@ -27,10 +27,11 @@ from machine import facts, write
 from PIL import Image
 from torchvision.transforms.v2.functional import adjust_hue
 
-from nearfar.contract import Facts, Wants
+from nearfar.contract import Wants
 from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ImageOptions
 from nearfar.modalities.image.views.colour import colour
+from nearfar.settling import Facts
 
 STORED, PEERS = {32: 32, 224: 256}, {32: 32, 224: 400}
 PEER_BATCH = 32

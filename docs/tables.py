@@ -27,8 +27,9 @@ import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
 from methods import table  # noqa: E402
 
-from nearfar.contract import Encoder, Facts  # noqa: E402
+from nearfar.contract import Encoder  # noqa: E402
 from nearfar.methods.table import METHODS, load  # noqa: E402
+from nearfar.settling import Facts  # noqa: E402
 
 
 class Empty(Encoder):

@@ -16,10 +16,11 @@ import pytest
 import torch
 
 import nearfar
-from nearfar.contract import Batch, Card, Encoder, Facts, Latents, Method, Modality, Source, Views, Wants
+from nearfar.contract import Batch, Card, Encoder, Latents, Method, Modality, Source, Views, Wants
 from nearfar.errors import DataError, UnknownName
 from nearfar.methods import table as methods
 from nearfar.modalities import registry as modalities
+from nearfar.settling import Facts
 from nearfar.training import cut
 
 PACKAGE = Path(nearfar.__file__).parent

@@ -11,22 +11,22 @@ Axes, here and everywhere: v = views, b = samples of a batch, n = samples of all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nearfar.settling import Choice, Facts
+
 if TYPE_CHECKING:
     from nearfar.kernels.ring import Ring
 
 Rows = NDArray[np.int64]
 """Numbers of samples."""
-
-Given = TypeVar("Given")
 
 
 class Views(Sequence[Any]):
@@ -349,55 +349,6 @@ class Modality(Protocol):
 
     def show(self, inputs: Any, encoder: Any) -> list[Card]:
         """What a report shows of one view's inputs; keys are empty."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
-
-    `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
-    judge by.
-    """
-
-    samples: int
-    labelled: int = 0
-    held: int = 0
-    device: str
-    threads: int
-    seconds: float | None = None
-    steps: int | None = None
-    epochs: int | None = None
-
-
-UNKNOWN = Facts(samples=5_000, device="cpu", threads=1)
-"""What automatic settings reckon with where nothing is known of the data."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A setting that was chosen for the user, and why."""
-
-    name: str
-    value: Any
-    why: str
-
-
-class Settling(Generic[Given]):
-    """Options that are being filled in, and the choices made so far."""
-
-    def __init__(self, options: Given) -> None:
-        self.options = options
-        self.choices: list[Choice] = []
-
-    def choose(self, name: str, value: Any, why: str) -> None:
-        """Set the option to `value` where it was not given: it is None, or "auto"."""
-        if getattr(self.options, name) in (None, "auto"):
-            self.put(name, value, why)
-
-    def put(self, name: str, value: Any, why: str) -> None:
-        """Set the option to `value`, whatever it is."""
-        self.options = replace(self.options, **{name: value})  # type: ignore[type-var]
-        self.choices.append(Choice(name, value, why))
 
 
 class Method(nn.Module):

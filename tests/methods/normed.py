@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Facts, Views
+from nearfar.contract import Batch, Encoder, Views
+from nearfar.settling import Facts
 
 
 class Toy(Encoder):

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.byol import BYOL, BYOLOptions
+from nearfar.settling import UNKNOWN, Facts
 from nearfar.training import cut
 
 

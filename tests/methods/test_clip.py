@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Latents, Views
+from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.clip import CLIP, CLIPOptions
 from nearfar.methods.siglip import SigLIP, SigLIPOptions
+from nearfar.settling import UNKNOWN
 from nearfar.training import cut, optimisers
 
 METHODS = {"clip": (CLIP, CLIPOptions), "siglip": (SigLIP, SigLIPOptions)}

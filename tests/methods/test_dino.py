@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Views, Wants
 from nearfar.errors import ConfigError
 from nearfar.methods import dino
 from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
+from nearfar.settling import UNKNOWN, Facts
 from nearfar.training import cut, optimisers, schedule
 
 

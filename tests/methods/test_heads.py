@@ -2,8 +2,9 @@
 
 import pytest
 
-from nearfar.contract import Encoder, Facts
+from nearfar.contract import Encoder
 from nearfar.methods.heads import wide
+from nearfar.settling import Facts
 
 
 class Empty(Encoder):

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.moco import MoCo, MoCoOptions
+from nearfar.settling import UNKNOWN, Facts
 from nearfar.training import cut
 
 

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Facts, Latents, Views
+from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.nnclr import NNCLR, NNCLROptions
+from nearfar.settling import Facts
 from nearfar.training import cut
 
 

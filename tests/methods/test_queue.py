@@ -2,9 +2,9 @@
 
 import pytest
 
-from nearfar.contract import UNKNOWN, Facts
 from nearfar.errors import ConfigError
 from nearfar.methods.queue import largest_share, must_fit
+from nearfar.settling import UNKNOWN, Facts
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Facts, Views
+from nearfar.contract import Batch, Encoder, Views
 from nearfar.methods import table
+from nearfar.settling import Facts
 from nearfar.training import cut
 
 FEW = 20

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 import nearfar as nf
-from nearfar.contract import UNKNOWN, Batch, Encoder, Latents, Views
+from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.simclr import SimCLR, SimCLROptions
+from nearfar.settling import UNKNOWN
 
 
 class Toy(Encoder):

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents, Losses, Views
+from nearfar.contract import Batch, Encoder, Latents, Losses, Views
 from nearfar.errors import ConfigError
 from nearfar.geometry import effective_rank
 from nearfar.methods.simsiam import SimSiam, SimSiamOptions
+from nearfar.settling import UNKNOWN, Facts
 from nearfar.training import cut, optimisers, schedule
 
 

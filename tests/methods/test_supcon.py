@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.contract import UNKNOWN, Batch, Encoder, Facts, Latents
+from nearfar.contract import Batch, Encoder, Latents
 from nearfar.errors import ConfigError
 from nearfar.methods.supcon import SupCon, SupConOptions
+from nearfar.settling import UNKNOWN, Facts
 
 FACTS = Facts(samples=1000, labelled=800, held=200, device="cpu", threads=1, steps=3)
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import UNKNOWN, Latents
+from nearfar.contract import Latents
 from nearfar.errors import ConfigError
 from nearfar.methods.vicreg import VICReg, VICRegOptions
+from nearfar.settling import UNKNOWN
 from tests.methods.normed import Toy, batch_of, facts_of, views_of
 
 

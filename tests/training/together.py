@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar import torchrun
-from nearfar.contract import Batch, Encoder, Facts, Method, Views
+from nearfar.contract import Batch, Encoder, Method, Views
 from nearfar.errors import DataError, UserError
 from nearfar.methods import table
+from nearfar.settling import Facts
 from nearfar.training import cut, ranks, syncnorm
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
 from tests.kernels import rounds

@@ -8,7 +8,7 @@ import torch
 
 from nearfar import torchrun
 from nearfar.config import Machine, Optimisation
-from nearfar.contract import Choice
+from nearfar.settling import Choice
 from nearfar.training import microbatch, precision
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Choice, Facts, Rows, Wants
+from nearfar.contract import Rows, Wants
 from nearfar.errors import ConfigError, RunError, must
 from nearfar.face import options as opts
 from nearfar.face import sampling
 from nearfar.face.baselines import seed_weights
 from nearfar.face.evaluate import judges, open_own_test
 from nearfar.face.load import load
+from nearfar.settling import Choice, Facts
 from nearfar.training.loop import Plan, Probe
 from nearfar.training.positives import Paired, against, alternating
 

@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 
 from nearfar.config import Data
-from nearfar.contract import Choice, Encoder, Rows, Source, Wants
+from nearfar.contract import Encoder, Rows, Source, Wants
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
+from nearfar.settling import Choice
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
 from nearfar.training.positives import Against, Given, OfGroup, Positives
 

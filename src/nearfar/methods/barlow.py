@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import barlow_twins
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, wide
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 _SCALE = 2.0
 """Of the mean over dimensions: at SGD's usual rate and a width of 512, 1, 2 and 5 learn digits alike."""

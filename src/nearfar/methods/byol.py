@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import byol
 from nearfar.methods import momentum
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import hidden, mlp
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 
 @dataclass(frozen=True, kw_only=True)

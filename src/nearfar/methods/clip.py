@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import clip
 from nearfar.methods.heads import learned, mlp
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_SCALE = 100.0
 

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import dino, dino_center
 from nearfar.methods import momentum
 from nearfar.methods.heads import Prototypes, mlp, usual
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the last layer stays as it is: the paper has one epoch of 100."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.contract import Encoder, Facts
+from nearfar.contract import Encoder
+from nearfar.settling import Facts
 
 
 def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:

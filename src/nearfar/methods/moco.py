@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import info_nce, moco
 from nearfar.losses.memory import Queue
@@ -28,6 +28,7 @@ from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, usual
 from nearfar.methods.projected import ProjectorOptions
 from nearfar.methods.queue import largest_share, must_fit
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_QUEUE = 65_536
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import nnclr
 from nearfar.losses.memory import Queue
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, usual
 from nearfar.methods.queue import largest_share, must_fit
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_QUEUE = 98_304
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.contract import UNKNOWN, Choice, Encoder, Facts, Latents, Method, Settling, Views
+from nearfar.contract import Encoder, Latents, Method, Views
 from nearfar.errors import must
 from nearfar.methods.heads import mlp, usual
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp, usual
 from nearfar.methods.projected import ProjectorOptions
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 _BIAS_RATE = 0.3
 """The bias finds within tens of steps where negatives weigh as much as positives: 150 steps on 5,000 CIFAR pictures end

@@ -22,10 +22,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from nearfar.contract import Batch, Choice, Encoder, Facts, Latents, Losses, Settling, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Wants
 from nearfar.errors import must
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.projected import Projected, ProjectorOptions
+from nearfar.settling import Choice, Facts, Settling
 
 Variant = Literal["nt_xent", "decoupled", "debiased", "hard"]
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from torch import Tensor
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Settling, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Wants
 from nearfar.errors import must
 from nearfar.losses import nt_xent, sup_con
 from nearfar.methods.classes import Classes
 from nearfar.methods.projected import Projected, ProjectorOptions
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 _LEAST_WEIGHT = 0.35
 """Of the supervised term: that of Vaze et al. for classes of which half of the samples are labelled."""

@@ -16,11 +16,12 @@ from typing import ClassVar
 
 from torch import nn
 
-from nearfar.contract import UNKNOWN, Batch, Choice, Encoder, Facts, Latents, Losses, Method, Settling, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
 from nearfar.errors import must
 from nearfar.losses import swav
 from nearfar.losses.memory import Queue
 from nearfar.methods.heads import Prototypes, mlp, usual
+from nearfar.settling import UNKNOWN, Choice, Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from nearfar.config import Machine, Optimisation
-from nearfar.contract import Choice, Facts, Settling
 from nearfar.errors import ConfigError
+from nearfar.settling import Choice, Facts, Settling
 
 LARGEST_LARS = 1024
 

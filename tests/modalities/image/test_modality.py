@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nearfar.contract import Facts, Wants
+from nearfar.contract import Wants
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
@@ -16,6 +16,7 @@ from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.views.crop import crop_boxes
+from nearfar.settling import Facts
 
 AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None and field.name not in STRENGTH]
 GIVEN = ImageOptions(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.contract import Facts
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.encoder import TableEncoder
 from nearfar.modalities.table.source import TableSource
+from nearfar.settling import Facts
 
 
 @pytest.fixture

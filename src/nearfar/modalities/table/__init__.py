@@ -16,9 +16,10 @@ from nearfar.modalities.table.options import ENCODERS, TableOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nearfar.contract import Card, Choice, Facts, Rows, Views, Wants
+    from nearfar.contract import Card, Rows, Views, Wants
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
+    from nearfar.settling import Choice, Facts
 
 __all__ = ["MODALITY", "Table", "claims"]
 
@@ -47,8 +48,8 @@ class Table:
         self, options: TableOptions, source: TableSource, encoder: str | None, facts: Facts
     ) -> tuple[TableOptions, str, list[Choice]]:
         """Options without None (but for the label column), the encoder's name, and what was chosen."""
-        from nearfar.contract import Choice
         from nearfar.modalities.table.views import CORRUPTION
+        from nearfar.settling import Choice
 
         few = facts.samples < 2000
         automatic = {
