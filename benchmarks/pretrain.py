@@ -4,6 +4,7 @@
     python benchmarks/pretrain.py data/train5k --steps 100 --names small_cnn resnet18w16 resnet18
     python benchmarks/pretrain.py flowers30 --steps 40 --names resnet18-224
     python benchmarks/pretrain.py data/train5k --names mine -- --encoder resnet34 --batch-size 128
+    python benchmarks/pretrain.py flowers30 --names resnet18-224 --run RUN --encoder-seconds 0   # figures of that run
 
 Two rates of one command: `loop`, samples over the seconds of the training steps (data, views, health and checkpoints
 in it), and `overall`, samples over the seconds from the command's start to its last step (imports, scan and decoding
@@ -57,13 +58,18 @@ def whole(data: Path, steps: int, more: Sequence[str], folder: Path) -> Rates:
     command = [sys.executable, "-m", "nearfar", "train", str(data), "--steps", str(steps), "--out", str(folder), *more]
     command += ["--knn-every", "0", "--cache", str(folder.with_name("cache"))]
     subprocess.run(command, check=True)
+    return read(folder)
+
+
+def read(folder: Path) -> Rates:
+    """The rates of a run, from what it noted."""
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     batch = from_file(folder / "config.toml")["batch_size"]
     state = json.loads(sorted((folder / "checkpoint").glob("*/state.json"))[-1].read_text())
     first, last = records[0], records[-1]
     return {
         "loop": (last["step"] - first["step"]) * batch / (last["seconds"] - first["seconds"]),
-        "overall": steps * batch / state["elapsed"],
+        "overall": state["step"] * batch / state["elapsed"],
         "data_wait_first_epoch": _percent([r["data_wait"] for r in records[1:] if r["epoch"] == 0]),
         "data_wait": _percent([r["data_wait"] for r in records if r["epoch"] > 0]),
         "start_seconds": first["seconds"],
@@ -114,23 +120,28 @@ def peer(name: str, data: Path, steps: int, folder: Path) -> float | None:
     return steps * ended["batch_size"] / (ended["last_step"] - began)
 
 
-def measure(data: Path, steps: int, more: Sequence[str], seconds: float, *, peers: bool) -> dict[str, Any]:
-    """All rates of one setting, and the settings in force."""
+def measure(
+    data: Path, steps: int, more: Sequence[str], seconds: float, *, peers: bool, run: Path | None = None
+) -> dict[str, Any]:
+    """All rates of one setting, and the settings in force; of `run` where there is one, else of a new run."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
-        rates = whole(data, steps, more, folder)
+        folder = run or Path(place) / "run"
+        rates = read(folder) if run else whole(data, steps, more, folder)
         for name in ("lightly", "lightly_train"):
-            rates[name] = peer(name, data, steps, folder) if peers else None
+            rates[name] = peer(name, data, steps, folder) if peers and not run else None
         config = from_file(folder / "config.toml")
-        plan = prepare(assemble(config), fresh=False).plan
-        loop, encoder = rates["loop"], encoder_alone(plan, seconds)
+        loop = rates["loop"]
         assert loop is not None
-        rates |= {"encoder": encoder, "loop_of_encoder": loop / encoder, "fetch": (fetch := fetched(plan))}
-        rates["fetch_of_step"] = 100 * loop / fetch
+        rates |= dict.fromkeys(("encoder", "loop_of_encoder", "fetch", "fetch_of_step"))
+        if seconds:
+            plan = prepare(assemble(config), fresh=False).plan
+            encoder = encoder_alone(plan, seconds)
+            rates |= {"encoder": encoder, "loop_of_encoder": loop / encoder, "fetch": (fetch := fetched(plan))}
+            rates["fetch_of_step"] = 100 * loop / fetch
     for name in ("data", "cache"):
         config.pop(name)
     shown = {name: None if rate is None else round(rate, 3 if rate < 10 else 1) for name, rate in rates.items()}
-    return {"rates": shown, "steps": steps, "config": config}
+    return {"rates": shown, "steps": config["steps"], "config": config}
 
 
 def _percent(shares: Sequence[float]) -> float | None:
@@ -143,7 +154,10 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=200, help="more than an epoch, to see the wait after it")
     parser.add_argument("--names", nargs="+", default=["automatic"], help=f"of these: {', '.join(NAMED)}; or your own")
     parser.add_argument("--alone", action="store_true", help="without lightly and lightly-train")
-    parser.add_argument("--encoder-seconds", type=float, default=20, help="how long the encoder alone is measured")
+    parser.add_argument(
+        "--encoder-seconds", type=float, default=20, help="how long the encoder alone is measured; or 0"
+    )
+    parser.add_argument("--run", type=Path, help="take the figures of this run, trained with such settings")
     own, more = split(sys.argv[1:])
     given = parser.parse_args(own)
     logging.basicConfig(level=logging.WARNING)
@@ -151,7 +165,12 @@ if __name__ == "__main__":
     for name in given.names:
         torch.set_num_threads(threads)
         found = measure(
-            given.data, given.steps, [*NAMED.get(name, "").split(), *more], given.encoder_seconds, peers=not given.alone
+            given.data,
+            given.steps,
+            [*NAMED.get(name, "").split(), *more],
+            given.encoder_seconds,
+            peers=not given.alone,
+            run=given.run,
         )
         for rate, value in found["rates"].items():
             print(f"{name:14} {rate:22} {'not measured' if value is None else value}")

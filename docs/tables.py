@@ -197,11 +197,15 @@ def waits() -> str:
     for path in sorted((ROOT / "benchmarks" / "results").glob("pretrain-*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         rates, config = found["rates"], found["config"]
+        if "data_wait_first_epoch" not in rates:  # of an earlier form
+            continue
         encoder = config["encoder"] + (f", width {config['width']}" if "width" in config else "")
-        waits = ["" if rates[key] is None else f"{rates[key]:.1f} %" for key in ("data_wait_first_epoch", "data_wait")]
+        shares = [rates["loop_of_encoder"] and 100 * rates["loop_of_encoder"]]
+        shares += [rates.get(key) for key in ("data_wait_first_epoch", "data_wait")]
+        shown = ["" if share is None else f"{share:.1f} %" for share in shares]
         lines.append(
-            f"| {encoder} | {config['image_size']} | {rates['loop']:,.0f} | {100 * rates['loop_of_encoder']:.0f} % "
-            f"| {' | '.join(waits)} | {found['machine']['threads']} threads of {found['machine']['processor']} |"
+            f"| {encoder} | {config['image_size']} | {rates['loop']:,.0f} | {' | '.join(shown)} "
+            f"| {found['machine']['threads']} threads of {found['machine']['processor']} |"
         )
     return "\n".join(lines)
 
