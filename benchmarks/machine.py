@@ -46,3 +46,23 @@ def write(name: str, content: dict[str, Any]) -> str:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return str(path.relative_to(Path(__file__).parents[1]))
+
+
+def read(name: str) -> dict[str, Any]:
+    """The result of this name; raises SystemExit where there is none."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise SystemExit(f"There is no {path.name}.")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def runs_so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that are in this result already; raises SystemExit where they have other settings."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return []
+    before = read(name)
+    if before["settings"] != settings:
+        raise SystemExit(f"The result {name} has other settings: {before['settings']}")
+    runs: list[dict[str, Any]] = before["runs"]
+    return runs

@@ -22,7 +22,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from machine import RESULTS, facts, split, write
+from machine import facts, read, runs_so_far, split, write
 
 from nearfar.methods.table import METHODS, known
 
@@ -112,14 +112,6 @@ def table(runs: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def stored(name: str) -> dict[str, Any]:
-    """The result of this name; raises SystemExit where there is none."""
-    path = RESULTS / f"methods-{name}.json"
-    if not path.is_file():
-        raise SystemExit(f"There is no {path.name}.")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?")
@@ -131,17 +123,12 @@ if __name__ == "__main__":
     own, more = split(sys.argv[1:])
     given = parser.parse_args(own)
     if given.table:
-        print(table(stored(given.table)["runs"]))
+        print(table(read(f"methods-{given.table}")["runs"]))
         raise SystemExit
     if given.data is None or given.name is None:
         parser.error("DATA and --name are needed")
     settings = {"data": given.data.name, "budget": given.budget, "options": more}
-    runs: list[dict[str, Any]] = []
-    if (RESULTS / f"methods-{given.name}.json").is_file():
-        before = stored(given.name)
-        if before["settings"] != settings:
-            parser.error(f"the result {given.name} has other settings: {before['settings']}")
-        runs = before["runs"]
+    runs = runs_so_far(f"methods-{given.name}", settings)
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(given.seeds):
             for method in given.methods:

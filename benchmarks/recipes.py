@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import RESULTS, facts, split, write
+from machine import facts, runs_so_far, split, write
 from methods import ROWS, accuracies, interval
 from torch import Tensor
 from torchvision.transforms.v2.functional import adjust_hue
@@ -98,13 +98,7 @@ if __name__ == "__main__":
     ours, more = split(sys.argv[1:])
     given = parser.parse_args(ours)
     settings = {"data": given.data.name, "steps": given.steps, "options": more, "recipes": RECIPES}
-    runs: list[dict[str, Any]] = []
-    path = RESULTS / f"recipes-{given.name}.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["settings"] != settings:
-            parser.error(f"the result {given.name} has other settings: {before['settings']}")
-        runs = before["runs"]
+    runs = runs_so_far(f"recipes-{given.name}", settings)
     with tempfile.TemporaryDirectory() as place:
         for seed in range(given.seeds):
             for recipe in given.recipes:

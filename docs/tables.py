@@ -3,10 +3,8 @@
 python docs/tables.py      # after a change of either; a test holds the pages to them
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -16,7 +14,7 @@ PAGES = (
     ROOT / "benchmarks" / "README.md",
 )
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-RESULTS = {
+TITLES = {
     "cifar5k": "5,000 pictures of CIFAR-10, judged on 2,000 others",
     "flowers30": "flowers30: 1,200 photographs of 30 kinds of flower at 64 px, judged on 449 others",
 }
@@ -25,6 +23,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
+from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
 
 from nearfar.contract import Encoder  # noqa: E402
@@ -62,11 +61,8 @@ def settings() -> str:
 def figures() -> str:
     """The tables of benchmarks/methods.py that were measured."""
     parts = []
-    for name, title in RESULTS.items():
-        path = ROOT / "benchmarks" / "results" / f"methods-{name}.json"
-        if not path.is_file():
-            continue
-        found = json.loads(path.read_text(encoding="utf-8"))
+    for name, title in TITLES.items():
+        found = read(f"methods-{name}")
         seeds = len({run["seed"] for run in found["runs"]})
         machine = f"{found['machine']['threads']} threads of {found['machine']['processor']}"
         config = found["runs"][0]["config"]
@@ -82,7 +78,7 @@ def figures() -> str:
 
 def margins() -> str:
     """What benchmarks/margins.py measured, the largest lead first."""
-    found = json.loads((ROOT / "benchmarks" / "results" / "margins.json").read_text(encoding="utf-8"))
+    found = read("margins")
     lines = [
         f"Nearest of one labelled sample of each class, {len(found['seeds'])} seeds, {found['settings']['steps']} "
         "steps (`margins`), in percent:",
@@ -100,10 +96,7 @@ def margins() -> str:
 
 def memory() -> str:
     """What benchmarks/memory.py measured."""
-    path = ROOT / "benchmarks" / "results" / "memory-resnet18w16.json"
-    if not path.is_file():
-        return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read("memory-resnet18w16")
     return (
         f"`benchmarks/memory.py`: {' '.join(found['options'])}, {found['machine']['threads']} threads of "
         f"{found['machine']['processor']}; of the megabytes {found['base']:,} are python, torch and the data.\n\n"
@@ -113,10 +106,7 @@ def memory() -> str:
 
 def rings() -> str:
     """What benchmarks/ring.py measured, both ways side by side."""
-    path = ROOT / "benchmarks" / "results" / "ring.json"
-    if not path.is_file():
-        return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read("ring")
     lines = [
         f"`benchmarks/ring.py`: NT-Xent of embeddings of width {found['settings']['dim']} in a training step whose "
         f"encoder does nothing, {found['machine']['cores']} cores of {found['machine']['processor']}, torch "
@@ -137,22 +127,16 @@ def rings() -> str:
 
 def alarms() -> str:
     """What benchmarks/alarms.py measured on the seeds that no threshold was set on."""
-    found = json.loads((ROOT / "benchmarks" / "results" / "alarms.json").read_text(encoding="utf-8"))
+    found = read("alarms")
     seeds = ", ".join(str(seed) for seed in sorted({run["seed"] for run in found["runs"]} & set(found["groups"]["B"])))
     steps = found["settings"]["steps"]
     return f"Runs of {steps} steps, seeds {seeds} (`alarms`):\n\n{broken.table(found['runs'], 'B')}"
 
 
-def result(name: str) -> dict[str, Any]:
-    """A committed result."""
-    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
 def hue() -> str:
     """How far our hue is from torchvision's, as benchmarks/views.py measured it."""
     lines = ["| size | shift | apart | moved |", "|---" * 4 + "|"]
-    for size, found in result("views")["sizes"].items():
+    for size, found in read("views")["sizes"].items():
         for shift, of in found["hue"].items():
             lines.append(f"| {size} px | {shift} | {of['apart']:.3f} | {of['moved']:.3f} |")
     return "\n".join(lines)
@@ -160,7 +144,7 @@ def hue() -> str:
 
 def recipes() -> str:
     """What benchmarks/recipes.py measured."""
-    found = result("recipes-cifarval")
+    found = read("recipes-cifarval")
     seeds = len({run["seed"] for run in found["runs"]})
     return (
         f"`benchmarks/recipes.py`: 5,000 pictures of the CIFAR-10 training file, judged on 2,000 others of it; "
@@ -171,7 +155,7 @@ def recipes() -> str:
 
 def views() -> str:
     """What benchmarks/views.py measured."""
-    found = result("views")
+    found = read("views")
     first = next(iter(found["sizes"].values()))["views_a_second"]
     lines = [
         f"Two views a picture, {found['machine']['threads']} threads of {found['machine']['processor']}, torch "
@@ -194,8 +178,8 @@ def waits() -> str:
         "| encoder | pixels | images/s | of the encoder's own rate | wait, first epoch | wait after it | machine |",
         "|---" * 7 + "|",
     ]
-    for path in sorted((ROOT / "benchmarks" / "results").glob("pretrain-*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(RESULTS.glob("pretrain-*.json")):
+        found = read(path.stem)
         rates, config = found["rates"], found["config"]
         if "data_wait_first_epoch" not in rates:  # of an earlier form
             continue

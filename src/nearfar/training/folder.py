@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -138,6 +137,7 @@ class RunFolder:
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write what the run depends on: versions, machine, threads."""
+        import cv2
         import numpy
         import torch
 
@@ -148,7 +148,7 @@ class RunFolder:
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             "numpy": numpy.__version__,
-            "opencv": metadata.version("opencv-python-headless"),
+            "opencv": cv2.__version__,
         }
         machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
         self.write_json(ENVIRONMENT, {**versions, **machine, **facts})

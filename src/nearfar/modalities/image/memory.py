@@ -18,7 +18,7 @@ def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A new tensor `shape` on the CPU, its values undefined.
 
     Where it fills a large page or more, it takes the memory of an earlier such tensor that is gone: the system clears
-    memory that it gives out, which would cost as much as all else that is done to a view.
+    memory that it gives out, which would cost as much as all else that is done to a view. The last four are kept.
     """
     count = math.prod(shape)
     pages = math.ceil(count * dtype.itemsize / _PAGE)

@@ -9,6 +9,7 @@ CORNERS = torch.tensor([[0, 0, 24, 20], [3, 5, 9, 17], [23, 19, 24, 20], [0, 4, 
 ASKED = {
     "crop": {},
     "flip": {"flipped": torch.tensor([True, False, True, False])},
+    "upside down": {"inverted": torch.tensor([True, False, True, False])},
     "both flips": {
         "flipped": torch.tensor([True, False, True, False]),
         "inverted": torch.tensor([True, True, False, False]),

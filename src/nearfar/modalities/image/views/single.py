@@ -3,8 +3,6 @@
 The same as `batched` makes, but that pictures of bytes are rounded to bytes where they shrink.
 """
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 import torch
@@ -31,14 +29,13 @@ def placed(
     turns: Tensor | None = None,
 ) -> None:
     """Fill `out` `[b, c, size, size]` with the boxes of pictures `[b, c, h, w]`, resized; as `batched.placed`."""
-    count = len(out)
-    nothing = [None] * count
-    codes: Iterable[int | None] = nothing if flipped is None else _codes(flipped, inverted)
+    nothing = [None] * len(out)
     widths = nothing if sigmas is None else sigmas.tolist()
     affine = nothing if turns is None else turns.double().numpy()
     sources, views = (x.permute(0, 2, 3, 1).numpy() for x in (pictures, out))
     boxes = corners.tolist()
     size = out.shape[-1]
+    codes = _codes(flipped, inverted, len(out))
     for picture, view, (left, top, right, bottom), code, sigma, turn in zip(
         sources, views, boxes, codes, widths, affine, strict=True
     ):
@@ -81,8 +78,8 @@ def turned(picture: Picture, turn: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(np.stack(found, axis=2).reshape(given.shape), dtype=np.float32)
 
 
-def _codes(flipped: Tensor, inverted: Tensor | None) -> list[int | None]:
+def _codes(flipped: Tensor | None, inverted: Tensor | None, count: int) -> list[int | None]:
     """OpenCV's word for each mirroring: 1 left to right, 0 upside down, -1 both."""
-    down = torch.zeros_like(flipped) if inverted is None else inverted
+    across, down = ([False] * count if asked is None else asked.tolist() for asked in (flipped, inverted))
     names = {(False, False): None, (True, False): 1, (False, True): 0, (True, True): -1}
-    return [names[both] for both in zip(flipped.tolist(), down.tolist(), strict=True)]
+    return [names[both] for both in zip(across, down, strict=True)]
