@@ -38,17 +38,17 @@ import torch
 from machine import RESULTS, facts, write
 from PIL import Image
 
+from nearfar.api.prepare import assemble, prepare
 from nearfar.contract import Batch, Latents, Losses, Method, Views
 from nearfar.errors import TrainingError
 from nearfar.evaluation.intervals import SEEDS, Interval, paired
-from nearfar.face.prepare import assemble, prepare
 from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.table import METHODS, known, load
+from nearfar.methods.registry import METHODS, known, load
 from nearfar.training import loop
 from nearfar.training.alarms import Watchdog
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
-from nearfar.training.folder import RunFolder
+from nearfar.training.run_folder import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.methods.learning import SETTINGS, STEPS, accuracy

@@ -23,7 +23,7 @@ import torch
 from machine import facts, split, write
 
 from nearfar.training import checkpoint
-from nearfar.training.folder import RunFolder
+from nearfar.training.run_folder import RunFolder
 
 OPTIONS = "--encoder small_cnn --width 8 --batch-size 64 --precision fp32 --threads 1 --knn-every 0.2"
 UNLIKE = ("seconds", "samples_per_second", "data_wait")

@@ -15,7 +15,7 @@ def facts() -> dict[str, Any]:
     import torch
 
     import nearfar
-    from nearfar.training.folder import processor
+    from nearfar.training.run_folder import processor
 
     return {
         "machine": {

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from machine import RESULTS, facts, write
 
-from nearfar.methods.table import METHODS, known
+from nearfar.methods.registry import METHODS, known
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.methods.learning import SETTINGS, learn

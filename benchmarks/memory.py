@@ -32,12 +32,12 @@ SIZES = (256, 1024, 4096, 16384)
 
 def train(data: Path, batch_size: int, micro_batch: int, steps: int, more: list[str]) -> dict[str, Any]:
     """The steps of a run and nothing after them, in this process."""
+    from nearfar.api.prepare import assemble, prepare
     from nearfar.cli.parsing import parse
-    from nearfar.face.prepare import assemble, prepare
     from nearfar.training import loop
     from nearfar.training.clock import Clock
     from nearfar.training.display import Display
-    from nearfar.training.folder import RunFolder
+    from nearfar.training.run_folder import RunFolder
 
     words = ["train", str(data), "--batch-size", str(batch_size), "--micro-batch", str(micro_batch), *more]
     command = parse([*words, "--steps", str(max(1, steps)), "--knn-every", "0", "--health-every", "1"])

@@ -24,7 +24,7 @@ from typing import Any
 
 from machine import facts, read, runs_so_far, split, write
 
-from nearfar.methods.table import METHODS, known
+from nearfar.methods.registry import METHODS, known
 
 ROWS = {"kNN": ("knn", 20), "linear": ("linear", None)}
 

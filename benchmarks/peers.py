@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nearfar.face.options import from_file
+from nearfar.api.options import from_file
 from nearfar.modalities.image.encoder import build
 
 WORKERS = 2

@@ -35,11 +35,11 @@ import numpy as np
 import torch
 from machine import facts, split, write
 
+from nearfar.api.options import from_file
+from nearfar.api.prepare import assemble, prepare
 from nearfar.contract import Batch
-from nearfar.face.options import from_file
-from nearfar.face.prepare import assemble, prepare
-from nearfar.training import cut
 from nearfar.training.loop import Plan
+from nearfar.training.step import training_step
 
 NAMED = {
     "automatic": "",
@@ -89,7 +89,7 @@ def encoder_alone(plan: Plan, seconds: float) -> float:
         if done == 0:
             start = time.perf_counter()
         plan.optimizer.zero_grad(set_to_none=True)
-        cut.step(plan.method, views, batch, autocast=plan.autocast)
+        training_step(plan.method, views, batch, autocast=plan.autocast)
         plan.optimizer.step()
         done += 1
     return done * len(kept) / (time.perf_counter() - start)

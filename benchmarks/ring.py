@@ -32,8 +32,9 @@ def measure(way, pairs, arguments):
 
     from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views
     from nearfar.losses import nt_xent
-    from nearfar.training import cut, ranks
+    from nearfar.training import ranks
     from nearfar.training.ranks import Shares
+    from nearfar.training.step import training_step
 
     class Same(Encoder):
         dim = arguments.dim
@@ -65,7 +66,7 @@ def measure(way, pairs, arguments):
 
         def run():
             method.zero_grad(set_to_none=True)
-            return cut.step(method, views, batch, shares=shares, ranks=together, ring=way == "ring")[0]
+            return training_step(method, views, batch, shares=shares, ranks=together, ring=way == "ring")[0]
 
         return run
 

@@ -31,7 +31,7 @@ from nearfar.contract import Wants
 from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ImageOptions
 from nearfar.modalities.image.views.colour import colour
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 STORED, PEERS = {32: 32, 224: 256}, {32: 32, 224: 400}
 PEER_BATCH = 32

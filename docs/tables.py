@@ -27,8 +27,8 @@ from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
 
 from nearfar.contract import Encoder  # noqa: E402
-from nearfar.methods.table import METHODS, load  # noqa: E402
-from nearfar.settling import Facts  # noqa: E402
+from nearfar.methods.registry import METHODS, load  # noqa: E402
+from nearfar.options import Facts  # noqa: E402
 
 
 class Empty(Encoder):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nearfar.face.run import Run
-from nearfar.face.train import train
+from nearfar.api.run import Run
+from nearfar.api.train import train
 
 TINY: dict[str, Any] = {
     "encoder": "small_cnn",
@@ -89,7 +89,7 @@ def tiny(tmp_path: Path) -> Callable[..., Run]:
 @pytest.fixture
 def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end with their last step: no evaluation, no report."""
-    from nearfar.face import finish
+    from nearfar.api import finish
 
     def end(ready: Any, folder: Any, state: Any) -> Any:
         return Run(folder.path, ready.encoder, None, "not judged", state.elapsed, 0.0)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def press_ctrl_c() -> None:
 def same_end() -> Callable[[Path, Path], None]:
     """`same_end(one, other)`: two runs have equal weights and optimisers to the bit, and the same records."""
     from nearfar.training import checkpoint
-    from nearfar.training.folder import RunFolder
+    from nearfar.training.run_folder import RunFolder
 
     def ends(run: Path) -> Iterator[dict[str, Any]]:
         saved = checkpoint.latest(run / "checkpoint")

@@ -18,10 +18,10 @@ import torch
 import nearfar
 from nearfar.contract import Batch, Card, Encoder, Latents, Method, Modality, Source, Views, Wants
 from nearfar.errors import DataError, UnknownName
-from nearfar.methods import table as methods
+from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
-from nearfar.settling import Facts
-from nearfar.training import cut
+from nearfar.options import Facts
+from nearfar.training.step import training_step
 
 PACKAGE = Path(nearfar.__file__).parent
 FACTS = Facts(samples=12, device="cpu", threads=1, steps=3)
@@ -349,7 +349,7 @@ def trained(name: str, ground: Ground, steps: int = 3) -> tuple[Method, list[flo
         views = ground.views(rows, [step * BATCH + i for i in range(BATCH)], wants=method.wants)
         optimizer.zero_grad()
         torch.manual_seed(step)
-        found, latents = cut.step(method, views, batch)
+        found, latents = training_step(method, views, batch)
         losses.append(float(found.total.detach()))
         for parameter, value in method.encoder.named_parameters():
             if value.grad is not None:

@@ -31,7 +31,7 @@ def test_code_imports_what_there_is(page):
 
 
 def test_the_page_of_methods_has_a_row_for_every_method():
-    from nearfar.methods.table import METHODS
+    from nearfar.methods.registry import METHODS
 
     table = (DOCS / "methods.md").read_text(encoding="utf-8").split("## Which one")[1].split("\n\n")[1]
     assert re.findall(r"^\| `(\w+)`", table, flags=re.M) == list(METHODS)

@@ -9,7 +9,7 @@ import nearfar
 
 
 def test_importing_nearfar_imports_neither_torch_nor_numpy():
-    code = "import nearfar, sys; print(*sorted({'torch', 'numpy', 'tyro', 'nearfar.face'} & set(sys.modules)))"
+    code = "import nearfar, sys; print(*sorted({'torch', 'numpy', 'tyro', 'nearfar.api'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 

@@ -46,7 +46,7 @@ def test_the_python_names_what_there_is(code):
 
 
 def test_methods_and_modalities_are_those_there_are():
-    from nearfar.methods.table import METHODS
+    from nearfar.methods.registry import METHODS
     from nearfar.modalities.registry import MODALITIES
 
     for row, names in (("methods", METHODS), ("modalities", MODALITIES)):

@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nearfar.api.demo import demo
+    from nearfar.api.embed import embed, embed_file
+    from nearfar.api.evaluate import evaluate
+    from nearfar.api.load import load
+    from nearfar.api.report import report
+    from nearfar.api.search import search
+    from nearfar.api.train import train
+    from nearfar.data.embeddings import Embeddings
     from nearfar.errors import NearfarError
-    from nearfar.evaluation.embeddings import Embeddings
-    from nearfar.face.demo import demo
-    from nearfar.face.embed import embed, embed_file
-    from nearfar.face.evaluate import evaluate
-    from nearfar.face.load import load
-    from nearfar.face.report import report
-    from nearfar.face.search import search
-    from nearfar.face.train import train
 
 __version__ = "0.1.0"
 
@@ -37,16 +37,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Embeddings": "nearfar.evaluation.embeddings",
+    "Embeddings": "nearfar.data.embeddings",
     "NearfarError": "nearfar.errors",
-    "demo": "nearfar.face.demo",
-    "embed": "nearfar.face.embed",
-    "embed_file": "nearfar.face.embed",
-    "evaluate": "nearfar.face.evaluate",
-    "load": "nearfar.face.load",
-    "report": "nearfar.face.report",
-    "search": "nearfar.face.search",
-    "train": "nearfar.face.train",
+    "demo": "nearfar.api.demo",
+    "embed": "nearfar.api.embed",
+    "embed_file": "nearfar.api.embed",
+    "evaluate": "nearfar.api.evaluate",
+    "load": "nearfar.api.load",
+    "report": "nearfar.api.report",
+    "search": "nearfar.api.search",
+    "train": "nearfar.api.train",
 }
 
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearfar.settling import Choice, Facts
+from nearfar.options import Choice, Facts
 
 if TYPE_CHECKING:
     from nearfar.kernels.ring import Ring

@@ -8,8 +8,8 @@ import pytest
 from nearfar.cli.parsing import parse
 from nearfar.config import SECTIONS
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.methods import table as methods
-from nearfar.methods.table import METHODS
+from nearfar.methods import registry as methods
+from nearfar.methods.registry import METHODS
 
 
 def given(line):

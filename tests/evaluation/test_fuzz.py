@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearfar.contract import Skipped
+from nearfar.data.embedding_parts import Parts, shard_path
+from nearfar.data.embeddings import Embeddings
 from nearfar.errors import DataError
-from nearfar.evaluation.embeddings import Embeddings
-from nearfar.evaluation.parts import Parts, shard_path
 from tests.altering import TIMES, Bomb, altered, files_of_at_most, named, untouched
 
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from nearfar.diagnostics import Geometry
 from nearfar.errors import DataError
 from nearfar.evaluation import Evaluation, Interval, Row
-from nearfar.geometry import Geometry
 
 
 def small():

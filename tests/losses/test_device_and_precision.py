@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nearfar import losses
-from nearfar.losses.parts.reduction import reduce
+from nearfar.losses.core.reduction import reduce
 
 CALLS = {
     "alignment": lambda z: losses.alignment(z[0], z[1], alpha=1.5),

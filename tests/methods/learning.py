@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nearfar.api.baselines import untrained
+from nearfar.api.prepare import assemble, prepare
 from nearfar.contract import Encoder, Source
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
-from nearfar.face.baselines import untrained
-from nearfar.face.prepare import assemble, prepare
 from nearfar.training import loop
 from nearfar.training.alarms import Alarm
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
-from nearfar.training.folder import RunFolder
+from nearfar.training.run_folder import RunFolder
 
 STEPS = 120
 LABELS_PER_CLASS = 1

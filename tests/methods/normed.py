@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from nearfar.contract import Batch, Encoder, Views
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 
 class Toy(Encoder):

@@ -7,7 +7,7 @@ from torch import nn
 from nearfar.contract import Latents
 from nearfar.errors import ConfigError
 from nearfar.methods.barlow import Barlow, BarlowOptions
-from nearfar.settling import UNKNOWN
+from nearfar.options import UNKNOWN
 from tests.methods.normed import Toy, batch_of, facts_of, views_of
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.byol import BYOL, BYOLOptions
-from nearfar.settling import UNKNOWN, Facts
-from nearfar.training import cut
+from nearfar.options import UNKNOWN, Facts
+from nearfar.training.step import training_step
 
 
 class Toy(Encoder):
@@ -88,7 +88,7 @@ def test_the_target_is_a_constant_for_the_gradient(method):
     moved(method)
     x = torch.randn(2, 9, 6)
     other = copy.deepcopy(method)
-    cut.step(method, views_of(x), batch_of(9))
+    training_step(method, views_of(x), batch_of(9))
     p = [other.predictor(other.projector(other.encoder.layers(view))) for view in x]
     y = [other.target_projector(other.target_encoder.layers(view)).detach() for view in x]
     ((distance(p[0], y[1]) + distance(p[1], y[0])) / 9).backward()

@@ -11,8 +11,9 @@ from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.clip import CLIP, CLIPOptions
 from nearfar.methods.siglip import SigLIP, SigLIPOptions
-from nearfar.settling import UNKNOWN
-from nearfar.training import cut, optimisers
+from nearfar.options import UNKNOWN
+from nearfar.training import optimisers
+from nearfar.training.step import training_step
 
 METHODS = {"clip": (CLIP, CLIPOptions), "siglip": (SigLIP, SigLIPOptions)}
 both = pytest.mark.parametrize("name", METHODS)
@@ -84,7 +85,7 @@ def test_sides_of_equal_content_are_no_negatives(name):
 def test_learned_scalars_get_their_gradient(name):
     method = built(name, temperature=0.5).double()
     x, batch = torch.randn(2, 6, 6, dtype=torch.float64), batch_of(range(6))
-    cut.step(method, views_of(x), batch)
+    training_step(method, views_of(x), batch)
     for scalar in [p for p in method.parameters() if p.ndim == 0]:
         analytic, values = scalar.grad.item(), []
         for shift in (1e-5, -2e-5):

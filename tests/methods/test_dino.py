@@ -12,8 +12,9 @@ from nearfar.contract import Batch, Encoder, Latents, Views, Wants
 from nearfar.errors import ConfigError
 from nearfar.methods import dino
 from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
-from nearfar.settling import UNKNOWN, Facts
-from nearfar.training import cut, optimisers, schedule
+from nearfar.options import UNKNOWN, Facts
+from nearfar.training import optimisers, schedule
+from nearfar.training.step import training_step
 
 
 class Toy(Encoder):
@@ -106,7 +107,7 @@ def test_latents_are_bottlenecks_and_not_scores():
 def test_no_gradient_reaches_the_teacher():
     method = method_of(small_views=1)
     views = views_of(*torch.randn(2, 7, 6), torch.randn(7, 3))
-    cut.step(method, views, batch_of(7))
+    training_step(method, views, batch_of(7))
     without = {name.split(".")[0] for name, parameter in method.named_parameters() if parameter.grad is None}
     assert without == {"teacher_encoder", "teacher_projector", "teacher_prototypes"}
 
@@ -185,7 +186,7 @@ def test_the_centre_follows_the_teachers_mean_after_the_step():
 
 def test_centre_and_teacher_are_saved_with_the_weights():
     method, views = method_of(), views_of(*torch.randn(2, 7, 6))
-    _, z = cut.step(method, views, batch_of(7))
+    _, z = training_step(method, views, batch_of(7))
     method.after_step(z, batch_of(7))
     other = method_of()
     other.load_state_dict(method.state_dict())
@@ -214,7 +215,7 @@ def test_the_last_layer_stays_as_it_is_at_first():
         before = method.prototypes.weight.detach().clone()
         schedule.set_lr(optimizer, 1.0, progress)
         optimizer.zero_grad()
-        cut.step(method, views_of(*torch.randn(2, 7, 6)), batch_of(7, progress=progress))
+        training_step(method, views_of(*torch.randn(2, 7, 6)), batch_of(7, progress=progress))
         optimizer.step()
         moved.append(not torch.equal(before, method.prototypes.weight))
     assert moved == [False, True]

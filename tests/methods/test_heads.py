@@ -4,7 +4,7 @@ import pytest
 
 from nearfar.contract import Encoder
 from nearfar.methods.heads import wide
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 
 class Empty(Encoder):

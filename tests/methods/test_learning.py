@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nearfar.methods.table import METHODS
+from nearfar.methods.registry import METHODS
 from tests.methods.learning import SETTINGS, learn
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "margins.json"

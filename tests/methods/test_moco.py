@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.moco import MoCo, MoCoOptions
-from nearfar.settling import UNKNOWN, Facts
-from nearfar.training import cut
+from nearfar.options import UNKNOWN, Facts
+from nearfar.training.step import training_step
 
 
 class Toy(Encoder):
@@ -132,7 +132,7 @@ def test_no_gradient_reaches_the_slow_copy_and_no_optimiser_holds_it(queue):
     method = built(queue=queue)
     batch = batch_of(0, 1, 2, 3)
     for _ in range(2):  # the first finds an empty queue
-        _, latents = cut.step(method, views_of(normal(2, 4, 6)), batch)
+        _, latents = training_step(method, views_of(normal(2, 4, 6)), batch)
         method.after_step(latents, batch_of(7, 8, 9, 10))
     slow = [*method.momentum_encoder.parameters(), *method.momentum_projector.parameters()]
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in slow)
@@ -141,7 +141,7 @@ def test_no_gradient_reaches_the_slow_copy_and_no_optimiser_holds_it(queue):
 
 def test_an_empty_queue_teaches_nothing():
     method = built()
-    losses, _ = cut.step(method, views_of(normal(2, 4, 6)), batch_of(0, 1, 2, 3))
+    losses, _ = training_step(method, views_of(normal(2, 4, 6)), batch_of(0, 1, 2, 3))
     assert losses.total.item() == 0
     assert method.encoder.layer[0].weight.grad.eq(0).all()
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.methods.nnclr import NNCLR, NNCLROptions
-from nearfar.settling import Facts
-from nearfar.training import cut
+from nearfar.options import Facts
+from nearfar.training.step import training_step
 
 
 class Toy(Encoder):
@@ -87,7 +87,7 @@ def test_the_queue_holds_the_last_projections_of_the_first_view_in_order(method)
 
 
 def test_gradients_reach_encoder_and_both_heads_from_the_first_step(method):
-    cut.step(method, views_of(normal(2, 6, 6)), batch_of(*range(6)))
+    training_step(method, views_of(normal(2, 6, 6)), batch_of(*range(6)))
     assert all(parameter.grad.abs().max() > 0 for parameter in method.parameters())
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from nearfar.errors import ConfigError
 from nearfar.methods.queue import largest_share, must_fit
-from nearfar.settling import UNKNOWN, Facts
+from nearfar.options import UNKNOWN, Facts
 
 
 @pytest.mark.parametrize(

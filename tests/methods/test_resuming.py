@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import nearfar as nf
-from nearfar.face.run import Run
-from nearfar.methods.table import METHODS
+from nearfar.api.run import Run
+from nearfar.methods.registry import METHODS
 
 
 @pytest.mark.usefixtures("unjudged")

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from nearfar.contract import Batch, Encoder, Views
-from nearfar.methods import table
-from nearfar.settling import Facts
-from nearfar.training import cut
+from nearfar.methods import registry
+from nearfar.options import Facts
+from nearfar.training.step import training_step
 
 FEW = 20
-every_method = pytest.mark.parametrize("name", table.METHODS)
+every_method = pytest.mark.parametrize("name", registry.METHODS)
 
 
 class Toy(Encoder):
@@ -32,7 +32,7 @@ def facts(samples):
 
 
 def settled(name, samples, encoder):
-    kind = table.load(name)
+    kind = registry.load(name)
     options, _ = kind.settle(kind.Options(), facts(samples), encoder)
     return options
 
@@ -58,7 +58,7 @@ def test_automatic_options_fit_the_number_of_samples(name, samples):
 @every_method
 def test_steps_on_twenty_samples_move_the_encoder_and_leave_all_finite(name):
     torch.manual_seed(0)
-    kind, encoder = table.load(name), Toy()
+    kind, encoder = registry.load(name), Toy()
     method = kind(encoder, settled(name, FEW, encoder)).train()
     before = [p.detach().clone() for p in encoder.parameters()]
     count = method.wants.wide + method.wants.small
@@ -68,7 +68,7 @@ def test_steps_on_twenty_samples_move_the_encoder_and_leave_all_finite(name):
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
     for _ in range(2):  # the first fills MoCo's queue and teaches nothing
         optimizer.zero_grad()
-        losses, latents = cut.step(method, views, batch)
+        losses, latents = training_step(method, views, batch)
         optimizer.step()
         method.after_step(latents, batch)
         assert bool(losses.total.isfinite())

@@ -13,7 +13,7 @@ from nearfar.contract import Batch, Encoder, Latents, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.simclr import SimCLR, SimCLROptions
-from nearfar.settling import UNKNOWN
+from nearfar.options import UNKNOWN
 
 
 class Toy(Encoder):

@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from nearfar.contract import Batch, Encoder, Latents, Losses, Views
+from nearfar.diagnostics import effective_rank
 from nearfar.errors import ConfigError
-from nearfar.geometry import effective_rank
 from nearfar.methods.simsiam import SimSiam, SimSiamOptions
-from nearfar.settling import UNKNOWN, Facts
-from nearfar.training import cut, optimisers, schedule
+from nearfar.options import UNKNOWN, Facts
+from nearfar.training import optimisers, schedule
+from nearfar.training.step import training_step
 
 
 class Toy(Encoder):
@@ -72,7 +73,7 @@ def test_the_loss_is_minus_the_mean_cosine_of_both_directions(method):
 def test_the_gradient_stops_at_what_is_predicted(method):
     x = torch.randn(2, 9, 6)
     other = copy.deepcopy(method)
-    cut.step(method, views_of(x), batch_of(9))
+    training_step(method, views_of(x), batch_of(9))
     z = [other.projector(other.encoder.layers(view)) for view in x]
     p = [other.predictor(view) for view in z]
     (-(cosines(p[0], z[1].detach()) + cosines(p[1], z[0].detach())) / 18).backward()
@@ -100,7 +101,7 @@ def directions_left(kind):
     for _ in range(100):
         x = torch.randn(64, 6)
         optimizer.zero_grad()
-        _, z = cut.step(method, views_of(x + 0.5 * torch.randn(2, 64, 6)), batch_of(64))
+        _, z = training_step(method, views_of(x + 0.5 * torch.randn(2, 64, 6)), batch_of(64))
         optimizer.step()
     return effective_rank(normalize(z["z"][0], dim=-1))
 

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from nearfar.contract import Batch, Encoder, Latents
 from nearfar.errors import ConfigError
 from nearfar.methods.supcon import SupCon, SupConOptions
-from nearfar.settling import UNKNOWN, Facts
+from nearfar.options import UNKNOWN, Facts
 
 FACTS = Facts(samples=1000, labelled=800, held=200, device="cpu", threads=1, steps=3)
 

@@ -9,7 +9,7 @@ from nearfar.contract import Batch, Encoder, Latents, Views, Wants
 from nearfar.errors import ConfigError
 from nearfar.losses import swav
 from nearfar.methods.swav import SwAV, SwAVOptions, prototypes_for
-from nearfar.settling import UNKNOWN, Facts
+from nearfar.options import UNKNOWN, Facts
 from nearfar.training import optimisers, schedule
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from tests.face.conftest import photos_in
 
 import nearfar as nf
+from nearfar.api import finish
+from nearfar.api.run import Run
 from nearfar.errors import NearfarError, RunError
-from nearfar.face import finish
-from nearfar.face.run import Run
 from nearfar.training import checkpoint
-from nearfar.training.folder import RunFolder
+from nearfar.training.run_folder import RunFolder
 from tests.altering import files_of_at_most
-from tests.face.conftest import photos_in
 
 Tiny = Callable[..., Run]
 SameEnd = Callable[[Path, Path], None]

@@ -4,14 +4,14 @@ import copy
 
 import pytest
 import torch
+from tests.training.test_cut import method_of, pair, views_of
 from torch import Tensor, nn
 
 from nearfar.methods.byol import BYOL, BYOLOptions
 from nearfar.methods.simclr import SimCLR, SimCLROptions
-from nearfar.training import cut
 from nearfar.training.ranks import ALONE
 from nearfar.training.statistics import Statistics, normalises
-from tests.training.test_cut import method_of, pair, views_of
+from nearfar.training.step import pieces_of, training_step
 from tests.training.together import Flat
 
 
@@ -23,7 +23,7 @@ def test_one_piece_moves_them_as_a_plain_forward_does() -> None:
     method = method_of("simclr")
     plain = copy.deepcopy(method)
     views, batch = pair()
-    cut.step(method, views, batch)
+    training_step(method, views, batch)
     plain.embed(views)
     for name, value in norms(plain).items():
         assert torch.equal(value, norms(method)[name]), name
@@ -34,9 +34,9 @@ def test_pieces_move_them_by_the_mean_of_what_each_makes_of_them(size: int) -> N
     method = method_of("simclr")
     before = copy.deepcopy(method)
     views, batch = pair()
-    cut.step(method, views, batch, micro_batch=size)
+    training_step(method, views, batch, micro_batch=size)
     expected: dict[str, Tensor] = {}
-    for piece in cut.pieces_of(7, -(-7 // size)):
+    for piece in pieces_of(7, -(-7 // size)):
         own = copy.deepcopy(before)
         own.embed(views.part(piece.start, piece.stop))
         for name, value in norms(own).items():
@@ -58,8 +58,8 @@ def test_means_in_pieces_are_those_of_the_whole_batch() -> None:
     method = SimCLR(First(), SimCLROptions(projector_hidden=8, projector_out=5)).double()
     plain = copy.deepcopy(method)
     views, batch = pair()
-    cut.step(method, views, batch, micro_batch=3)
-    cut.step(plain, views, batch)
+    training_step(method, views, batch, micro_batch=3)
+    training_step(plain, views, batch)
     one, other = (norms(m)["encoder.network.0.running_mean"] for m in (method, plain))
     torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)
 
@@ -68,7 +68,7 @@ def test_a_momentum_encoders_own_move_once_too() -> None:
     torch.manual_seed(0)
     method = BYOL(Flat(), BYOLOptions(projector_hidden=8, projector_out=5, predictor_hidden=8)).double()
     views, batch = pair()
-    cut.step(method, views, batch, micro_batch=3)
+    training_step(method, views, batch, micro_batch=3)
     counts = {name: int(value) for name, value in norms(method).items() if "tracked" in name}
     assert set(counts.values()) == {2}  # two views, one after the other
     assert any(name.startswith("target_encoder") for name in counts)

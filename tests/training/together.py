@@ -20,10 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nearfar import torchrun
 from nearfar.contract import Batch, Encoder, Method, Views
 from nearfar.errors import DataError, UserError
-from nearfar.methods import table
-from nearfar.settling import Facts
-from nearfar.training import cut, ranks, syncnorm
+from nearfar.methods import registry
+from nearfar.options import Facts
+from nearfar.training import ranks, syncnorm
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
+from nearfar.training.step import training_step
 from tests.kernels import rounds
 
 SAMPLES = 11
@@ -48,7 +49,7 @@ class Flat(Encoder):
 
 def cases() -> dict[str, dict[str, Any]]:
     """Each method, and the objectives that are options of one."""
-    found: dict[str, dict[str, Any]] = {name: {"method": name} for name in table.METHODS}
+    found: dict[str, dict[str, Any]] = {name: {"method": name} for name in registry.METHODS}
     for variant in ("decoupled", "debiased", "hard"):
         found[f"simclr, {variant}"] = {"method": "simclr", "variant": variant}
     for mining in ("hard", "all"):
@@ -65,7 +66,7 @@ def cases() -> dict[str, dict[str, Any]]:
 
 def made(method: str, **options: Any) -> Method:
     """The method in float64; its queue is as long as five batches."""
-    kind = table.load(method)
+    kind = registry.load(method)
     torch.manual_seed(0)
     encoder = Flat()
     settled, _ = kind.settle(kind.Options(**options), FACTS, encoder)
@@ -75,7 +76,7 @@ def made(method: str, **options: Any) -> Method:
 def gathers(name: str) -> list[str]:
     """How ranks may see each other's latents in a case."""
     options = dict(cases()[name])
-    kind = table.load(options.pop("method"))
+    kind = registry.load(options.pop("method"))
     return ["all", "ring"] if kind.rings(kind.Options(**options)) else ["all"]
 
 
@@ -94,7 +95,7 @@ def train(
         own = x[:, shares.rows]
         views = Views(lambda i, a, b, own=own: own[i, a:b], range(len(x)), 0, own.shape[1], method.wants.wide)
         optimizer.zero_grad()
-        losses, z = cut.step(
+        losses, z = training_step(
             method, views, batch, shares=shares, ranks=together, ring=gather == "ring", micro_batch=micro_batch
         )
         optimizer.step()
@@ -149,7 +150,7 @@ def holdings(together: Ranks) -> None:
     for name, case in cases().items():
         if "ring" not in gathers(name):
             continue
-        known = {field.name for field in fields(table.load(case["method"]).Options)}
+        known = {field.name for field in fields(registry.load(case["method"]).Options)}
         narrow = {"projector_out": width, "projector_hidden": hidden, "predictor_hidden": hidden}
         method = made(**case, **{option: size for option, size in narrow.items() if option in known})
         x, batch = drawn(0, method.wants.wide)
@@ -158,7 +159,7 @@ def holdings(together: Ranks) -> None:
         for gather, most in (("ring", 2 * own), ("all", 2 * shares.samples)):
             views = Views(lambda i, a, b, x=x: x[i, a:b], range(2), 0, own, 2)
             with _Latents(width) as seen:
-                cut.step(method, views, batch, shares=shares, ranks=together, ring=gather == "ring")
+                training_step(method, views, batch, shares=shares, ranks=together, ring=gather == "ring")
             assert seen.most == most, f"{name}, {gather}: {seen.most} rows of latents"
 
 
@@ -172,7 +173,7 @@ def normalised(together: Ranks, micro_batch: int | None) -> dict[str, Tensor]:
     x, batch = drawn(0, 2)
     own = x[:, shares.rows]
     views = Views(lambda i, a, b: own[i, a:b], range(2), 0, own.shape[1], 2)
-    losses, _ = cut.step(method, views, batch, shares=shares, ranks=together, micro_batch=micro_batch)
+    losses, _ = training_step(method, views, batch, shares=shares, ranks=together, micro_batch=micro_batch)
     found = {f"grad {name}": value.grad for name, value in method.named_parameters() if value.grad is not None}
     found |= {"loss": losses.total} | dict(method.named_buffers())
     return {name: value.detach().clone().contiguous() for name, value in found.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nearfar
 from nearfar.errors import UnknownName
-from nearfar.methods.table import METHODS
+from nearfar.methods.registry import METHODS
 from nearfar.modalities.registry import MODALITIES, encoders
 
 KINDS = ("methods", "encoders", "losses", "modalities")

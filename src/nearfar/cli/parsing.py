@@ -51,7 +51,7 @@ def parse(words: Sequence[str]) -> Command | None:
 
 
 def _train(words: list[str]) -> Command | None:
-    from nearfar.methods import table as methods
+    from nearfar.methods import registry as methods
     from nearfar.modalities import registry as modalities
 
     asked_for_help = any(word in ("-h", "--help") for word in words)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from nearfar.diagnostics import geometry
 from nearfar.errors import DataError, must
 from nearfar.evaluation.intervals import Interval, bootstrap_columns, over_draws
 from nearfar.evaluation.knn import full_precision, nearest, unit_rows, vote
@@ -15,7 +16,6 @@ from nearfar.evaluation.result import Evaluation, Row
 from nearfar.evaluation.retrieval import retrieve
 from nearfar.evaluation.split import Split
 from nearfar.evaluation.threads import one_thread
-from nearfar.geometry import geometry
 
 NEIGHBOURS = (20, 200)
 TEMPERATURE = 0.1
@@ -106,7 +106,7 @@ def label_free(
     """Evaluate systems (name -> vectors `[N, D]`, the one in question last) where there are no labels.
 
     `view_retrieval` is, for some of the systems, how often a view finds its own other view among `limit` or N samples
-    (`nearfar.geometry.view_retrieval`). At most `limit` rows are measured.
+    (`nearfar.diagnostics.view_retrieval`). At most `limit` rows are measured.
     """
     began = time.perf_counter()
     if not systems:

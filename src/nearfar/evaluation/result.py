@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from nearfar.diagnostics import Geometry
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import Interval
-from nearfar.geometry import Geometry
 
 FORMAT = 1
 

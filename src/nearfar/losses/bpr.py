@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nearfar.errors import DataError
-from nearfar.losses.parts.batch import check_same_shape, own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import wide
+from nearfar.losses.core.batch import check_same_shape, own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import wide
 
 
 def bpr(

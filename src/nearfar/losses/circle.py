@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from nearfar.errors import must
 from nearfar.kernels import row_scores
-from nearfar.losses.parts.labelled import compare
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.tuples import anchor_lse, check_indices, columns_of, products
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.tuples import anchor_lse, check_indices, columns_of, products
+from nearfar.losses.core.unit import unit
 
 
 def circle(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.parts.batch import check_same_shape, own_rows
-from nearfar.losses.parts.distance import check_distance, distance_scores, index_distances, pair_distances, preparation
-from nearfar.losses.parts.labelled import Labelled, compare
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.tuples import check_indices, columns_of
+from nearfar.losses.core.batch import check_same_shape, own_rows
+from nearfar.losses.core.distance import check_distance, distance_scores, index_distances, pair_distances, preparation
+from nearfar.losses.core.labelled import Labelled, compare
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.tuples import check_indices, columns_of
 
 
 def contrastive(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, DataError, must
-from nearfar.losses.parts.batch import check_same_shape
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import check_same_shape
+from nearfar.losses.core.unit import unit
 
 
 def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: float = 20.0) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, DataError
-from nearfar.losses.parts.batch import check_same_shape, inverse_temperature, own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import check_same_shape, inverse_temperature, own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def contrastive_cross_entropy(

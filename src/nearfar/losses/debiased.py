@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import must
 from nearfar.kernels import softplus
-from nearfar.losses.parts.batch import inverse_temperature
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.views import Anchors
+from nearfar.losses.core.batch import inverse_temperature
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.views import Anchors
 
 
 def debiased(

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.parts.batch import check_same_shape, inverse_temperature, refuse_gathering
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
-from nearfar.losses.parts.views import Anchors
+from nearfar.losses.core.batch import check_same_shape, inverse_temperature, refuse_gathering
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
+from nearfar.losses.core.views import Anchors
 
 
 def dcl(

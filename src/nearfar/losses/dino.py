@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.parts.batch import check_same_shape, inverse_temperature, own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import wide
+from nearfar.losses.core.batch import check_same_shape, inverse_temperature, own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import wide
 
 _SCORES = "outputs [B, K]"
 _ENTRIES = 2**20  # of all views in a block: its temporaries stay within a few times 4 MB

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
+from nearfar.losses.core.batch import inverse_temperature
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.views import Anchors
 from nearfar.losses.debiased import check_tau_plus, debiased_cross_entropy
-from nearfar.losses.parts.batch import inverse_temperature
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.views import Anchors
 
 
 def hcl(

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, Ring, row_column_lse, row_lse
-from nearfar.losses.parts.batch import anchored, check_same_shape, group_numbers, inverse_temperature, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import shared_half, unit
+from nearfar.losses.core.batch import anchored, check_same_shape, group_numbers, inverse_temperature, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import shared_half, unit
 
 
 def info_nce(

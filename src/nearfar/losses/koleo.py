@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import Pairs, extremes
-from nearfar.losses.parts.batch import own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def koleo(

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nearfar.errors import must
 from nearfar.kernels import row_scores, softplus
-from nearfar.losses.parts.batch import inverse_temperature
-from nearfar.losses.parts.labelled import compare
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import inverse_temperature
+from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def labelled_nt_xent(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.parts.labelled import check_embeddings
+from nearfar.losses.core.labelled import check_embeddings
 
 
 class Queue(nn.Module):

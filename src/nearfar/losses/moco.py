@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError
 from nearfar.kernels import Pairs, row_lse, softplus
-from nearfar.losses.parts.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def moco(

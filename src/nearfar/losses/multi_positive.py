@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, DataError
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.parts.batch import class_numbers, inverse_temperature, own_rows, part
-from nearfar.losses.parts.positives import by_class, by_mask, check_variant, count_by_class
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import class_numbers, inverse_temperature, own_rows, part
+from nearfar.losses.core.positives import by_class, by_mask, check_variant, count_by_class
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def multi_positive(

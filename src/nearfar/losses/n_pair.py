@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.parts.batch import check_same_shape, group_numbers, own_rows, part
-from nearfar.losses.parts.distance import preparation
-from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import check_same_shape, group_numbers, own_rows, part
+from nearfar.losses.core.distance import preparation
+from nearfar.losses.core.reduction import check_reduction, reduce
 
 
 def n_pair(

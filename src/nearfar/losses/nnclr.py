@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from nearfar.errors import DataError
 from nearfar.kernels import Pairs, extremes
+from nearfar.losses.core.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 from nearfar.losses.info_nce import info_nce
-from nearfar.losses.parts.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
 
 Views = Sequence[Tensor] | Tensor
 

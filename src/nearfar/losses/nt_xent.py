@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import ConfigError
 from nearfar.kernels import Ring
-from nearfar.losses.parts.batch import inverse_temperature, refuse_gathering
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.views import Anchors
+from nearfar.losses.core.batch import inverse_temperature, refuse_gathering
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.views import Anchors
 
 
 def nt_xent(

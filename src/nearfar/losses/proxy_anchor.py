@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from nearfar.errors import must
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.parts.classes import against_classes, class_vectors
-from nearfar.losses.parts.tuples import anchor_lse
+from nearfar.losses.core.classes import against_classes, class_vectors
+from nearfar.losses.core.tuples import anchor_lse
 
 
 def proxy_anchor(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nearfar.errors import must
-from nearfar.losses.parts.classes import against_classes, class_vectors
-from nearfar.losses.parts.reduction import check_reduction, reduce
+from nearfar.losses.core.classes import against_classes, class_vectors
+from nearfar.losses.core.reduction import check_reduction, reduce
 
 
 def proxy_nca(

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.losses.parts.batch import check_same_shape, own_rows, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit, wide
+from nearfar.losses.core.batch import check_same_shape, own_rows, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit, wide
 
 Views = Sequence[Tensor] | Tensor
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from nearfar.errors import must
 from nearfar.kernels import Pairs, Ring, row_softplus, softplus
-from nearfar.losses.parts.batch import anchored, check_same_shape, group_numbers, part
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.batch import anchored, check_same_shape, group_numbers, part
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
 
 
 def siglip(

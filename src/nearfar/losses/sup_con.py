@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, DataError, must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.multi_positive import check_mask
-from nearfar.losses.parts.batch import (
+from nearfar.losses.core.batch import (
     check_same_shape,
     class_numbers,
     group_numbers,
@@ -17,9 +16,10 @@ from nearfar.losses.parts.batch import (
     own_rows,
     part,
 )
-from nearfar.losses.parts.positives import by_class, by_mask, check_variant, count_by_class
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.positives import by_class, by_mask, check_variant, count_by_class
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.unit import unit
+from nearfar.losses.multi_positive import check_mask
 
 
 def sup_con(

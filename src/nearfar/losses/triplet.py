@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from nearfar.errors import ConfigError, must
 from nearfar.kernels import extremes
-from nearfar.losses.parts.batch import check_same_shape, own_rows
-from nearfar.losses.parts.distance import (
+from nearfar.losses.core.batch import check_same_shape, own_rows
+from nearfar.losses.core.distance import (
     centred,
     check_distance,
     distance_scores,
@@ -24,9 +24,9 @@ from nearfar.losses.parts.distance import (
     preparation,
     wide_dtype,
 )
-from nearfar.losses.parts.labelled import Labelled, compare
-from nearfar.losses.parts.reduction import check_reduction, reduce
-from nearfar.losses.parts.tuples import check_indices, columns_of
+from nearfar.losses.core.labelled import Labelled, compare
+from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.tuples import check_indices, columns_of
 
 MININGS = ("all", "hard", "semi_hard")
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import must
-from nearfar.losses.parts.batch import check_several, refuse_gathering
-from nearfar.losses.parts.decorrelation import off_diagonal_square
-from nearfar.losses.parts.unit import wide
+from nearfar.losses.core.batch import check_several, refuse_gathering
+from nearfar.losses.core.decorrelation import off_diagonal_square
+from nearfar.losses.core.unit import wide
 
 
 def vicreg(

@@ -18,7 +18,7 @@ from nearfar.errors import must
 from nearfar.losses import barlow_twins
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, wide
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _SCALE = 2.0
 """Of the mean over dimensions: at SGD's usual rate and a width of 512, 1, 2 and 5 learn digits alike."""

@@ -21,7 +21,7 @@ from nearfar.losses import byol
 from nearfar.methods import momentum
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import hidden, mlp
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wan
 from nearfar.errors import must
 from nearfar.losses import clip
 from nearfar.methods.heads import learned, mlp
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_SCALE = 100.0
 

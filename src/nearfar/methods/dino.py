@@ -25,7 +25,7 @@ from nearfar.errors import must
 from nearfar.losses import dino, dino_center
 from nearfar.methods import momentum
 from nearfar.methods.heads import Prototypes, mlp, usual
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the last layer stays as it is: the paper has one epoch of 100."""

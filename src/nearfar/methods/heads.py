@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.contract import Encoder
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 
 def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:

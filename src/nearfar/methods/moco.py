@@ -28,7 +28,7 @@ from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, usual
 from nearfar.methods.projected import ProjectorOptions
 from nearfar.methods.queue import largest_share, must_fit
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_QUEUE = 65_536
 

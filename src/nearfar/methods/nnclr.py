@@ -20,7 +20,7 @@ from nearfar.losses.memory import Queue
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, usual
 from nearfar.methods.queue import largest_share, must_fit
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 LARGEST_QUEUE = 98_304
 

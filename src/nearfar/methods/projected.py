@@ -6,7 +6,7 @@ from typing import Any
 from nearfar.contract import Encoder, Latents, Method, Views
 from nearfar.errors import must
 from nearfar.methods.heads import mlp, usual
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Queues: how many earlier embeddings a method remembers (`losses.memory.Queue` holds them)."""
 
 from nearfar.errors import must
-from nearfar.settling import UNKNOWN, Facts
+from nearfar.options import UNKNOWN, Facts
 
 
 def largest_share(samples: int, most: int) -> tuple[int, str]:

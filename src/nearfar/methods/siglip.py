@@ -20,7 +20,7 @@ from nearfar.errors import must
 from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp, usual
 from nearfar.methods.projected import ProjectorOptions
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _BIAS_RATE = 0.3
 """The bias finds within tens of steps where negatives weigh as much as positives: 150 steps on 5,000 CIFAR pictures end

@@ -26,7 +26,7 @@ from nearfar.contract import Batch, Encoder, Latents, Losses, Wants
 from nearfar.errors import must
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.projected import Projected, ProjectorOptions
-from nearfar.settling import Choice, Facts, Settling
+from nearfar.options import Choice, Facts, Settling
 
 Variant = Literal["nt_xent", "decoupled", "debiased", "hard"]
 

@@ -18,7 +18,7 @@ from nearfar.errors import must
 from nearfar.losses import simsiam
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import hidden, mlp
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 
 @dataclass(frozen=True, kw_only=True)

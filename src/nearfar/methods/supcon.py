@@ -21,7 +21,7 @@ from nearfar.errors import must
 from nearfar.losses import nt_xent, sup_con
 from nearfar.methods.classes import Classes
 from nearfar.methods.projected import Projected, ProjectorOptions
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _LEAST_WEIGHT = 0.35
 """Of the supervised term: that of Vaze et al. for classes of which half of the samples are labelled."""

@@ -21,7 +21,7 @@ from nearfar.errors import must
 from nearfar.losses import swav
 from nearfar.losses.memory import Queue
 from nearfar.methods.heads import Prototypes, mlp, usual
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""

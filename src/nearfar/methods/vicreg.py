@@ -18,7 +18,7 @@ from nearfar.errors import must
 from nearfar.losses import vicreg
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.heads import mlp, wide
-from nearfar.settling import UNKNOWN, Choice, Facts, Settling
+from nearfar.options import UNKNOWN, Choice, Facts, Settling
 
 _SCALE = 0.1
 """As in solo-learn's recipes; at SGD's usual rate and a width of 256, a fifth and four times of it learn digits less

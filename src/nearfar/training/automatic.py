@@ -8,7 +8,7 @@ from torch import nn
 
 from nearfar.config import Machine, Optimisation
 from nearfar.errors import ConfigError
-from nearfar.settling import Choice, Facts, Settling
+from nearfar.options import Choice, Facts, Settling
 
 LARGEST_LARS = 1024
 

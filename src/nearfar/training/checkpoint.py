@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from nearfar.contract import Encoder
 from nearfar.errors import RunError
-from nearfar.training.folder import write_atomically
+from nearfar.training.run_folder import write_atomically
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})")

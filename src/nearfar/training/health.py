@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from nearfar import geometry
+from nearfar import diagnostics
 from nearfar.contract import Batch, Latents, Method
 
 _ROWS = 256  # more samples than this say little more and cost time
@@ -15,26 +15,26 @@ _ROWS = 256  # more samples than this say little more and cost time
 
 @torch.no_grad()
 def figures(z: Latents, batch: Batch) -> dict[str, float]:
-    """What a batch's latents and features are like; see `nearfar.geometry` for each figure.
+    """What a batch's latents and features are like; see `nearfar.diagnostics` for each figure.
 
     Alignment, uniformity, view retrieval and agreement are of the first latent's two first views, effective rank, dead
     dimensions and mean cosine of the features of the first view; repeats are the batch's. One that does not exist is
     left out.
     """
-    found = {"repeats": geometry.repeats(batch.ids[:_ROWS])}
+    found = {"repeats": diagnostics.repeats(batch.ids[:_ROWS])}
     latent = next(iter(z.values()), None)
     if latent is not None and latent.shape[0] >= 2 and latent.shape[1] >= 2:
         first, second = latent[0, :_ROWS], latent[1, :_ROWS]
         ids = batch.ids[: len(first)]
-        found["alignment"] = geometry.alignment(first, second)
-        found["uniformity"] = geometry.uniformity(first)
-        found["view_retrieval"] = geometry.view_retrieval(first, second, ids=ids)
-        found["agreement"] = geometry.agreement(first, second, ids=ids)
+        found["alignment"] = diagnostics.alignment(first, second)
+        found["uniformity"] = diagnostics.uniformity(first)
+        found["view_retrieval"] = diagnostics.view_retrieval(first, second, ids=ids)
+        found["agreement"] = diagnostics.agreement(first, second, ids=ids)
     if z.features is not None:
         features = z.features[0, :_ROWS]
-        found["dead_dimensions"] = geometry.dead_dimensions(features)
-        found["effective_rank"] = geometry.effective_rank(features)
-        found["mean_cosine"] = geometry.mean_cosine(features)
+        found["dead_dimensions"] = diagnostics.dead_dimensions(features)
+        found["effective_rank"] = diagnostics.effective_rank(features)
+        found["mean_cosine"] = diagnostics.mean_cosine(features)
     values = {name: value.item() for name, value in found.items()}
     return {name: value for name, value in values.items() if math.isfinite(value)}
 

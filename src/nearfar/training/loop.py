@@ -15,19 +15,20 @@ from torch.optim import Optimizer
 from nearfar import randomness
 from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
 from nearfar.errors import DataError, RunError, TrainingError
-from nearfar.training import checkpoint, cut, health, optimisers, schedule
+from nearfar.training import checkpoint, health, optimisers, schedule
 from nearfar.training.alarms import Alarm, Watchdog
 from nearfar.training.batches import Batches
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
-from nearfar.training.folder import RunFolder
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
 from nearfar.training.positives import Positives
 from nearfar.training.ranks import ALONE, OutOfMemory, Ranks, Shares
+from nearfar.training.run_folder import RunFolder
 from nearfar.training.statistics import normalises
+from nearfar.training.step import training_step
 from nearfar.training.syncnorm import synchronised
 
 _LATER = ("loss", "steps", "micro_batch")  # not in the checkpoints of earlier versions
@@ -263,7 +264,7 @@ class _Run:
             if self._least == 2 and any(count % 2 for count in shares.counts):
                 size = max(size, 3)  # in twos, an odd sample would be left alone, which has no statistics
             try:
-                return cut.step(
+                return training_step(
                     plan.method, views, batch, shares=shares, ranks=plan.ranks, ring=plan.ring,
                     micro_batch=size, autocast=plan.autocast, seed=seed,
                 )  # fmt: skip

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nearfar.contract import Method, Views
 from nearfar.memory import available_memory
-from nearfar.settling import Choice
+from nearfar.options import Choice
 from nearfar.training.statistics import Statistics
 
 _PROBED = 16  # samples, which show what each takes

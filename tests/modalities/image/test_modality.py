@@ -16,7 +16,7 @@ from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.views.crop import crop_boxes
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None and field.name not in STRENGTH]
 GIVEN = ImageOptions(

@@ -170,7 +170,7 @@ def test_a_disk_that_is_full_is_one_warning(folder, tmp_path, caplog, monkeypatc
 
 
 def test_a_cache_too_small_keeps_what_fits(folder, tmp_path, decoded, monkeypatch):
-    from nearfar.modalities import cache
+    from nearfar.data import cache
 
     monkeypatch.setattr(cache, "_room", lambda *_: 4 * 2700)
     source = opened(folder, tmp_path)

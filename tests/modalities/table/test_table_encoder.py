@@ -11,7 +11,7 @@ from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.encoder import TableEncoder
 from nearfar.modalities.table.source import TableSource
-from nearfar.settling import Facts
+from nearfar.options import Facts
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.parts.distance import block_distances, centred, wide_dtype
-from nearfar.losses.parts.labelled import compare
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.distance import block_distances, centred, wide_dtype
+from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.unit import unit
 
 _LEAST = 1e-8  # of 1 - d^2 / 4, which is 0 for opposite points
 

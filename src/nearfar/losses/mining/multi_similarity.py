@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.parts.labelled import compare
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.unit import unit
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
-from nearfar.losses.parts.distance import block_distances, centred, preparation
-from nearfar.losses.parts.labelled import compare
+from nearfar.losses.core.distance import block_distances, centred, preparation
+from nearfar.losses.core.labelled import compare
 from nearfar.losses.triplet import hardest_of
 
 KINDS = ("all", "hard", "semi_hard", "easy")

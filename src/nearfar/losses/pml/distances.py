@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import ConfigError, DataError, must
 from nearfar.kernels import row_blocks
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.unit import unit
 
 
 class Plain(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.kernels import row_blocks
-from nearfar.losses.parts.tuples import check_indices
+from nearfar.losses.core.tuples import check_indices
 
 Indices = tuple[Tensor, ...]
 

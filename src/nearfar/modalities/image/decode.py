@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from nearfar.modalities.contents import reason_of, size_of
+from nearfar.data.contents import reason_of, size_of
 
 Encoded = bytes | str | PathLike[str] | Image.Image
 """A file's content, its path, or a picture that PIL has opened."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.modalities.contents import Cells
-from nearfar.modalities.listing import Listing
-from nearfar.modalities.splits import pick
-from nearfar.modalities.texts import Texts
+from nearfar.data.contents import Cells
+from nearfar.data.listing import Listing
+from nearfar.data.splits import pick
+from nearfar.data.texts import Texts
 
 SPLITS = ["test", "train"]
 

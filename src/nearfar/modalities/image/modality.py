@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from nearfar.contract import Card, Rows, Views, Wants
+from nearfar.data.listing import parse_data, splits_of
 from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
@@ -16,8 +17,7 @@ from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS, Imag
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
 from nearfar.modalities.image.views import ViewMaker
-from nearfar.modalities.listing import parse_data, splits_of
-from nearfar.settling import Choice, Facts, Settling
+from nearfar.options import Choice, Facts, Settling
 
 _AT_ONCE = 64  # pictures whose mean and spread are taken at once
 

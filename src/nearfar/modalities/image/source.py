@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Card, Shards
+from nearfar.data.listing import Listing, list_samples, parse_data
+from nearfar.data.samples import with_others
 from nearfar.errors import DataError
 from nearfar.modalities.image.decode import EXTENSIONS, Header, Unreadable, brightest, decode, header, white_level
 from nearfar.modalities.image.digits import digits
 from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.store import SMALL, Store, encoded, in_threads, mostly_unreadable
-from nearfar.modalities.listing import Listing, list_samples, parse_data
-from nearfar.modalities.samples import with_others
 
 __all__ = ["BUILTINS", "COLUMNS", "ImageSource", "Pictures", "open_images", "thumbnail"]
 

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Skipped
+from nearfar.data.cache import open_records
+from nearfar.data.contents import reason_of
+from nearfar.data.identity import Identity
+from nearfar.data.listing import Listing
+from nearfar.data.records import Records, digest
 from nearfar.errors import DataError
 from nearfar.memory import available_memory
-from nearfar.modalities.cache import open_records
-from nearfar.modalities.contents import reason_of
-from nearfar.modalities.identity import Identity
 from nearfar.modalities.image.decode import Unreadable, decode
 from nearfar.modalities.image.memory import room
 from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.listing import Listing
-from nearfar.modalities.records import Records, digest
 from nearfar.progress import track
 
 Rows = NDArray[np.int64]

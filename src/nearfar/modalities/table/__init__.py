@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nearfar.contract import Card, Rows, Views, Wants
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
-    from nearfar.settling import Choice, Facts
+    from nearfar.options import Choice, Facts
 
 __all__ = ["MODALITY", "Table", "claims"]
 
@@ -49,7 +49,7 @@ class Table:
     ) -> tuple[TableOptions, str, list[Choice]]:
         """Options without None (but for the label column), the encoder's name, and what was chosen."""
         from nearfar.modalities.table.views import CORRUPTION
-        from nearfar.settling import Choice
+        from nearfar.options import Choice
 
         few = facts.samples < 2000
         automatic = {

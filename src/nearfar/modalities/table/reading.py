@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.contract import Skipped
+from nearfar.data import npy
+from nearfar.data.listing import parse_data
 from nearfar.errors import DataError
-from nearfar.modalities import npy
-from nearfar.modalities.listing import parse_data
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from nearfar.contract import Card, Skipped
+from nearfar.data import labels as coding
+from nearfar.data import splits
+from nearfar.data.sheet import ROLES
 from nearfar.errors import DataError
-from nearfar.modalities import labels as coding
-from nearfar.modalities import splits
-from nearfar.modalities.sheet import ROLES
 from nearfar.modalities.table.columns import (
     Column,
     Inputs,

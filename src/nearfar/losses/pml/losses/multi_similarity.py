@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from nearfar.losses.core.tuples import anchor_lse
 from nearfar.losses.multi_similarity import multi_similarity
-from nearfar.losses.parts.tuples import anchor_lse
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import Losses

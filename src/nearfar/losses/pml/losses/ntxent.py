@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.errors import must
+from nearfar.losses.core.tuples import anchor_lse
 from nearfar.losses.labelled_nt_xent import labelled_nt_xent
-from nearfar.losses.parts.tuples import anchor_lse
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry, reduced_entry
 from nearfar.losses.pml.reducers import Losses, PerAnchorReducer

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.parts.labelled import compare
-from nearfar.losses.parts.positives import by_class
-from nearfar.losses.parts.tuples import anchor_lse
-from nearfar.losses.parts.unit import unit
+from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.positives import by_class
+from nearfar.losses.core.tuples import anchor_lse
+from nearfar.losses.core.unit import unit
 from nearfar.losses.pml.distances import COSINE, BaseDistance, CosineSimilarity
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction, by_labels, element_entry
 from nearfar.losses.pml.reducers import AvgNonZeroReducer, BaseReducer, Losses

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from nearfar.errors import must
 from nearfar.kernels import row_blocks
+from nearfar.losses.core.distance import wide_dtype
 from nearfar.losses.mining.distance_weighted import log_weights
-from nearfar.losses.parts.distance import wide_dtype
 from nearfar.losses.pml.miners.base import BaseMiner
 from nearfar.losses.pml.tuples import Indices, random_positives
 

@@ -1,0 +1,198 @@
+"""Embed a whole data set."""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nearfar.data.embeddings import Embeddings, check_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from nearfar.contract import Encoder, Rows, Source
+    from nearfar.data.embedding_parts import Parts
+
+_log = logging.getLogger("nearfar")
+_PART = 4_096
+_MANY = 4_000  # below this many samples, measuring bf16 takes longer than it gains
+
+
+class EmbeddedFile(NamedTuple):
+    """A file of embeddings: where it is, its numbers of vectors and of dimensions, and the samples left out."""
+
+    path: "Path"
+    samples: int
+    dim: int
+    skipped: int
+
+
+def embed(
+    encoder: "Encoder | str | os.PathLike[str]",
+    data: str | os.PathLike[str],
+    *,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    cache: str = "auto",
+) -> Embeddings:
+    """The vectors of all samples of `data`, with keys and labels; written to `out` (.parquet or .npy) when given.
+
+    `encoder` is an encoder or a run folder. `precision` is fp32 (also when None) or bf16. Unreadable samples are left
+    out, and listed in `skipped.csv` beside `out`. What a run has kept decoded in the `cache` (as for `train`) is used,
+    and nothing is added to it. Raises UserError. For data whose vectors memory cannot hold, see `embed_file`.
+    """
+    if out is not None:
+        written = embed_file(
+            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache
+        )
+        return Embeddings.load(written.path)
+    _check(batch_size, precision)
+    from nearfar.evaluation.embedding import embed_source
+
+    opened, source = _opened(encoder, data, device, cache)
+    size = batch_size or _batch_size(opened)
+    dtype = _dtype(opened, source, precision or "fp32", size)
+    vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
+    return _embeddings(source, vectors.numpy(), rows)
+
+
+def embed_file(
+    encoder: "Encoder | str | os.PathLike[str]",
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    batch_size: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    cache: str = "auto",
+) -> EmbeddedFile:
+    """Write the vectors of all samples of `data` to `out` (.parquet or .npy) as they are made: data of any size.
+
+    Work that was stopped or killed goes on where it was when it is asked for again. Under torchrun each process embeds
+    its share of the samples into a shard of its own, `NAME-00000-of-00004.parquet`; `Embeddings.load(NAME.parquet)`
+    reads them all. `precision` is fp32, bf16, or None for bf16 where it measures faster on much data; `cache` as for
+    `embed`. Unreadable samples are left out, and listed in `skipped.csv` beside `out`. Raises UserError.
+    """
+    from pathlib import Path
+
+    check_path(Path(out))
+    _check(batch_size, precision)
+
+    import numpy as np
+
+    from nearfar import torchrun
+    from nearfar.api.sources import list_skipped
+    from nearfar.data.embedding_parts import Parts, shard_path
+
+    rank, world, local, *_ = torchrun.place()
+    opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device, cache)
+    size = batch_size or _batch_size(opened)
+    dtype = _dtype(opened, source, precision, size)
+    rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
+    target = shard_path(Path(out), rank, world)
+    parts = Parts(target, _plan(opened, source, rows, dtype, size))
+    with parts.opened():
+        _write(parts, opened, source, rows, size, dtype)
+        source.skipped.extend(parts.skipped())
+        samples, dim = parts.join()
+    name = "skipped.csv" if world == 1 else f"skipped-{rank:05d}-of-{world:05d}.csv"
+    return EmbeddedFile(target, samples, dim, len(list_skipped(target.parent, source, name=name)))
+
+
+def _write(
+    parts: "Parts", encoder: "Encoder", source: "Source", rows: "Rows", size: int, dtype: "torch.dtype | None"
+) -> None:
+    """Embed the parts that are missing. A part is a whole number of batches, so it is the same whichever are there."""
+    from itertools import islice
+
+    import numpy as np
+
+    from nearfar.evaluation.embedding import embed_batches
+
+    length = max(1, _PART // size) * size
+    cut = [rows[start : start + length] for start in range(0, len(rows), length)] or [rows]
+    missing = [number for number in range(len(cut)) if not parts.has(number)]
+    if not missing:
+        return
+    wanted = np.concatenate([cut[number] for number in missing])
+    batches = embed_batches(encoder, source, rows=wanted, batch_size=size, dtype=dtype)
+    for number in missing:
+        some = list(islice(batches, -(-len(cut[number]) // size)))
+        vectors = np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *(v.numpy() for v, _ in some)])
+        kept = np.concatenate([rows[:0], *(own for _, own in some)])
+        parts.put(number, _embeddings(source, vectors, kept), source.skipped)
+
+
+def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows") -> Embeddings:
+    from nearfar.evaluation.embedding import label_names
+
+    return Embeddings(vectors, [source.keys[row] for row in rows.tolist()], label_names(source, rows))
+
+
+def _opened(
+    encoder: "Encoder | str | os.PathLike[str]", data: str | os.PathLike[str], device: str | None, cache: str
+) -> "tuple[Encoder, Source]":
+    """The encoder on its device, and the data as it needs it."""
+    from nearfar.api.load import load
+    from nearfar.api.sources import open_for
+    from nearfar.training.automatic import device_of
+
+    place, _ = device_of(device)
+    if isinstance(encoder, str | os.PathLike):
+        encoder = load(encoder)
+    return encoder.to(place), open_for(encoder, os.fspath(data), cache=cache, grow=False)
+
+
+def _check(batch_size: int | None, precision: str | None) -> None:
+    from nearfar.errors import must
+
+    must(batch_size is None or batch_size >= 1, "batch_size must be at least 1", got=batch_size)
+    must(precision in (None, "fp32", "bf16"), "precision must be fp32 or bf16", got=precision)
+
+
+def _batch_size(encoder: "Encoder") -> int:
+    """256 samples, or fewer pictures of more than 128 pixels a side, so that a batch takes much the same memory."""
+    side = int(encoder.config.get("image_size", 1))
+    return max(16, min(256, 256 * 128 * 128 // (side * side)))
+
+
+def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: int) -> "torch.dtype | None":
+    """The type for autocast; for None it is measured on the first batch, where there are many samples."""
+    import numpy as np
+
+    from nearfar.training.precision import choose_for_inference, dtype_of
+
+    if precision is None and len(source) >= _MANY:
+        device = next(encoder.parameters()).device
+        raw, kept = source.fetch(np.arange(size, dtype=np.int64))
+        if len(kept):
+            inputs = encoder.prepare(raw.to(device)).to(device)
+            precision = choose_for_inference(encoder.features, inputs)
+            _log.info("embedding in %s, which is the faster one here", precision)
+    return dtype_of(precision)
+
+
+def _plan(encoder: "Encoder", source: "Source", rows: "Rows", dtype: "torch.dtype | None", size: int) -> dict[str, Any]:
+    """What the parts of a file depend on."""
+    from hashlib import blake2b
+
+    import torch
+
+    weights, keys = blake2b(digest_size=16), blake2b(digest_size=16)
+    for name, value in sorted(encoder.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for row in rows.tolist():
+        keys.update(source.keys[row].encode("utf-8", "surrogateescape") + b"\0")
+    return {
+        "weights": weights.hexdigest(),
+        "data": keys.hexdigest(),
+        "samples": len(rows),
+        "dtype": str(dtype),
+        "batch": size,
+    }

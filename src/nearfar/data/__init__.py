@@ -1,0 +1,1 @@
+"""DATA as a user gives it -> samples: every way to find and read them, and the files of embeddings."""

@@ -1,0 +1,34 @@
+"""Names of samples: printable whatever bytes a file system holds, and never twice the same."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+from nearfar.data.texts import Texts
+
+
+def printable(text: str) -> str:
+    """The text with control characters and undecodable bytes written as escapes such as `\\xff`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def unique(keys: Iterable[str]) -> Texts:
+    """The keys as they are, and `#row` added to those that occur more than once."""
+    found = Texts.of(keys)
+    hashes = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
+    order = np.argsort(hashes)
+    same = hashes[order[1:]] == hashes[order[:-1]]
+    rows = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))  # equal texts have equal hashes
+    if not len(rows):
+        return found
+    times = Counter(found[row] for row in rows)
+    return Texts.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # surrogateescape: a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,144 @@
+"""A list of samples: keys, labels, and where their bytes lie. Nothing of it is read yet."""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.data.contents import Contents, Joined
+from nearfar.data.keys import printable
+from nearfar.data.texts import Texts, Writer
+
+if TYPE_CHECKING:
+    from nearfar.contract import Skipped
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """N samples, named but not read.
+
+    `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has; `groups`
+    [N] and `domains` [N] (into `domain_names`) likewise. Row i of `positives` and `negatives` goes with sample i.
+    `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
+    from, rising in reading order, where another order costs more; all contents are `size` bytes then. `ignored` counts
+    files by extension, and `refused` holds (key, reason) of what could not be listed.
+    """
+
+    name: str
+    keys: Texts
+    contents: Contents
+    rows: Rows
+    labels: Rows | None = None
+    label_names: tuple[str, ...] = ()
+    groups: Rows | None = None
+    domains: Rows | None = None
+    domain_names: tuple[str, ...] = ()
+    positives: Contents | None = None
+    negatives: Contents | None = None
+    split: str | None = None
+    shards: Rows | None = None
+    size: int = 0
+    ignored: Mapping[str, int] = field(default_factory=Counter)
+    refused: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def bytes(self, i: int) -> bytes:
+        """The content of sample i; raises OSError where there is none to read."""
+        return self.contents.bytes(int(self.rows[i]))
+
+    def path(self, i: int) -> str | None:
+        """The file that sample i is; None where it is a row of a container."""
+        return self.contents.path(int(self.rows[i]))
+
+    def probe(self, count: int) -> Rows:
+        """At most `count` samples, evenly spread as far as reading them stays cheap."""
+        near = self.contents.near(self.rows, count)
+        order = np.argsort(self.rows, kind="stable")
+        return np.sort(order[np.searchsorted(self.rows, near, sorter=order)])
+
+    def take(self, rows: Rows) -> "Listing":
+        """These samples only; class numbers and names stay."""
+
+        def of(values: Rows | None) -> Rows | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            keys=self.keys.take(rows),
+            rows=self.rows[rows],
+            labels=of(self.labels),
+            groups=of(self.groups),
+            domains=of(self.domains),
+            shards=of(self.shards),
+        )
+
+    @property
+    def skipped(self) -> "list[Skipped]":
+        """What could not be listed."""
+        from nearfar.contract import Skipped
+
+        return [Skipped(key, reason) for key, reason in self.refused]
+
+
+def with_others(listing: Listing) -> tuple[Listing, Rows | None, Rows | None]:
+    """The samples and behind them their positives and negatives, each once; and where [N] those of each sample stand.
+
+    One that is itself one of the samples is not listed again; a sample without one is its own. None stands for a column
+    that there is not.
+    """
+    columns = (("positive", listing.positives), ("negative", listing.negatives))
+    n = len(listing)
+    place: dict[str, int] = {}
+    for i in range(n):
+        if (path := listing.path(i)) is not None:
+            place[os.path.normpath(path)] = i
+    found: dict[str, Rows] = {}
+    parts: list[Contents] = [listing.contents]
+    behind, keys = array("q"), Writer()
+    for kind, contents in columns:
+        if contents is None:
+            continue
+        before, partners = sum(map(len, parts)), np.arange(n)
+        for i, row in enumerate(listing.rows.tolist()):
+            if not contents.has(row):
+                continue
+            path = contents.path(row)
+            name = f"{listing.keys[i]} {kind}" if path is None else os.path.normpath(path)
+            partners[i] = place.setdefault(name, n + len(behind))
+            if partners[i] == n + len(behind):
+                behind.append(before + row)
+                keys.append(printable(name))
+        found[kind] = partners
+        parts.append(contents)
+
+    def longer(values: Rows | None, fill: int) -> Rows | None:
+        return None if values is None else np.append(values, np.full(len(behind), fill, dtype=np.int64))
+
+    whole = replace(
+        listing,
+        keys=Texts.joined([listing.keys, keys.texts()]),
+        contents=Joined(parts),
+        rows=np.append(listing.rows, np.array(behind, dtype=np.int64)),
+        labels=longer(listing.labels, -1),
+        groups=longer(listing.groups, -1),
+        domains=longer(listing.domains, -1),
+        shards=None,
+        positives=None,
+        negatives=None,
+    )
+    return whole, found.get("positive"), found.get("negative")
+
+
+def data_name(path: str, split: str | None) -> str:
+    """What messages call the samples of a path."""
+    base = printable(os.path.basename(os.path.abspath(path)))
+    return base if split is None else f"{base}:{split}"

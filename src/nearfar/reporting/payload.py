@@ -1,0 +1,164 @@
+"""A report as strict JSON: the pictures and samples once each, the curves thinned."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nearfar.contract import Card
+from nearfar.errors import DataError
+from nearfar.reporting.comparison import compare
+from nearfar.reporting.plain import finite, flat, plain
+
+if TYPE_CHECKING:
+    from nearfar.reporting.report import Report
+
+MAX_POINTS = 500
+"""Points that a curve keeps."""
+MAX_SKIPPED = 200
+"""Skipped inputs that are listed."""
+MAX_TEXT = 500
+"""Characters of a sample's text that are shown."""
+IMAGE_BUDGET = 4_500_000
+"""Characters that all pictures together may take, so that the page stays under about 6 MB."""
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
+
+
+def build(report: "Report") -> dict[str, Any]:
+    """Return all that the page's script reads, as plain values that JSON can hold."""
+    shelf = _Shelf()
+    # The few samples of the galleries come first: they keep their pictures when the map's are too many.
+    views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
+    closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
+    strangest = [[shelf.put(strange.item), finite(strange.similarity)] for strange in report.strangest]
+    points = None
+    if report.map is not None and len(report.map.items):
+        points = {
+            "items": shelf.put_all(report.map.items),
+            "xy": [[round(float(value), 4) for value in row] for row in report.map.xy],
+            "neighbours": [[int(value) for value in row] for row in report.map.neighbours],
+            "similarities": [[finite(value) for value in row] for row in report.map.similarities],
+        }
+    return {
+        "title": report.title,
+        "level": report.verdict_level,
+        "verdict": report.verdict,
+        "facts": [[str(name), str(value)] for name, value in report.facts.items()],
+        "alarms": [plain(alarm) for alarm in report.alarms],
+        "evaluation": None if report.evaluation is None else compare(report.evaluation),
+        "curves": curves(report.metrics),
+        "map": points,
+        "views": views,
+        "closest": closest,
+        "strangest": strangest,
+        "config": report.config,
+        "environment": list(flat(report.environment)),
+        "skipped": [[str(s.get("key", "")), str(s.get("reason", ""))] for s in report.skipped[:MAX_SKIPPED]],
+        "skipped_total": max(int(report.skipped_total), len(report.skipped)),
+        "images": shelf.images,
+        "images_left_out": shelf.left_out,
+        "samples": shelf.samples,
+    }
+
+
+def to_json(data: Mapping[str, Any]) -> str:
+    """Write strict JSON (no NaN) that is safe inside a script element: ASCII, no angle bracket, no ampersand."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def image_type(image: bytes) -> str | None:
+    """Return the media type that the first bytes tell (JPEG, PNG, WebP), or None."""
+    if image[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if image[:8] == b"\x89PNG\r\n\x1a\n":
+        return "image/png"
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def curves(metrics: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one series a numeric field: its name, steps, values, and how many values were not finite."""
+    found: dict[str, dict[str, Any]] = {}
+    for at, record in enumerate(metrics):
+        step = finite(record.get("step", at), digits=0)
+        if step is None:
+            continue
+        for name, value in record.items():
+            if name in _NOT_CURVES or isinstance(value, bool | str | list | dict) or value is None:
+                continue
+            series = found.setdefault(str(name), {"name": str(name), "steps": [], "values": [], "not_finite": 0})
+            number = finite(value, digits=None)
+            if number is None:
+                series["not_finite"] += 1
+            else:
+                series["steps"].append(int(step))
+                series["values"].append(float(f"{number:.5g}"))
+    for series in found.values():
+        keep = thin(series["values"], MAX_POINTS)
+        series["steps"] = [series["steps"][i] for i in keep]
+        series["values"] = [series["values"][i] for i in keep]
+    return [series for series in found.values() if series["values"]]
+
+
+def thin(values: Sequence[float], limit: int) -> list[int]:
+    """Choose at most `limit` indices: the ends, and each stretch's lowest and highest value, so that spikes stay."""
+    n = len(values)
+    if n <= limit:
+        return list(range(n))
+    stretches = (limit - 2) // 2
+    keep = {0, n - 1}
+    for s in range(stretches):
+        inside = range(n * s // stretches, n * (s + 1) // stretches)
+        keep |= {min(inside, key=values.__getitem__), max(inside, key=values.__getitem__)}
+    return sorted(keep)
+
+
+class _Shelf:
+    """Holds each distinct sample and picture once; the sections refer to them by number."""
+
+    def __init__(self) -> None:
+        self.images: list[str] = []
+        self.samples: list[list[Any]] = []
+        self.left_out = 0
+        self._image_at: dict[bytes, int] = {}
+        self._sample_at: dict[Card, int] = {}
+        self._room = IMAGE_BUDGET
+
+    def put(self, item: "Card") -> int:
+        """Return the number of `item` on the shelf."""
+        if item not in self._sample_at:
+            self._sample_at[item] = len(self.samples)
+            self.samples.append([item.key, item.label, self._image(item.key, item.image), _clip(item.text)])
+        return self._sample_at[item]
+
+    def put_all(self, items: Sequence["Card"]) -> list[int]:
+        """Put `items` in an order that spreads the pictures left out evenly, should there be no room for all."""
+        stride = next(s for s in range(int(len(items) * 0.618) | 1, 2 * len(items) + 3) if math.gcd(s, len(items)) == 1)
+        order = [i * stride % len(items) for i in range(len(items))]
+        number = {i: self.put(items[i]) for i in order}
+        return [number[i] for i in range(len(items))]
+
+    def _image(self, key: str, image: bytes | None) -> int | None:
+        if image is None:
+            return None
+        if image not in self._image_at:
+            kind = image_type(image)
+            if kind is None:
+                raise DataError(f"The thumbnail of {key!r} is neither JPEG, PNG nor WebP; encode it as one of these.")
+            text = f"data:{kind};base64,{base64.b64encode(image).decode()}"
+            if len(text) > self._room:
+                self.left_out += 1
+                return None
+            self._room -= len(text)
+            self._image_at[image] = len(self.images)
+            self.images.append(text)
+        return self._image_at[image]
+
+
+def _clip(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\u2026"

@@ -1,0 +1,166 @@
+"""One page to look at: what a run is worth, how it went, and what the embedding looks like.
+
+The page is a single file that asks nothing of the network: style, script, pictures and data are inside it. Whatever
+comes from the user (keys, labels, texts, settings) travels as JSON and is only ever shown as text.
+"""
+
+import html
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.contract import Card
+from nearfar.errors import DataError, must
+from nearfar.reporting import payload
+
+_LOG = logging.getLogger("nearfar")
+
+_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css")
+_SCRIPTS = (
+    "core.js",
+    "verdict.js",
+    "evaluation.js",
+    "curves.js",
+    "plane.js",
+    "map.js",
+    "samples.js",
+    "settings.js",
+    "start.js",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapData:
+    """A map: points `xy` [n, 2] in [0, 1], their items, and each one's k nearest (indices into items, cosines).
+
+    Raises DataError when the shapes do not fit together.
+    """
+
+    xy: NDArray[np.float32]
+    items: Sequence[Card]
+    neighbours: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n = len(self.items)
+        if np.shape(self.xy) != (n, 2):
+            raise DataError(f"A map of {n} items needs xy of shape ({n}, 2), got {np.shape(self.xy)}.")
+        if not np.isfinite(self.xy).all():
+            raise DataError("A point of the map is not finite; make xy with nearfar.inspection.map.project.")
+        near = np.asarray(self.neighbours)
+        if near.ndim != 2 or len(near) != n or near.shape != np.shape(self.similarities):
+            shapes = f"{near.shape} and {np.shape(self.similarities)}"
+            raise DataError(f"Neighbours and similarities of a map of {n} items must both be [{n}, k], got {shapes}.")
+        if near.size and (near.min() < 0 or near.max() >= n):
+            raise DataError(f"A neighbour on the map points outside its {n} items.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsRow:
+    """A sample, and the views of it that the model was shown."""
+
+    item: Card
+    views: Sequence[Card]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two samples and their cosine similarity in [-1, 1]."""
+
+    a: Card
+    b: Card
+    similarity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strange:
+    """A sample and its mean cosine similarity to its nearest neighbours."""
+
+    item: Card
+    similarity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that the page shows; every part but the verdict may be missing, and is then left out."""
+
+    title: str
+    verdict_level: Literal["good", "unclear", "bad"]
+    verdict: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Key facts in the order to show: method, encoder, data, samples, wall time, device, version."""
+    alarms: Sequence[Mapping[str, Any]] = ()
+    """{"step", "name", "sentence"} of each alarm that the run raised."""
+    evaluation: Mapping[str, Any] | None = None
+    """The evaluation as it stands in `evaluation.json`; accuracies are fractions."""
+    metrics: Sequence[Mapping[str, Any]] = ()
+    """The records of `metrics.jsonl`; any field may be missing in any record."""
+    map: MapData | None = None
+    views: Sequence[ViewsRow] = ()
+    closest: Sequence[Pair] = ()
+    strangest: Sequence[Strange] = ()
+    config: str = ""
+    """The text of `config.toml`."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Sequence[Mapping[str, str]] = ()
+    """{"key", "reason"} of inputs left out; the page lists the first 200."""
+    skipped_total: int = 0
+    """How many inputs were left out in all (at least len(skipped))."""
+
+    def __post_init__(self) -> None:
+        levels = ("good", "unclear", "bad")
+        must(self.verdict_level in levels, f"verdict_level must be one of {', '.join(levels)}", got=self.verdict_level)
+
+
+def render(report: Report) -> str:
+    """Return the page as one HTML document; the same report gives the same text."""
+    data = payload.build(report)
+    if data["images_left_out"]:
+        _LOG.info("%d thumbnails were left out of the report to keep it small.", data["images_left_out"])
+    parts = {
+        "title": _as_text(report.title),
+        "verdict": _as_text(report.verdict),
+        "style": "\n".join(_page_file(name) for name in _STYLES),
+        "script": "\n".join(_page_file(name) for name in _SCRIPTS),
+        "data": payload.to_json(data),
+    }
+    # One pass: what a part contains is never searched for further marks.
+    return re.sub(
+        r"<!--nearfar:(\w+)-->|/\*nearfar:(\w+)\*/", lambda mark: parts[mark[1] or mark[2]], _page_file("page.html")
+    )
+
+
+def write(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write the page to `path`, whole or not at all: a reader never sees half a file."""
+    target = Path(path)
+    text = render(report)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes files for the owner alone; a report is an ordinary file.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _page_file(name: str) -> str:
+    return resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _as_text(text: str) -> str:
+    # A file name that is not UTF-8 arrives with lone surrogates, which no UTF-8 file can hold.
+    return html.escape(text.encode("utf-8", "replace").decode())

@@ -1,0 +1,209 @@
+"""The run folder: who may write into it, and how each of its files is written.
+
+config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.json  skipped.csv  report.html
+"""
+
+import json
+import os
+import platform
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from nearfar.config import FORMAT
+from nearfar.errors import RunError
+from nearfar.files import locked
+
+CONFIG = "config.toml"
+METRICS = "metrics.jsonl"
+ENVIRONMENT = "environment.json"
+_OURS = (CONFIG, METRICS, "checkpoint", "encoder")
+_LOCK = ".lock"
+_DRAFT = re.compile(r"\..+\.(\d+|part)")
+
+
+class RunFolder:
+    """A folder that holds one run."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def is_run(self) -> bool:
+        """Whether a run was started here."""
+        return any((self.path / name).exists() for name in _OURS)
+
+    def check_free(self) -> None:
+        """Raises RunError when no new run can be written here; makes nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"--out {str(self.path)!r} is a file; name a folder.")
+        if self.is_run():
+            raise RunError(
+                f"{str(self.path)!r} already holds a run. To go on with it: --resume --out {quote(str(self.path))}; "
+                "to start another: give a new folder with --out."
+            )
+        try:
+            if self.path.is_dir() and any(path.name != _LOCK for path in self.path.iterdir()):
+                raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None
+
+    def claim(self) -> None:
+        """Make the folder for a new run; raises RunError when it is taken."""
+        self.check_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{str(self.path)!r} cannot be made: {error.strerror}.") from None
+        except ValueError as error:  # a name with a NUL
+            raise RunError(f"{str(self.path)!r} cannot be made: {error}.") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; raises RunError when another process has it."""
+        with locked(self.path / _LOCK, what=repr(str(self.path))):
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Remove the drafts of a process that was killed while it wrote."""
+        for folder in (self.path, self.path / "encoder"):
+            for draft in folder.glob(".*"):
+                if _DRAFT.fullmatch(draft.name):
+                    draft.unlink(missing_ok=True)
+
+    def write_config(self, sections: Mapping[str, Mapping[str, Any]], why: Mapping[str, str]) -> None:
+        """Write all settings in force; `why` explains those that were chosen automatically."""
+        import tomli_w
+
+        plain: dict[str, Any] = {"format": FORMAT}
+        for name, section in sections.items():
+            plain[name] = {key: value for key, value in section.items() if value is not None}
+        plain["chosen"] = dict(why)
+        try:
+            content = tomli_w.dumps(plain).encode()
+        except UnicodeEncodeError:
+            raise RunError(
+                f"{CONFIG} is UTF-8 text, and a setting is not (an odd file name?): {plain['data']}."
+            ) from None
+        write_atomically(self.path / CONFIG, content)
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings as written; raises RunError when there are none or they are of a later format."""
+        return read_config(self.path / CONFIG)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write `content` as strict json."""
+        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+        write_atomically(self.path / name, text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add a line to metrics.jsonl; raises RunError when it cannot be written."""
+        path = self.path / METRICS
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(record, allow_nan=False) + "\n")
+        except OSError as error:
+            raise RunError(
+                f"{str(path)!r} cannot be written: {error.strerror}. The last checkpoint is kept; make room and go on "
+                "with --resume."
+            ) from None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records so far; lines that are none are left out (the last one may have been cut short by a crash)."""
+        path = self.path / METRICS
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        except OSError as error:
+            raise RunError(f"{str(path)!r} cannot be read: {error.strerror}.") from None
+        found = map(_record, lines)
+        return [record for record in found if record is not None]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Forget the records after `step`: they will be made again."""
+        lines = "".join(json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step)
+        write_atomically(self.path / METRICS, lines.encode())
+
+    def environment(self) -> dict[str, Any]:
+        """What `write_environment` wrote; nothing where it can no longer be read."""
+        try:
+            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write what the run depends on: versions, machine, threads."""
+        import cv2
+        import numpy
+        import torch
+
+        import nearfar
+
+        versions = {
+            "nearfar": nearfar.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": numpy.__version__,
+            "opencv": cv2.__version__,
+        }
+        machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
+        self.write_json(ENVIRONMENT, {**versions, **machine, **facts})
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.toml as nested plain values; raises RunError."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"There is no {path.name} in {str(path.parent)!r}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{str(path)!r} cannot be read: {str(error)[:200]}.") from None
+    version = found.pop("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        raise RunError(f"{str(path)!r} was written by a later nearfar (format {version}); update nearfar.")
+    return found
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in a folder that is made where it is not there; raises RunError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None where it is not a record of strict json."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        found = json.loads(line, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+    is_record = isinstance(found, dict) and type(found.get("step")) is int
+    return found if is_record else None
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

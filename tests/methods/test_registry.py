@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+
+import nearfar
+from nearfar.errors import ConfigError, UnknownName
+from nearfar.methods import registry
+
+METHODS = Path(nearfar.__file__).parent / "methods"
+
+
+def test_every_method_has_its_file():
+    assert [name for name in registry.METHODS if not (METHODS / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_a_method_is_loaded_by_its_name(name):
+    from nearfar.contract import Method
+
+    assert issubclass(registry.load(name), Method)
+
+
+def test_an_unknown_method_suggests_the_nearest():
+    with pytest.raises(UnknownName, match=r"No method is named 'simlcr'\. Did you mean 'simclr'\?"):
+        registry.load("simlcr")
+
+
+def test_a_ring_is_refused_with_the_methods_that_have_one():
+    able = r"simclr \(variant=nt_xent\), infonce \(supervised=False\), moco \(queue=0\), clip, siglip\.$"
+    for name, options in (
+        ("byol", {}),
+        ("simclr", {"variant": "hard"}),
+        ("moco", {}),
+        ("infonce", {"supervised": True}),
+    ):
+        with pytest.raises(ConfigError, match=f"^The method {name} needs gather=all with these options.*{able}"):
+            registry.check_ring(name, registry.load(name).Options(**options))
+    for name, options in (("clip", {}), ("simclr", {}), ("moco", {"queue": 0}), ("infonce", {})):
+        registry.check_ring(name, registry.load(name).Options(**options))

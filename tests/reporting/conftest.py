@@ -1,0 +1,137 @@
+"""A made-up run with every part of a report, drawn pictures, and one browser for the whole session."""
+
+import colorsys
+import io
+import math
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nearfar.contract import Card
+from nearfar.inspection import map as plane
+from nearfar.inspection import outliers
+from nearfar.reporting.report import MapData, Pair, Report, Strange, ViewsRow
+
+SYSTEMS = ["raw input", "untrained encoder", "trained encoder"]
+
+
+def picture(seed, hue):
+    rng = np.random.default_rng(seed)
+    colour = np.array(colorsys.hsv_to_rgb(hue, 0.7, 0.9)) * 255
+    image = np.clip(colour + 40 * rng.normal(size=(12, 12, 1)), 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def records(steps=300):
+    for step in range(1, steps + 1):
+        record = {
+            "step": step,
+            "loss": 4 + 5 * math.exp(-step / 40),
+            "lr": 1e-3 * (1 - step / steps),
+            "data_wait": 0.01,
+        }
+        if step % 10 == 0:
+            record |= {"alignment": 0.3, "uniformity": -3.0, "effective_rank": 40 + step / 10, "view_retrieval": 0.8}
+            record |= {"dead_dimensions": 0.0, "images_per_second": 1500.0}
+        if step % 100 == 0:
+            record["knn"] = 0.5 + step / 3000
+        yield record
+
+
+def cells(*means):
+    return [{"system": s, "mean": m, "low": m - 0.01, "high": m + 0.014} for s, m in zip(SYSTEMS, means, strict=True)]
+
+
+EVALUATION = {
+    "protocol": "kNN with cosine similarity; linear probe on frozen features.",
+    "systems": SYSTEMS,
+    "rows": [
+        {
+            "probe": "knn",
+            "k": 20,
+            "labels_per_class": None,
+            "cells": cells(0.35, 0.4, 0.793),
+            "ahead": {"raw input": "ahead"},
+        },
+        {
+            "probe": "linear",
+            "k": None,
+            "labels_per_class": 1,
+            "cells": cells(0.1, 0.2, 0.19),
+            "ahead": {"raw input": "unclear"},
+        },
+    ],
+    "retrieval": {name: {"mean": 0.3, "low": 0.28, "high": 0.32} for name in SYSTEMS},
+    "geometry": {"alignment": 0.31, "uniformity": -3.4},
+    "counts": {"train": 40000, "test": 10000},
+    "notes": ["The test set was opened once."],
+}
+
+
+@pytest.fixture(scope="session")
+def make_map():
+    """A map of items on a circle; item 0 sits in the middle, so that tests know where it is on the canvas."""
+
+    def make(items, k=4):
+        angle = np.linspace(0, 2 * np.pi, max(len(items) - 1, 1), endpoint=False)
+        xy = np.stack([0.5 + 0.5 * np.cos(angle), 0.5 + 0.5 * np.sin(angle)], axis=1)
+        xy = np.concatenate([[[0.5, 0.5]], xy])[: len(items)].astype(np.float32)
+        near, cosine = plane.neighbours(np.c_[xy - 0.4, np.ones(len(xy))], k)
+        return MapData(xy=xy, items=items, neighbours=near, similarities=cosine)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_report(make_map):
+    """Make a full report; parts may be replaced by keyword."""
+
+    def make(items=None, **parts):
+        if items is None:
+            names = ["circle", "square", "star"]
+            items = [
+                Card(key=f"{names[i % 3]}/{i:03d}.png", label=names[i % 3], image=picture(i, (i % 3) / 3))
+                for i in range(60)
+            ]
+        vectors = np.random.default_rng(0).normal(size=(len(items), 8))
+        found = outliers.find(vectors, pairs=4, strange=4)
+        full = {
+            "title": "runs/shapes",
+            "verdict_level": "good",
+            "verdict": "It works: the trained encoder is ahead of both baselines.",
+            "facts": {"Method": "SimCLR", "Encoder": "ResNet-18", "Samples": "40,000"},
+            "alarms": [{"step": 120, "name": "slow_data", "sentence": "The model waited for data; use a cache."}],
+            "evaluation": EVALUATION,
+            "metrics": list(records()),
+            "map": make_map(items),
+            "views": [ViewsRow(item=item, views=items[i + 1 : i + 3]) for i, item in enumerate(items[:4])],
+            "closest": [Pair(a=items[i], b=items[j], similarity=c) for i, j, c in found.closest],
+            "strangest": [Strange(item=items[i], similarity=c) for i, c in found.strangest],
+            "config": 'seed = 0\n[method]\nname = "simclr"\n',
+            "environment": {"python": "3.12", "packages": {"torch": "2.11"}},
+            "skipped": [{"key": "broken.png", "reason": "cannot be decoded"}],
+            "skipped_total": 1,
+        }
+        return Report(**{**full, **parts})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, started once."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield found
+        found.close()

@@ -1,0 +1,341 @@
+"""The page in a browser: what is seen, touched and typed, and that nothing leaves it."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from nearfar.contract import Card
+from nearfar.reporting.report import Report, write
+
+SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "settings"]
+DESKTOP = {"width": 1280, "height": 900}
+
+
+class Opened:
+    """A page and what it did behind the scenes."""
+
+    def __init__(self, page):
+        self.page, self.requests, self.messages, self.dialogs = page, [], [], []
+        self.listeners = {
+            "request": lambda request: self.requests.append(request.url),
+            "console": lambda message: self.messages.append(message.text),
+            "pageerror": lambda error: self.messages.append(str(error)),
+            "dialog": self.refuse,
+        }
+        for event, listener in self.listeners.items():
+            page.on(event, listener)
+
+    def refuse(self, dialog):
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def leave(self):
+        for event, listener in self.listeners.items():
+            self.page.remove_listener(event, listener)
+
+    def outside(self):
+        return [url for url in self.requests[1:] if not url.startswith("data:")]
+
+
+def new_page(browser, **options):
+    page = browser.new_context(viewport=DESKTOP, reduced_motion="reduce", **options).new_page()
+    page.set_default_timeout(10_000)
+    page.add_init_script("window.alerts = 0; window.alert = () => { window.alerts += 1; }")
+    return page
+
+
+@pytest.fixture(scope="session")
+def desktop(browser):
+    """One tab for all reports that ask for nothing special: opening a tab costs more than opening a report."""
+    return new_page(browser)
+
+
+@pytest.fixture
+def show(browser, desktop, tmp_path):
+    """Write a report and open it."""
+    with contextlib.ExitStack() as closing:
+
+        def show(report, *, width=1280, height=900, **options):
+            path = tmp_path / "report.html"
+            write(report, path)
+            page = desktop
+            if options:
+                page = new_page(browser, **options)
+                closing.callback(page.context.close)
+            page.set_viewport_size({"width": width, "height": height})
+            page.mouse.move(0, 0)
+            opened = Opened(page)
+            closing.callback(opened.leave)
+            page.goto(path.as_uri())
+            return opened
+
+        yield show
+
+
+def centre(page):
+    """Scroll to the map; where its middle is, and with it item 0."""
+    canvas = page.locator("#map canvas")
+    canvas.evaluate("node => node.scrollIntoView({block: 'center'})")
+    box = canvas.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def fits(page):
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_all_parts_are_there_in_order_and_silent(show, make_report):
+    opened = show(make_report())
+    ids = opened.page.eval_on_selector_all("main > section", "nodes => nodes.map(node => node.id)")
+    assert ids == SECTIONS
+    assert all(opened.page.locator(f"#{name}").is_visible() for name in SECTIONS)
+    assert opened.messages == []
+    assert opened.outside() == []
+
+
+def test_a_report_without_parts_shows_the_verdict_alone(show):
+    opened = show(Report(title="run", verdict_level="bad", verdict="It collapsed."))
+    assert opened.page.eval_on_selector_all("main > section", "nodes => nodes.map(node => node.id)") == ["verdict"]
+    assert opened.page.locator("h1").inner_text() == "It collapsed."
+    assert opened.page.locator(".level").inner_text() == "Bad"
+    assert opened.messages == []
+
+
+@pytest.mark.parametrize("missing", ["evaluation", "metrics", "map", "closest"])
+def test_any_part_may_be_missing(show, make_report, missing):
+    empty = {"evaluation": None, "map": None}.get(missing, [])
+    opened = show(make_report(**{missing: empty}))
+    assert opened.messages == []
+    assert opened.page.locator(".foot").is_visible()
+
+
+def test_figures_stand_with_their_spread_and_the_best_is_marked(show, make_report):
+    page = show(make_report()).page
+    rows = page.locator("#evaluation .eval").first.locator("tbody tr")
+    assert rows.nth(0).locator("td").nth(2).inner_text().split() == ["79.3", "±", "1.2", "best"]
+    assert rows.nth(1).locator("td.is-best").inner_text().split() == ["20.0", "±", "1.2", "best"]
+    assert rows.nth(0).locator("[data-mark=ahead]").inner_text() == "ahead of raw input"
+    assert rows.nth(1).locator("th").inner_text().split("\n")[-1] == "1 label a class"
+
+
+def test_an_evaluation_with_many_figures_folds_most_of_them(show, make_report):
+    names = ["precision@1", "map@r", "mrr", "hit@1", "hit@5", "recall@5", "ndcg@5"]
+    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in names}
+    opened = show(
+        make_report(evaluation={"systems": ["raw", "trained"], "retrievals": {"raw": scores, "trained": scores}})
+    )
+    tables = opened.page.locator("#evaluation .eval")
+    assert tables.nth(0).locator("tbody tr").count() == 2
+    assert tables.nth(0).locator("tbody th").all_inner_texts()[1] == "Mean average precision at R, %"
+    assert tables.nth(1).locator("tbody").is_hidden()
+    tables.nth(1).locator("summary").click()
+    assert tables.nth(1).locator("tbody tr").count() == 5
+    assert opened.messages == []
+
+
+def test_pointing_at_a_chart_reads_all_charts_at_that_step(show, make_report):
+    page = show(make_report()).page
+    plot = page.locator(".plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
+    readings = page.locator(".curve .reading").all_inner_texts()
+    assert len(readings) == 10
+    assert all("at step" in text for text in readings)
+
+
+def test_arrow_keys_walk_along_a_chart(show, make_report):
+    page = show(make_report()).page
+    page.locator(".plot").first.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".curve .reading").first.inner_text().endswith("at step 299")
+
+
+def test_pointing_at_a_dot_shows_its_sample(show, make_report):
+    page = show(make_report()).page
+    page.mouse.move(*centre(page))
+    tip = page.locator(".tip")
+    tip.wait_for(state="visible")
+    assert "circle/000.png" in tip.inner_text()
+    assert tip.locator("img").evaluate("node => node.decode().then(() => node.naturalWidth)") == 12
+
+
+def test_clicking_a_dot_pins_it_with_its_neighbours(show, make_report):
+    report = make_report()
+    page = show(report).page
+    page.mouse.click(*centre(page))
+    assert page.locator(".pinned .key").inner_text() == "circle/000.png"
+    names = [label.split(",")[0] for label in page.locator(".near button").evaluate_all("b => b.map(x => x.ariaLabel)")]
+    assert names == [report.map.items[j].key for j in report.map.neighbours[0]]
+    assert page.locator(".near img").count() == 4
+    shown = [float(text) for text in page.locator(".near .cosine").all_inner_texts()]
+    assert shown == pytest.approx(report.map.similarities[0], abs=6e-4)
+
+
+def test_clicking_a_neighbour_goes_on_to_it(show, make_report):
+    report = make_report()
+    page = show(report).page
+    page.mouse.click(*centre(page))
+    page.locator(".near button").first.click()
+    assert page.locator(".pinned .key").inner_text() == report.map.items[report.map.neighbours[0][0]].key
+
+
+def test_clicking_nothing_unpins(show, make_report):
+    page = show(make_report()).page
+    x, y = centre(page)
+    page.mouse.click(x, y)
+    page.mouse.click(x + 60, y + 20)
+    assert page.locator(".pinned").count() == 0
+
+
+def test_a_class_can_be_hidden(show, make_report):
+    page = show(make_report()).page
+    page.locator(".legend button").first.click()
+    page.mouse.move(*centre(page))
+    page.wait_for_timeout(50)
+    assert page.locator(".legend button").first.get_attribute("aria-pressed") == "false"
+    assert page.locator(".tip").is_hidden()
+
+
+def test_a_sample_is_found_by_name_without_a_mouse(show, make_report):
+    page = show(make_report()).page
+    page.get_by_label("Find a sample").fill("star/005")
+    page.keyboard.press("Enter")
+    assert page.locator(".pinned .key").inner_text() == "star/005.png"
+
+
+def test_a_name_that_is_not_there_is_said(show, make_report):
+    page = show(make_report()).page
+    page.get_by_label("Find a sample").fill("nowhere")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("status").inner_text() == "No sample on this map matches."
+
+
+def test_wheel_zooms_drag_pans_and_the_keyboard_resets(show, make_report):
+    page = show(make_report()).page
+    x, y = centre(page)
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -400)
+    page.mouse.down()
+    page.mouse.move(x + 40, y + 30, steps=4)
+    page.mouse.up()
+    page.mouse.click(x + 40, y + 30)
+    assert page.locator(".pinned .key").inner_text() == "circle/000.png"
+    page.locator(".unpin").click()
+    page.locator("#map canvas").focus()
+    page.keyboard.press("0")
+    page.wait_for_timeout(50)
+    page.mouse.click(x, y)
+    assert page.locator(".pinned .key").inner_text() == "circle/000.png"
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(show, make_report):
+    opened = show(make_report(), width=360, height=740, is_mobile=True, has_touch=True)
+    opened.page.eval_on_selector_all("details", "nodes => nodes.forEach(node => { node.open = true; })")
+    assert fits(opened.page)
+    assert opened.page.evaluate("innerWidth") == 360
+
+
+def test_on_a_phone_a_tap_pins(show, make_report):
+    page = show(make_report(), width=360, height=740, is_mobile=True, has_touch=True).page
+    page.touchscreen.tap(*centre(page))
+    assert page.locator(".pinned .key").inner_text() == "circle/000.png"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_texts_take_the_place_of_pictures(show, make_report, width):
+    items = [Card(key=f"rows.csv#{i}", text=f"question {i} " + "about a rather long matter " * 9) for i in range(30)]
+    opened = show(make_report(items=items), width=width)
+    page = opened.page
+    page.mouse.click(*centre(page))
+    assert page.locator(".pinned .is-text").inner_text().startswith("question 0")
+    assert page.locator(".near .is-text").count() == 4
+    assert page.locator(".legend").count() == 0
+    assert fits(page)
+    assert opened.messages == []
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_smallest_maps_are_drawn(show, make_map, make_report, n):
+    points = make_map([Card(key=str(i)) for i in range(n)], k=8)
+    opened = show(make_report(map=points))
+    opened.page.mouse.click(*centre(opened.page))
+    assert opened.page.locator(".pinned").count() == 1
+    assert opened.messages == []
+
+
+@pytest.mark.parametrize(
+    "name", ['"><img src=x onerror=alert(1)>.jpg', "</script><script>alert(1)</script>", "__proto__", "toString"]
+)
+def test_hostile_names_are_only_text(show, make_report, name):
+    items = [Card(key=name, label=name, text=name if i % 2 else None) for i in range(12)]
+    opened = show(
+        make_report(
+            items=items,
+            title=name,
+            verdict=name,
+            config=name,
+            facts={name: name},
+            environment={name: name},
+            skipped=[{"key": name, "reason": name}],
+            alarms=[{"step": 1, "name": name, "sentence": name}],
+            metrics=[{"step": 1, name: 1.0, "loss": 2.0}, {"step": 2, name: 2.0, "loss": 1.0}],
+            evaluation={
+                "protocol": name,
+                "systems": [name, "constructor"],
+                "notes": [name],
+                "counts": {name: 3},
+                "rows": [{"probe": name, "cells": [{"system": name, "mean": 0.5}], "ahead": {name: name}}],
+                "geometry": {name: 1.0},
+            },
+        )
+    )
+    page = opened.page
+    page.eval_on_selector_all("details", "nodes => nodes.forEach(node => { node.open = true; })")
+    page.mouse.click(*centre(page))
+    assert page.locator(".pinned .key").inner_text() == name
+    assert page.locator("h1").inner_text() == name
+    assert page.locator("main img").count() == 0
+    assert page.locator("script").count() == 2
+    assert page.evaluate("window.alerts") == 0
+    assert opened.dialogs == []
+    assert opened.messages == []
+    assert opened.outside() == []
+
+
+def test_the_configuration_is_copied(show, make_report):
+    page = show(make_report(), permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator(".fold summary").first.click()
+    page.locator(".copy").click()
+    page.get_by_text("Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == 'seed = 0\n[method]\nname = "simclr"\n'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(show, make_report, scheme):
+    page = show(make_report(), color_scheme=scheme).page
+    colours = page.evaluate(
+        "() => ['--text', '--soft', '--accent', '--good', '--unclear', '--bad', '--card'].map("
+        "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())"
+    )
+
+    def luminance(colour):
+        part = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    *inks, ground = map(luminance, colours)
+    # WCAG 2.2, 1.4.3: a contrast of at least 4.5.
+    assert min((max(i, ground) + 0.05) / (min(i, ground) + 0.05) for i in inks) >= 4.5
+
+
+def test_two_thousand_points_are_drawn(show, make_report):
+    items = [Card(key=str(i), label=str(i % 12)) for i in range(2_000)]
+    opened = show(make_report(items=items))
+    page = opened.page
+    page.mouse.click(*centre(page))
+    assert page.locator(".legend button").count() == 14
+    assert page.locator(".pinned .key").inner_text() == "0"
+    assert opened.messages == []
