@@ -84,7 +84,7 @@ def measure(way, pairs, arguments):
             "processor_seconds": time.process_time() - spent,
             "extra_mb": (status("VmHWM") - before) / 1e6,
         }
-        every = together.all_of([found])
+        every = together.gather_objects([found])
         if together.first:
             print(json.dumps({"loss": loss} | {key: max(one[key] for one in every) for key in found}))
 

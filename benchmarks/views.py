@@ -27,7 +27,7 @@ from machine import facts, write
 from PIL import Image
 from torchvision.transforms.v2.functional import adjust_hue
 
-from nearfar.contract import Wants
+from nearfar.contract import Requirements
 from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ImageOptions
 from nearfar.modalities.image.views.colour import colour
@@ -56,7 +56,9 @@ def ours(options, size, source, batch):
         nonlocal step
         draws = np.arange(step * batch, (step + 1) * batch)
         (raw, _), step = source.fetch(draws % len(source)), step + 1
-        return sum(map(len, MODALITY.views(raw, draws, wants=Wants(), seed=0, options=options, encoder=encoder)))
+        return sum(
+            map(len, MODALITY.views(raw, draws, requires=Requirements(), seed=0, options=options, encoder=encoder))
+        )
 
     return lambda seconds: rate(call, seconds)
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import nearfar
-from nearfar.contract import Batch, Card, Encoder, Latents, Method, Modality, Source, Views, Wants
+from nearfar.contract import Batch, Card, Encoder, Latents, Method, Modality, Requirements, Source, Views
 from nearfar.errors import DataError, UnknownName
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
@@ -77,11 +77,18 @@ class Ground:
     options: Any
     encoder: Encoder
 
-    def views(self, rows: Sequence[int], draws: Sequence[int], seed: int = 0, wants: Wants | None = None) -> Views:
+    def views(
+        self, rows: Sequence[int], draws: Sequence[int], seed: int = 0, requires: Requirements | None = None
+    ) -> Views:
         raw, there = self.source.fetch(np.array(rows))
         assert there.tolist() == list(rows)
         return self.modality.views(
-            raw, np.array(draws), wants=wants or Wants(), seed=seed, options=self.options, encoder=self.encoder
+            raw,
+            np.array(draws),
+            requires=requires or Requirements(),
+            seed=seed,
+            options=self.options,
+            encoder=self.encoder,
         )
 
     def whole(self) -> torch.Tensor:
@@ -246,7 +253,7 @@ def test_a_part_of_views_is_their_slice(ground: Ground) -> None:
 
 
 def test_taken_samples_of_views_are_these_in_this_order(ground: Ground) -> None:
-    views = ground.views([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], wants=Wants(wide=2, small=1))
+    views = ground.views([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], requires=Requirements(wide=2, small=1))
     at = torch.tensor([4, 0, 3])
     taken = views.take(at)
     assert (taken.samples, taken.numbers, taken.wide) == (3, (0, 1, 2), 2)
@@ -256,7 +263,7 @@ def test_taken_samples_of_views_are_these_in_this_order(ground: Ground) -> None:
 
 
 def test_wide_views_come_first(ground: Ground) -> None:
-    views = ground.views([0, 1, 2], [0, 1, 2], wants=Wants(wide=2, small=2))
+    views = ground.views([0, 1, 2], [0, 1, 2], requires=Requirements(wide=2, small=2))
     wide = ground.views([0, 1, 2], [0, 1, 2])
     assert (len(views), views.wide) == (4, 2)
     torch.testing.assert_close(views[1], wide[1], **FIGURES)
@@ -346,7 +353,7 @@ def trained(name: str, ground: Ground, steps: int = 3) -> tuple[Method, list[flo
     losses, largest = [], dict.fromkeys([name for name, _ in method.encoder.named_parameters()], 0.0)
     for step in range(steps):
         batch, rows = batch_of(ground, step)
-        views = ground.views(rows, [step * BATCH + i for i in range(BATCH)], wants=method.wants)
+        views = ground.views(rows, [step * BATCH + i for i in range(BATCH)], requires=method.requires)
         optimizer.zero_grad()
         torch.manual_seed(step)
         found, latents = training_step(method, views, batch)
@@ -386,7 +393,7 @@ def test_the_shares_of_ranks_sum_to_the_loss_and_its_gradient(name: str, ground:
     method, _, _ = trained(name, ground)
     method.eval()
     batch, rows = batch_of(ground, 3)
-    views = ground.views(rows, rows, wants=method.wants)
+    views = ground.views(rows, rows, requires=method.requires)
     with torch.no_grad():
         wanted, fixed = method.embed(views), method.targets(views)
     method.double()
@@ -418,7 +425,7 @@ def test_the_shares_of_ranks_sum_to_the_loss_and_its_gradient(name: str, ground:
 def test_the_loss_changes_no_state(name: str, ground: Ground) -> None:
     method, _, _ = trained(name, ground)
     batch, rows = batch_of(ground, 3)
-    views = ground.views(rows, rows, wants=method.wants)
+    views = ground.views(rows, rows, requires=method.requires)
     with torch.no_grad():
         embedded = Latents(**method.embed(views), **method.targets(views))
         before = {key: value.clone() for key, value in method.state_dict().items()}

@@ -130,7 +130,7 @@ class Losses:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wants:
+class Requirements:
     """What a method asks of the views and of the sampler.
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
@@ -344,7 +344,9 @@ class Modality(Protocol):
     def restore(self, config: Mapping[str, Any]) -> Encoder:
         """The encoder that `config` describes, its weights not yet loaded."""
 
-    def views(self, raw: Any, draws: Rows, *, wants: Wants, seed: int, options: Any, encoder: Encoder) -> Views:
+    def views(
+        self, raw: Any, draws: Rows, *, requires: Requirements, seed: int, options: Any, encoder: Encoder
+    ) -> Views:
         """The views of a raw batch, sample i keyed by (seed, draws[i], view), on the encoder's device."""
 
     def show(self, inputs: Any, encoder: Any) -> list[Card]:
@@ -354,26 +356,26 @@ class Modality(Protocol):
 class Method(nn.Module):
     """A training objective around an encoder, cut at the embedding.
 
-    `Options` is a frozen dataclass in the method's file; `wants` says which views it asks for, of the class what it
-    asks for by default, of a method what it asks for under its options. Where these decide about labels, `wanted` says
-    so before anything is settled. `rate` is its learning rate where none is given, in units of the optimiser's usual
-    one. `ring` are the options that its loss needs to compare over a ring of ranks; None where it cannot. A method is
-    made by `Method(encoder, options)`.
+    `Options` is a frozen dataclass in the method's file; `requires` says which views it asks for, of the class what it
+    asks for by default, of a method what it asks for under its options. Where these decide about labels, `required`
+    says so before anything is settled. `rate` is its learning rate where none is given, in units of the optimiser's
+    usual one. `ring` are the options that its loss needs to compare over a ring of ranks; None where it cannot. A
+    method is made by `Method(encoder, options)`.
     """
 
     Options: ClassVar[type]
     rate: ClassVar[float] = 1.0
     ring: ClassVar[Mapping[str, Any] | None] = None
-    wants: Wants
+    requires: Requirements
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__()
         self.encoder = encoder
 
     @classmethod
-    def wanted(cls, options: Any) -> Wants:
+    def required(cls, options: Any) -> Requirements:
         """What it asks for under these options, settled or not."""
-        return cls.wants
+        return cls.requires
 
     @classmethod
     def rings(cls, options: Any) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.face.conftest import photos_in
 
 import nearfar as nf
 from nearfar.api.run import Run
@@ -22,6 +21,7 @@ from nearfar.errors import NearfarError, RunError, UserError
 from nearfar.training import checkpoint
 from nearfar.training.run_folder import RunFolder
 from tests.altering import TIMES, Bomb, altered, named, untouched
+from tests.api.conftest import photos_in
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from tests.face.conftest import photos_in
 
 import nearfar as nf
 from nearfar.api import finish
@@ -21,6 +20,7 @@ from nearfar.methods import registry as methods
 from nearfar.modalities import registry
 from nearfar.training import checkpoint
 from tests.altering import TIMES, named, untouched
+from tests.api.conftest import photos_in
 
 WHOLE = (0, 1, 2, 3, 4, 5, 8, 12, 16, 20, 40)
 REAL = (0.0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.33, 0.5, 0.75, 0.9, 1.0, 1.5, 2.0, 10.0, 100.0)

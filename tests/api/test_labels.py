@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import nearfar as nf
 from nearfar.api import evaluate, prepare, train
 from nearfar.api.run import Run
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Source, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Source, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import nt_xent
 from nearfar.methods import registry as methods
@@ -29,7 +29,7 @@ class Learner(Method):
     """NT-Xent; remembers the labels that it was shown, by the ids of the samples."""
 
     Options = SimCLR.Options
-    wants = Wants(labels=True)
+    requires = Requirements(labels=True)
     shown: dict[int, int]
 
     def __init__(self, encoder: Encoder, options: Any) -> None:
@@ -48,7 +48,7 @@ class Learner(Method):
 class Unlabelled(Learner):
     """One that leaves samples without a label out."""
 
-    wants = Wants(labels=True, unlabelled=False)
+    requires = Requirements(labels=True, unlabelled=False)
 
 
 class Judging(Exception):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import nearfar as nf
 from nearfar.api import sampling
 from nearfar.api.run import Run
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import nt_xent
 from nearfar.methods import registry as methods
@@ -286,7 +286,7 @@ class Classes(Method):
     """NT-Xent over balanced batches; remembers the labels it met."""
 
     Options = SimCLR.Options
-    wants = Wants(wide=2, labels=True, samples_per_class=4)
+    requires = Requirements(wide=2, labels=True, samples_per_class=4)
     met: list[list[int]]
 
     def __init__(self, encoder: Encoder, options: Any) -> None:

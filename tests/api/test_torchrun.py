@@ -58,7 +58,7 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     """Photos, a run of two processes on them, and what it said."""
-    from tests.face.conftest import photos_in
+    from tests.api.conftest import photos_in
 
     folder = tmp_path_factory.mktemp("ranks")
     data, out = photos_in(folder / "photos"), folder / "run"

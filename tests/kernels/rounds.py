@@ -94,7 +94,7 @@ def over(
     fixed: dict[str, Any] = {name: value for name, value in more.items() if name == "valid"}
     value = kernel(**own, **shared, **fixed, pairs=rule, implementation=implementation, ring=ring)
     (value * WEIGHTS[ring.own]).sum().backward()
-    together.add_([leaf.grad for leaf in shared.values() if leaf.grad is not None])
+    together.all_reduce([leaf.grad for leaf in shared.values() if leaf.grad is not None])
     return {
         "value": value.detach(),
         **{name: leaf.grad for name, leaf in (own | shared).items() if leaf.grad is not None},

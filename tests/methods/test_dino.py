@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
 from nearfar.errors import ConfigError
 from nearfar.methods import dino
 from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
@@ -88,7 +88,7 @@ def test_the_teacher_starts_as_the_student():
 def test_the_student_sees_all_views_and_the_teacher_the_wide_ones():
     method = method_of(small_views=2)
     views = views_of(*torch.randn(2, 7, 6), *torch.randn(2, 7, 3))
-    assert method.wants == Wants(wide=2, small=2)
+    assert method.requires == Requirements(wide=2, small=2)
     assert method.embed(views)["student"].shape == (4, 7, 8)
     assert method.targets(views)["teacher"].shape == (2, 7, 8)
     assert method.encoder.seen == [(14, 6), (14, 3)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.contract import Batch, Encoder, Latents, Wants
+from nearfar.contract import Batch, Encoder, Latents, Requirements
 from nearfar.errors import ConfigError
 from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
 from nearfar.methods.siamese import Siamese, SiameseOptions
@@ -122,9 +122,9 @@ def test_samples_of_equal_content_are_positives_or_at_least_no_negatives():
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_labels_are_asked_for_with_supervised_alone(kind, options):
-    assert kind.wanted(options()) == kind.wants == Wants(negatives=kind is not Siamese)
-    assert kind.wanted(options(supervised=True)) == Wants(labels=True, unlabelled=False)
-    assert kind(Toy(), options(supervised=True)).wants == Wants(labels=True, unlabelled=False)
+    assert kind.required(options()) == kind.requires == Requirements(negatives=kind is not Siamese)
+    assert kind.required(options(supervised=True)) == Requirements(labels=True, unlabelled=False)
+    assert kind(Toy(), options(supervised=True)).requires == Requirements(labels=True, unlabelled=False)
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)

@@ -61,9 +61,9 @@ def test_steps_on_twenty_samples_move_the_encoder_and_leave_all_finite(name):
     kind, encoder = registry.load(name), Toy()
     method = kind(encoder, settled(name, FEW, encoder)).train()
     before = [p.detach().clone() for p in encoder.parameters()]
-    count = method.wants.wide + method.wants.small
+    count = method.requires.wide + method.requires.small
     x = torch.randn(count, FEW, 6)
-    views = Views(lambda number, start, stop: x[number, start:stop], range(count), 0, FEW, wide=method.wants.wide)
+    views = Views(lambda number, start, stop: x[number, start:stop], range(count), 0, FEW, wide=method.requires.wide)
     batch = Batch(ids=torch.arange(FEW), labels=torch.arange(FEW) % 4)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
     for _ in range(2):  # the first fills MoCo's queue and teaches nothing

@@ -104,9 +104,9 @@ def test_the_weight_of_labels_follows_how_many_there_are(facts, weight):
 
 
 def test_samples_without_a_label_are_wanted_where_a_term_is_there_for_them():
-    assert not method(supervised_weight=1.0).wants.unlabelled
-    assert method(supervised_weight=0.35).wants.unlabelled
-    assert method(samples_per_class=4).wants.samples_per_class == 4
+    assert not method(supervised_weight=1.0).requires.unlabelled
+    assert method(supervised_weight=0.35).requires.unlabelled
+    assert method(samples_per_class=4).requires.samples_per_class == 4
     part = dataclasses.replace(FACTS, labelled=80, held=20)
     assert SupCon.settle(SupConOptions(samples_per_class=4), part, Toy())[0].supervised_weight == 1
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import swav
 from nearfar.methods.swav import SwAV, SwAVOptions, prototypes_for
@@ -56,7 +56,7 @@ def test_latents_are_bottlenecks_of_all_views_and_not_scores():
     method = method_of(small_views=2).eval()
     wide, small = torch.randn(2, 7, 6), torch.randn(2, 7, 3)
     z = method.embed(views_of(*wide, *small))
-    assert method.wants == Wants(wide=2, small=2)
+    assert method.requires == Requirements(wide=2, small=2)
     assert z["z"].shape == (4, 7, 8)
     torch.testing.assert_close(z["z"][3], method.projector(method.encoder(small[1])))
 

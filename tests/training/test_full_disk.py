@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.face.conftest import photos_in
 
 import nearfar as nf
 from nearfar.api import finish
@@ -18,6 +17,7 @@ from nearfar.errors import NearfarError, RunError
 from nearfar.training import checkpoint
 from nearfar.training.run_folder import RunFolder
 from tests.altering import files_of_at_most
+from tests.api.conftest import photos_in
 
 Tiny = Callable[..., Run]
 SameEnd = Callable[[Path, Path], None]

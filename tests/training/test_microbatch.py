@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_cut import views_of
+from tests.training.test_step import views_of
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder

@@ -102,15 +102,15 @@ def test_shares_say_whose_rows_are_whose() -> None:
 
 def test_alone_every_answer_is_ones_own() -> None:
     x = torch.randn(2, 3)
-    assert ALONE.led(0.5, 1) == (0.5, 1)
-    assert ALONE.told({"a": 1}) == {"a": 1}
+    assert ALONE.broadcast_numbers(0.5, 1) == (0.5, 1)
+    assert ALONE.broadcast({"a": 1}) == {"a": 1}
     assert ALONE.any(True)
     assert not ALONE.any(False)
-    assert ALONE.all_of([1, 2]) == [1, 2]
-    assert ALONE.leading(lambda: 7) == 7
+    assert ALONE.gather_objects([1, 2]) == [1, 2]
+    assert ALONE.on_first(lambda: 7) == 7
     assert ALONE.shares(5) == Shares((5,))
     assert Shares((3,)).gather(x, 1) is x
-    assert Shares((3,)).home(x, 1) is x
+    assert Shares((3,)).reduce_scatter(x, 1) is x
 
 
 @pytest.mark.parametrize(

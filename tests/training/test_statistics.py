@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tests.training.test_cut import method_of, pair, views_of
+from tests.training.test_step import method_of, pair, views_of
 from torch import Tensor, nn
 
 from nearfar.methods.byol import BYOL, BYOLOptions

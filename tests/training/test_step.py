@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training.ranks import OutOfMemory
 from nearfar.training.step import pieces_of, training_step
@@ -17,7 +17,7 @@ from tests.training.together import Flat
 class Toy(Method):
     """Two latents of one graph and one that gets no gradient, targets, and a loss stage that owns weights."""
 
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__(encoder)

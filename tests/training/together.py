@@ -91,9 +91,9 @@ def train(
     optimizer = torch.optim.SGD(parameters.values(), lr=0.05, momentum=0.9)
     found: dict[str, Tensor] = {}
     for step in range(STEPS):
-        x, batch = drawn(step, method.wants.wide + method.wants.small)
+        x, batch = drawn(step, method.requires.wide + method.requires.small)
         own = x[:, shares.rows]
-        views = Views(lambda i, a, b, own=own: own[i, a:b], range(len(x)), 0, own.shape[1], method.wants.wide)
+        views = Views(lambda i, a, b, own=own: own[i, a:b], range(len(x)), 0, own.shape[1], method.requires.wide)
         optimizer.zero_grad()
         losses, z = training_step(
             method, views, batch, shares=shares, ranks=together, ring=gather == "ring", micro_batch=micro_batch
@@ -153,7 +153,7 @@ def holdings(together: Ranks) -> None:
         known = {field.name for field in fields(registry.load(case["method"]).Options)}
         narrow = {"projector_out": width, "projector_hidden": hidden, "predictor_hidden": hidden}
         method = made(**case, **{option: size for option, size in narrow.items() if option in known})
-        x, batch = drawn(0, method.wants.wide)
+        x, batch = drawn(0, method.requires.wide)
         batch = replace(batch, ids=torch.arange(shares.samples), labels=torch.full((shares.samples,), -1))
         x = x[:, :own]
         for gather, most in (("ring", 2 * own), ("all", 2 * shares.samples)):
@@ -183,23 +183,23 @@ def agreements(together: Ranks) -> None:
     """What ranks tell each other, checked by each of them."""
     rank, world = together.rank, together.world
     last = world - 1
-    assert together.led(rank + 0.25, 7) == (0.25, 7)
-    assert together.told({"by": rank}, by=last) == {"by": last}
+    assert together.broadcast_numbers(rank + 0.25, 7) == (0.25, 7)
+    assert together.broadcast({"by": rank}, by=last) == {"by": last}
     assert together.any(rank == last)
     assert not together.any(False)
-    assert together.all_of([rank, rank]) == sorted([*range(world)] * 2)
-    assert together.leading(lambda: f"from {rank}") == "from 0"
+    assert together.gather_objects([rank, rank]) == sorted([*range(world)] * 2)
+    assert together.on_first(lambda: f"from {rank}") == "from 0"
 
     def refuse() -> None:
         raise DataError("nothing there")
 
     with pytest.raises(UserError, match="nothing there"):
-        together.leading(refuse)
+        together.on_first(refuse)
     shares = together.shares(2 * rank)
     assert shares.counts == tuple(2 * one for one in range(world))
     flags = shares.gather(torch.arange(2 * rank) % 2 == 1)
     assert flags.tolist() == [False, True] * (sum(shares.counts) // 2)
-    parts = shares.home(torch.arange(1.0, 1 + shares.samples)[None].repeat(2, 1), 1)
+    parts = shares.reduce_scatter(torch.arange(1.0, 1 + shares.samples)[None].repeat(2, 1), 1)
     assert torch.equal(parts, world * torch.arange(1.0, 1 + shares.samples)[None].repeat(2, 1)[:, shares.rows])
 
     def fill() -> None:
@@ -209,9 +209,9 @@ def agreements(together: Ranks) -> None:
     with pytest.raises(OutOfMemory), together.together():
         fill()
     large = [torch.full((3000, 3000), float(rank)), torch.tensor([rank]), torch.full((2,), float(rank))]
-    together.copy_(large, by=last)
+    together.broadcast_tensors(large, by=last)
     assert all(bool((tensor == last).all()) for tensor in large)
-    together.add_(large)
+    together.all_reduce(large)
     assert all(bool((tensor == last * world).all()) for tensor in large)
     parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
     if rank == last:

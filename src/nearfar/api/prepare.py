@@ -14,7 +14,7 @@ from nearfar.api.baselines import seed_weights
 from nearfar.api.evaluate import judges, open_own_test
 from nearfar.api.load import load
 from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Rows, Wants
+from nearfar.contract import Requirements, Rows
 from nearfar.errors import ConfigError, RunError, must
 from nearfar.options import Choice, Facts
 from nearfar.training.loop import Plan, Probe
@@ -96,8 +96,8 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     torch.set_num_threads(machine.threads or 1)
 
     source, test = _open(config, modality)
-    wants = parts.method.wanted(config.method_options)
-    learns = wants.labels or wants.samples_per_class > 0
+    requires = parts.method.required(config.method_options)
+    learns = requires.labels or requires.samples_per_class > 0
     held = judges(source, machine.seed)
     facts = _facts(config, len(source))
     options, name, chosen = modality.settle(config.modality_options, source, config.model.encoder, facts)
@@ -112,13 +112,13 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     if len(usable) < len(source):
         source = source.take(usable)
         held = None if held is None else np.flatnonzero(np.isin(usable, held))
-    labels, chosen = sampling.labels(source, wants, held)
+    labels, chosen = sampling.labels(source, requires, held)
     choices += chosen
     hidden = 0 if labels is None or held is None else len(held)
     facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()), held=hidden)
     method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
     choices += chosen
-    every = labels is None or parts.method.wanted(method_options).unlabelled
+    every = labels is None or parts.method.required(method_options).unlabelled
     meeting = facts if every else replace(facts, samples=facts.labelled)
     optimisation, chosen = automatic.optimisation(config.optimisation, meeting, encoder, rate=parts.method.rate)
     choices += chosen
@@ -130,11 +130,11 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     assert weight_decay is not None
     assert warmup is not None
     method = parts.method(encoder, method_options).to(device)
-    order, chosen = sampling.order(config.data, source, labels, method.wants, batch_size, machine.seed)
+    order, chosen = sampling.order(config.data, source, labels, method.requires, batch_size, machine.seed)
     choices += chosen
     positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
     choices += chosen
-    others, chosen = sampling.negatives(positives, source, method.wants, encoder)
+    others, chosen = sampling.negatives(positives, source, method.requires, encoder)
     choices += chosen
     if optimisation.gather == "ring" and others is not positives:
         raise ConfigError(
@@ -146,12 +146,12 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     if machine.compile:
         encoder.compile()
 
-    def views(raw: Any, draws: Rows, wants: Wants = method.wants) -> "Views":
+    def views(raw: Any, draws: Rows, requires: Requirements = method.requires) -> "Views":
         if not isinstance(raw, Paired):
-            return modality.views(raw, draws, wants=wants, seed=machine.seed, options=options, encoder=encoder)
+            return modality.views(raw, draws, requires=requires, seed=machine.seed, options=options, encoder=encoder)
         if raw.negatives is None:
             return alternating(views(raw.own, draws), views(raw.other, draws))
-        more = replace(wants, wide=wants.wide + 1)
+        more = replace(requires, wide=requires.wide + 1)
         pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
         return against(pair, views(raw.negatives, draws, more))
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nearfar.config import Data
-from nearfar.contract import Encoder, Rows, Source, Wants
+from nearfar.contract import Encoder, Requirements, Rows, Source
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice
@@ -14,12 +14,12 @@ from nearfar.training.order import Balanced, Labelled, Order, Streamed
 from nearfar.training.positives import Against, Given, OfGroup, Positives
 
 
-def labels(source: Source, wants: Wants, held: Rows | None) -> tuple[Rows | None, list[Choice]]:
+def labels(source: Source, requires: Requirements, held: Rows | None) -> tuple[Rows | None, list[Choice]]:
     """The labels that the method learns from, without those of the samples `held`; None where it learns without.
 
     Raises ConfigError where the method learns from labels and there are too few.
     """
-    if not wants.labels and not wants.samples_per_class:
+    if not requires.labels and not requires.samples_per_class:
         return None, []
     known = source.labels
     if known is None or len(np.unique(known[known >= 0])) < 2:
@@ -36,24 +36,24 @@ def labels(source: Source, wants: Wants, held: Rows | None) -> tuple[Rows | None
 
 
 def order(
-    given: Data, source: Source, labels: Rows | None, wants: Wants, batch_size: int, seed: int
+    given: Data, source: Source, labels: Rows | None, requires: Requirements, batch_size: int, seed: int
 ) -> tuple[Order, list[Choice]]:
     """The order that the data is read in, `labels` being those that may be seen.
 
     Raises ConfigError where a method or option asks for what is not there.
     """
     shards = source.shards
-    if wants.samples_per_class:
+    if requires.samples_per_class:
         assert labels is not None
         if given.order == "streamed":
             raise ConfigError("--order streamed cannot balance classes; leave it out for this method.")
-        balanced = Balanced(labels, batch_size, seed, samples_per_class=wants.samples_per_class)
+        balanced = Balanced(labels, batch_size, seed, samples_per_class=requires.samples_per_class)
         left = int((labels < 0).sum())
         what = f"{balanced.classes} classes x {balanced.samples_per_class} samples"
         return balanced, [Choice("order", what, f"as the method asks; {left} samples without a label are left out")]
     if given.order == "streamed" and shards is None:
         raise ConfigError(f"{source.name!r} does not lie in shards, so it cannot be streamed: leave out --order.")
-    if labels is not None and not wants.unlabelled:
+    if labels is not None and not requires.unlabelled:
         if given.order == "streamed":
             raise ConfigError("--order streamed cannot leave out samples; leave it out for this method.")
         left = int((labels < 0).sum())
@@ -94,13 +94,13 @@ def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple
 
 
 def negatives(
-    positives: Positives | None, source: Source, wants: Wants, encoder: Encoder
+    positives: Positives | None, source: Source, requires: Requirements, encoder: Encoder
 ) -> tuple[Positives | None, list[Choice]]:
     """The positives, and with them the negatives that the data names, where it does and the method wants them.
 
     They are loaded as the encoder needs them.
     """
-    if not wants.negatives or source.negatives is None:
+    if not requires.negatives or source.negatives is None:
         return positives, []
     source.negatives.load(encoder.config)
     return Against(source, positives), [Choice("negatives", "given", "the data has a column `negative`")]

@@ -176,7 +176,7 @@ def _together(begin: _Begin, device: str | None, quiet: bool, started: float) ->
             own.append(mine)
             return begun
 
-        begun = all_ranks.leading(lead)
+        begun = all_ranks.on_first(lead)
         if not own:
             ready = prepare(assemble(begun.settings), fresh=False, usable=begun.usable)
             state = None if begun.saved is None else loop.restore(ready.plan, begun.saved)
@@ -185,7 +185,9 @@ def _together(begin: _Begin, device: str | None, quiet: bool, started: float) ->
         ready.plan = replace(ready.plan, ranks=all_ranks)
         if ready.config.optimisation.sync_norm and all_ranks.world > 1:
             syncnorm.convert(ready.plan.method, ready.plan.device.type)
-        all_ranks.copy_(list(ready.plan.method.state_dict().values()))  # pretrained ones, which the first rank has
+        all_ranks.broadcast_tensors(
+            list(ready.plan.method.state_dict().values())
+        )  # pretrained ones, which the first rank has
         return _run(ready, RunFolder(begun.path), state, quiet, started)
 
 
@@ -241,7 +243,7 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
     again = f"nearfar train --resume --out {quote(str(folder.path))}"
     if state.interrupted:
         raise KeyboardInterrupt(f"Stopped at step {state.step}; all is saved. Go on with: {again}")
-    ready.source.skipped[:] = plan.ranks.all_of(ready.source.skipped)
+    ready.source.skipped[:] = plan.ranks.gather_objects(ready.source.skipped)
     try:
         found = finish.finish(ready, folder, state) if first else None
     except KeyboardInterrupt:
@@ -263,7 +265,7 @@ def _shared(found: "Run | None", ready: Ready) -> "Run":
     if found is not None:
         facts = {name: value for name, value in vars(found).items() if name != "encoder"}
         facts["whitening"] = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
-    facts = ranks.told(facts)
+    facts = ranks.broadcast(facts)
     whitening = facts.pop("whitening")
     if whitening and found is None:
         encoder.output = Whitening(encoder.dim)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import barlow_twins
 from nearfar.methods.batchnorm import in_groups
@@ -46,7 +46,7 @@ class Barlow(Method):
     """An encoder with a projector of three layers, under the loss of Barlow Twins."""
 
     Options = BarlowOptions
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: BarlowOptions) -> None:
         super().__init__(encoder)

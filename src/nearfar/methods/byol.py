@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import byol
 from nearfar.methods import momentum
@@ -50,7 +50,7 @@ class BYOL(Method):
 
     Options = BYOLOptions
     rate = 2.0
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: BYOLOptions) -> None:
         super().__init__(encoder)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import clip
 from nearfar.methods.heads import learned, mlp
@@ -48,7 +48,7 @@ class CLIP(Method):
 
     Options = CLIPOptions
     ring: ClassVar[Mapping[str, Any]] = {}
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: CLIPOptions) -> None:
         super().__init__(encoder)

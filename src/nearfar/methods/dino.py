@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import dino, dino_center
 from nearfar.methods import momentum
@@ -75,7 +75,7 @@ class DINO(Method):
 
     Options = DINOOptions
     rate: ClassVar[float] = 1.0
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
     center: Tensor
 
     def __init__(self, encoder: Encoder, options: DINOOptions) -> None:
@@ -86,7 +86,7 @@ class DINO(Method):
         assert options.projector_hidden is not None
         self.options = options
         self.momentum = options.momentum
-        self.wants = Wants(wide=2, small=options.small_views)
+        self.requires = Requirements(wide=2, small=options.small_views)
         hidden, bottleneck = options.projector_hidden, options.projector_out
         self.projector = mlp(encoder.dim, hidden, hidden, bottleneck)
         self.prototypes = Prototypes(bottleneck, options.prototypes, frozen_until=_FROZEN)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.contract import Batch, Latents, Losses, Wants
+from nearfar.contract import Batch, Latents, Losses, Requirements
 from nearfar.errors import must
 from nearfar.losses import info_nce, multi_positive
 from nearfar.methods.classes import Classes
@@ -42,14 +42,14 @@ class InfoNCE(Projected):
 
     Options = InfoNCEOptions
     ring: ClassVar[Mapping[str, Any]] = {"supervised": False}
-    wants = Wants(negatives=True)
+    requires = Requirements(negatives=True)
     options: InfoNCEOptions
 
     @classmethod
-    def wanted(cls, options: InfoNCEOptions) -> Wants:
+    def required(cls, options: InfoNCEOptions) -> Requirements:
         """Given negatives; or labels, and samples with a label alone, where classes are what belongs together."""
         learns = options.supervised
-        return Wants(labels=learns, unlabelled=not learns, negatives=not learns)
+        return Requirements(labels=learns, unlabelled=not learns, negatives=not learns)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """InfoNCE of the own anchors against all ranks' candidates."""

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import info_nce, moco
 from nearfar.losses.memory import Queue
@@ -66,7 +66,7 @@ class MoCo(Method):
 
     Options = MoCoOptions
     ring: ClassVar[Mapping[str, Any]] = {"queue": 0}
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: MoCoOptions) -> None:
         super().__init__(encoder)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import nnclr
 from nearfar.losses.memory import Queue
@@ -60,7 +60,7 @@ class NNCLR(Method):
     """An encoder with a projector and a predictor, and a queue of earlier projections."""
 
     Options = NNCLROptions
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: NNCLROptions) -> None:
         super().__init__(encoder)

@@ -36,7 +36,7 @@ class Projected(Method):
     def __init__(self, encoder: Encoder, options: Any) -> None:
         super().__init__(encoder)
         self.options, _ = self.settle(options, UNKNOWN, encoder)
-        self.wants = self.wanted(self.options)
+        self.requires = self.required(self.options)
         self.projector = mlp(encoder.dim, self.options.projector_hidden, self.options.projector_out)
 
     @classmethod

@@ -11,7 +11,7 @@ loss, where the paper draws pairs; latents have length 1, so that the margin is 
 
 from dataclasses import dataclass
 
-from nearfar.contract import Batch, Latents, Losses, Wants
+from nearfar.contract import Batch, Latents, Losses, Requirements
 from nearfar.errors import must
 from nearfar.losses import labelled_contrastive
 from nearfar.methods.classes import Classes
@@ -36,13 +36,13 @@ class Siamese(Projected):
     """An encoder with a projector, under the margin contrastive loss."""
 
     Options = SiameseOptions
-    wants = Wants()
+    requires = Requirements()
     options: SiameseOptions
 
     @classmethod
-    def wanted(cls, options: SiameseOptions) -> Wants:
+    def required(cls, options: SiameseOptions) -> Requirements:
         """Labels, and samples with a label alone, where classes are what belongs together."""
-        return Wants(labels=options.supervised, unlabelled=not options.supervised)
+        return Requirements(labels=options.supervised, unlabelled=not options.supervised)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The margin contrastive loss of the own rows against all ranks' views."""

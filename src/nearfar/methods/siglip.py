@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import siglip
 from nearfar.methods.heads import learned, mlp, usual
@@ -47,7 +47,7 @@ class SigLIP(Method):
 
     Options = SigLIPOptions
     ring: ClassVar[Mapping[str, Any]] = {}
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: SigLIPOptions) -> None:
         super().__init__(encoder)

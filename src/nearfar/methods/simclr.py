@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.errors import must
 from nearfar.losses import dcl, debiased, hcl, nt_xent
 from nearfar.methods.projected import Projected, ProjectorOptions
@@ -64,7 +64,7 @@ class SimCLR(Projected):
 
     Options = SimCLROptions
     ring: ClassVar[Mapping[str, Any]] = {"variant": "nt_xent"}
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
     options: SimCLROptions
 
     @classmethod

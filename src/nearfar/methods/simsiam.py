@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import simsiam
 from nearfar.methods.batchnorm import in_groups
@@ -43,7 +43,7 @@ class SimSiam(Method):
 
     Options = SimSiamOptions
     rate = 2.0
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: SimSiamOptions) -> None:
         super().__init__(encoder)

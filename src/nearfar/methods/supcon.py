@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.errors import must
 from nearfar.losses import nt_xent, sup_con
 from nearfar.methods.classes import Classes
@@ -54,14 +54,14 @@ class SupCon(Projected):
 
     Options = SupConOptions
     rate = 2.0
-    wants = Wants(labels=True)
+    requires = Requirements(labels=True)
     options: SupConOptions
 
     @classmethod
-    def wanted(cls, options: SupConOptions) -> Wants:
+    def required(cls, options: SupConOptions) -> Requirements:
         """Labels; samples without one only where a term is there for them."""
         mixed = options.supervised_weight != 1
-        return Wants(labels=True, unlabelled=mixed, samples_per_class=options.samples_per_class)
+        return Requirements(labels=True, unlabelled=mixed, samples_per_class=options.samples_per_class)
 
     @classmethod
     def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import swav
 from nearfar.losses.memory import Queue
@@ -64,7 +64,7 @@ class SwAV(Method):
 
     Options = SwAVOptions
     rate: ClassVar[float] = 1.0
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: SwAVOptions) -> None:
         super().__init__(encoder)
@@ -72,12 +72,12 @@ class SwAV(Method):
         assert options.prototypes is not None
         assert options.projector_hidden is not None
         assert options.sinkhorn_epsilon is not None
-        self.wants = Wants(wide=2, small=options.small_views)
+        self.requires = Requirements(wide=2, small=options.small_views)
         self.temperature = options.temperature
         self.sinkhorn_epsilon = options.sinkhorn_epsilon
         self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out)
         self.prototypes = Prototypes(options.projector_out, options.prototypes, frozen_until=_FROZEN)
-        queues = range(self.wants.wide if options.queue else 0)
+        queues = range(self.requires.wide if options.queue else 0)
         self.queues = nn.ModuleList(Queue(dim=options.projector_out, size=options.queue) for _ in queues)
 
     @classmethod
@@ -103,7 +103,7 @@ class SwAV(Method):
         queued = None
         if len(self.queues) and batch.progress >= _QUEUE_FROM:
             queued = [self.prototypes(queue.last()[0]).detach() for queue in self.queues]  # type: ignore[operator]
-        wide = self.wants.wide
+        wide = self.requires.wide
         total = swav(
             scores[:wide], scores[wide:], queue=queued, temperature=self.temperature, epsilon=self.sinkhorn_epsilon,
             rows=batch.rows,

@@ -22,7 +22,7 @@ as the encoder learns.
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.contract import Batch, Latents, Losses, Wants
+from nearfar.contract import Batch, Latents, Losses, Requirements
 from nearfar.errors import must
 from nearfar.losses import labelled_triplet, triplet
 from nearfar.methods.classes import Classes
@@ -58,14 +58,14 @@ class Triplet(Projected):
     """An encoder with a projector, under the triplet loss."""
 
     Options = TripletOptions
-    wants = Wants(negatives=True)
+    requires = Requirements(negatives=True)
     options: TripletOptions
 
     @classmethod
-    def wanted(cls, options: TripletOptions) -> Wants:
+    def required(cls, options: TripletOptions) -> Requirements:
         """Given negatives; or labels, and samples with a label alone, where classes are what belongs together."""
         learns, each = options.supervised, options.samples_per_class
-        return Wants(labels=learns, unlabelled=not learns, samples_per_class=each, negatives=not learns)
+        return Requirements(labels=learns, unlabelled=not learns, samples_per_class=each, negatives=not learns)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The triplet loss of the own rows against all ranks' views."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Views, Wants
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import must
 from nearfar.losses import vicreg
 from nearfar.methods.batchnorm import in_groups
@@ -53,7 +53,7 @@ class VICReg(Method):
     """An encoder with a projector of three layers, under the loss of VICReg."""
 
     Options = VICRegOptions
-    wants = Wants(wide=2)
+    requires = Requirements(wide=2)
 
     def __init__(self, encoder: Encoder, options: VICRegOptions) -> None:
         super().__init__(encoder)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nearfar.contract import Batch, Rows, Source, Wants
+from nearfar.contract import Batch, Requirements, Rows, Source
 from nearfar.training.positives import Paired, Shown
 from nearfar.training.ranks import Ranks, Shares
 
@@ -13,21 +13,23 @@ from nearfar.training.ranks import Ranks, Shares
 class Batches:
     """Makes the `Batch` of each step; `labels` [N] are those that the method may learn from, None for none."""
 
-    def __init__(self, source: Source, labels: Rows | None, wants: Wants, ranks: Ranks, device: torch.device) -> None:
+    def __init__(
+        self, source: Source, labels: Rows | None, requires: Requirements, ranks: Ranks, device: torch.device
+    ) -> None:
         groups = source.groups
-        self._source, self._wants, self._ranks, self._device = source, wants, ranks, device
+        self._source, self._requires, self._ranks, self._device = source, requires, ranks, device
         self._labels = None if labels is None else torch.from_numpy(labels)
         self._groups = None if groups is None else torch.from_numpy(groups)
 
     def of(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
         """The batch of which this rank holds `rows`, as the raw batch `raw`, and each rank what `shares` say."""
-        device, wants = self._device, self._wants
+        device, requires = self._device, self._requires
         at = shares.gather(torch.from_numpy(rows))
         shown = self._shown(raw, rows, shares)
         present = negative_ids = None
         if shown.negative_ids is not None:
-            present = torch.ones(wants.wide + 1 + wants.small, len(at), dtype=torch.bool)
-            present[wants.wide] = torch.from_numpy(shown.negative_ids != shown.ids)
+            present = torch.ones(requires.wide + 1 + requires.small, len(at), dtype=torch.bool)
+            present[requires.wide] = torch.from_numpy(shown.negative_ids != shown.ids)
             present, negative_ids = present.to(device), torch.from_numpy(shown.negative_ids).to(device)
         labels = torch.full((len(at),), -1) if self._labels is None else self._labels[at]
         return Batch(
@@ -47,7 +49,7 @@ class Batches:
         if self._ranks.world == 1:
             return own
         there = [name for name, value in vars(own).items() if value is not None]
-        there = self._ranks.told(there, by=next(rank for rank, count in enumerate(shares.counts) if count))
+        there = self._ranks.broadcast(there, by=next(rank for rank, count in enumerate(shares.counts) if count))
         values = [getattr(own, name) if len(rows) else rows for name in there]
         table = shares.gather(torch.from_numpy(np.stack(values, axis=1).astype(np.int64)))
         return Shown(**dict(zip(there, table.numpy().T, strict=True)))

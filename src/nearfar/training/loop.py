@@ -162,7 +162,7 @@ class _Run:
         self.watchdog = Watchdog(state.alarms, folder.metrics())
         self.step_seconds = 0.0
         self.progress = 0.0
-        self._batches = Batches(plan.source, plan.labels, plan.method.wants, plan.ranks, plan.device)
+        self._batches = Batches(plan.source, plan.labels, plan.method.requires, plan.ranks, plan.device)
         self._synchronised = synchronised(plan.method)
         self._least = 2 if normalises(plan.method) and not self._synchronised else 1
         self._data = _fingerprint(plan.source)
@@ -173,7 +173,7 @@ class _Run:
         """Whether another step fits, and at which progress: as the first rank's clock says."""
         state, clock = self.state, self.clock
         more = not clock.done(state.step, self.step_seconds)
-        self.progress, goes_on = self.plan.ranks.led(clock.progress(state.step), more)
+        self.progress, goes_on = self.plan.ranks.broadcast_numbers(clock.progress(state.step), more)
         return bool(goes_on)
 
     def one(self, loader: Loader) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ class Ranks:
         dist.all_gather(counts, torch.tensor([samples]))
         return Shares(tuple(int(count) for count in counts), self.rank)
 
-    def led(self, *numbers: float) -> tuple[float, ...]:
+    def broadcast_numbers(self, *numbers: float) -> tuple[float, ...]:
         """The first rank's numbers, on all ranks."""
         if self.world == 1:
             return numbers
@@ -62,7 +62,7 @@ class Ranks:
         dist.broadcast(sent, 0)
         return tuple(sent.tolist())
 
-    def told(self, thing: T, *, by: int = 0) -> T:
+    def broadcast(self, thing: T, *, by: int = 0) -> T:
         """What the rank `by` holds of a plain thing, on all ranks."""
         if self.world == 1:
             return thing
@@ -70,7 +70,7 @@ class Ranks:
         dist.broadcast_object_list(things, by, device=torch.device("cpu"))
         return things[0]
 
-    def leading(self, work: Callable[[], T]) -> T:
+    def on_first(self, work: Callable[[], T]) -> T:
         """What the first rank's work gives, a plain thing, told to all; its errors for the user are raised by all."""
         if self.world == 1:
             return work()
@@ -78,15 +78,15 @@ class Ranks:
         try:
             found = [work() if self.first else None, None]
         except NearfarError as error:
-            self.told([None, (str(error), error.exit_code)])
+            self.broadcast([None, (str(error), error.exit_code)])
             raise
-        thing, failure = self.told(found)
+        thing, failure = self.broadcast(found)
         if failure is not None:
             text, code = failure
             raise (ConfigError if code == 2 else TrainingError)(text)
         return cast(T, thing)
 
-    def all_of(self, things: Sequence[T]) -> list[T]:
+    def gather_objects(self, things: Sequence[T]) -> list[T]:
         """The plain things of all ranks, those of the first before the others'."""
         if self.world == 1:
             return list(things)
@@ -120,7 +120,7 @@ class Ranks:
             raise OutOfMemory("memory ran out")
 
     @torch.no_grad()
-    def add_(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Sum each tensor over all ranks, in place, in few collectives."""
         for bucket in _buckets(tensors) if self.world > 1 else ():
             flat = torch.cat([tensor.flatten() for tensor in bucket])
@@ -128,7 +128,7 @@ class Ranks:
             _spread(flat, bucket)
 
     @torch.no_grad()
-    def copy_(self, tensors: Sequence[Tensor], *, by: int = 0) -> None:
+    def broadcast_tensors(self, tensors: Sequence[Tensor], *, by: int = 0) -> None:
         """Give each tensor the value that it has on the rank `by`, in place."""
         for bucket in _buckets(tensors) if self.world > 1 else ():
             flat = torch.cat([tensor.flatten() for tensor in bucket])
@@ -145,7 +145,7 @@ class Ranks:
         for parameter in held:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.add_([parameter.grad for parameter in held if parameter.grad is not None])
+        self.all_reduce([parameter.grad for parameter in held if parameter.grad is not None])
 
 
 ALONE = Ranks()
@@ -209,7 +209,7 @@ class Shares:
         whole = torch.cat([part[:count] for part, count in zip(found, self.counts, strict=True)])
         return whole.movedim(0, dim).to(own.dtype).contiguous()
 
-    def home(self, values: Tensor, dim: int = 0) -> Tensor:
+    def reduce_scatter(self, values: Tensor, dim: int = 0) -> Tensor:
         """This rank's own part of the sum of all ranks' `values`, n long along `dim`."""
         if len(self.counts) == 1:
             return values

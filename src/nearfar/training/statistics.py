@@ -52,10 +52,10 @@ class Statistics:
     def settle(self, ranks: Ranks, *, by: int) -> None:
         """At the step's end: what all pieces of all ranks made of them; `by` is a rank that has had a piece."""
         total = self._sum or [torch.zeros_like(mean) for mean in self._means]
-        ranks.add_(total)
+        ranks.all_reduce(total)
         _copy(self._means, total)
         _copy(self._counts, self._after)
-        ranks.copy_(self._counts, by=by)
+        ranks.broadcast_tensors(self._counts, by=by)
 
     def __enter__(self) -> "Statistics":
         return self

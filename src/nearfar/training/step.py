@@ -69,7 +69,7 @@ def training_step(
         wanting = {name for name, latent in seen[-1][0].items() if latent.requires_grad} if seen else set()
         if 0 in shares.counts:
             shown = [{name: z[:, :0].cpu() for name, z in some.items()} for some in (embedded, targets)]
-            (one, other), wanting = ranks.told((shown, wanting), by=by)
+            (one, other), wanting = ranks.broadcast((shown, wanting), by=by)
             if not seen:
                 embedded, targets = ({n: z.to(device) for n, z in some.items()} for some in (one, other))
 
@@ -79,7 +79,7 @@ def training_step(
             losses = method.loss(Latents(**leaves, **fixed), batch)
             if losses.total.requires_grad:
                 losses.total.backward()  # type: ignore[no-untyped-call]
-        gradients = _home({name: leaves[name] for name in leaves if name in wanting}, seen_by_loss, ranks)
+        gradients = _scattered({name: leaves[name] for name in leaves if name in wanting}, seen_by_loss, ranks)
         with ranks.together():
             work.push(gradients, [z for z, _ in seen], statistics)
         if len(pieces) > 1 or ranks.world > 1:
@@ -175,11 +175,13 @@ def _joined(pieces: Sequence[Latents]) -> dict[str, Tensor]:
     return {name: z.to(torch.promote_types(z.dtype, torch.float32)) for name, z in joined.items()}
 
 
-def _home(leaves: dict[str, Tensor], shares: Shares, ranks: Ranks) -> dict[str, Tensor]:
+def _scattered(leaves: dict[str, Tensor], shares: Shares, ranks: Ranks) -> dict[str, Tensor]:
     """The gradients of this rank's own rows, summed over all ranks' losses, of those latents that any has one for."""
     there = [name for name, leaf in leaves.items() if ranks.any(leaf.grad is not None)]
     grads = {name: leaves[name].grad for name in there}
-    return {name: shares.home(torch.zeros_like(leaves[name]) if g is None else g, 1) for name, g in grads.items()}
+    return {
+        name: shares.reduce_scatter(torch.zeros_like(leaves[name]) if g is None else g, 1) for name, g in grads.items()
+    }
 
 
 @torch.no_grad()
@@ -194,5 +196,5 @@ def _summed(losses: Losses, ranks: Ranks, pulls: list[Tensor], deviation: Tensor
     parts = {name: value.detach().clone() for name, value in losses.parts.items()}
     if pulls:
         parts["pull"] = torch.stack(pulls).sum()
-    ranks.add_([total, *parts.values()])
+    ranks.all_reduce([total, *parts.values()])
     return Losses(total, logs, parts)

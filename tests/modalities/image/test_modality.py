@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nearfar.contract import Wants
+from nearfar.contract import Requirements
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
@@ -163,7 +163,7 @@ def test_views_are_made_of_any_number_of_channels(source, channels):
         "std": [0.2] * channels,
     }
     encoder, raw = MODALITY.restore(config), Pictures(pixels, torch.ones(4))
-    found = MODALITY.views(raw, np.arange(4), wants=Wants(), seed=0, options=options, encoder=encoder)
+    found = MODALITY.views(raw, np.arange(4), requires=Requirements(), seed=0, options=options, encoder=encoder)
     assert found[0].shape == (4, channels, 16, 16)
     assert encoder(found).isfinite().all()
 
@@ -260,7 +260,9 @@ def test_views_are_wide_first_and_small_after(source):
     opened = source()
     options, encoder = settled(opened)
     raw, _ = opened.fetch(np.arange(4))
-    found = MODALITY.views(raw, np.arange(4), wants=Wants(wide=2, small=2), seed=0, options=options, encoder=encoder)
+    found = MODALITY.views(
+        raw, np.arange(4), requires=Requirements(wide=2, small=2), seed=0, options=options, encoder=encoder
+    )
     assert [tuple(view.shape) for view in found] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
 
 
@@ -268,7 +270,7 @@ def test_views_are_laid_out_as_the_encoder_reads_them(source):
     opened = source()
     options, encoder = settled(opened)
     raw, _ = opened.fetch(np.arange(4))
-    found = MODALITY.views(raw, np.arange(4), wants=Wants(), seed=0, options=options, encoder=encoder)
+    found = MODALITY.views(raw, np.arange(4), requires=Requirements(), seed=0, options=options, encoder=encoder)
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 

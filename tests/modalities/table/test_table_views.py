@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.contract import Wants
+from nearfar.contract import Requirements
 from nearfar.errors import ConfigError
 from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.source import Cells
@@ -62,7 +62,7 @@ def test_small_views_keep_half_as_many_cells(cells: Cells, tmp_path: Path) -> No
     views = MODALITY.views(
         cells,
         np.arange(60),
-        wants=Wants(wide=2, small=2),
+        requires=Requirements(wide=2, small=2),
         seed=0,
         options=TableOptions(corruption=0.6),
         encoder=encoder,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nearfar.contract import Card, Rows, Views, Wants
+from nearfar.contract import Card, Requirements, Rows, Views
 from nearfar.data.listing import parse_data, splits_of
 from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
@@ -112,7 +112,14 @@ class Images:
         return made
 
     def views(
-        self, raw: Pictures, draws: Rows, *, wants: Wants, seed: int, options: ImageOptions, encoder: ImageEncoder
+        self,
+        raw: Pictures,
+        draws: Rows,
+        *,
+        requires: Requirements,
+        seed: int,
+        options: ImageOptions,
+        encoder: ImageEncoder,
     ) -> Views:
         """The views of a raw batch on the encoder's device, made when asked for."""
         device = next(encoder.parameters()).device
@@ -125,9 +132,9 @@ class Images:
                 moved.clear()
                 moved[start, stop] = raw.pixels[start:stop].to(device)
             aspect = raw.aspect[start:stop]  # boxes are placed on the CPU
-            return maker(moved[start, stop], aspect, draws[start:stop], number, number >= wants.wide)
+            return maker(moved[start, stop], aspect, draws[start:stop], number, number >= requires.wide)
 
-        return Views(make, range(wants.wide + wants.small), 0, len(draws), wants.wide)
+        return Views(make, range(requires.wide + requires.small), 0, len(draws), requires.wide)
 
     def show(self, inputs: torch.Tensor, encoder: ImageEncoder) -> list[Card]:
         """The pictures of one view, as the encoder sees them."""

@@ -16,7 +16,7 @@ from nearfar.modalities.table.options import ENCODERS, TableOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nearfar.contract import Card, Rows, Views, Wants
+    from nearfar.contract import Card, Requirements, Rows, Views
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
     from nearfar.options import Choice, Facts
@@ -105,13 +105,20 @@ class Table:
         return TableEncoder(config)
 
     def views(
-        self, raw: Cells, draws: Rows, *, wants: Wants, seed: int, options: TableOptions, encoder: TableEncoder
+        self,
+        raw: Cells,
+        draws: Rows,
+        *,
+        requires: Requirements,
+        seed: int,
+        options: TableOptions,
+        encoder: TableEncoder,
     ) -> Views:
         """The views of a raw batch, row i keyed by (seed, draws[i], view), on the encoder's device."""
         from nearfar.modalities.table.views import CORRUPTION, make_views
 
         corruption = CORRUPTION if options.corruption is None else options.corruption
-        return make_views(raw, draws, wants=wants, seed=seed, corruption=corruption, encoder=encoder)
+        return make_views(raw, draws, requires=requires, seed=seed, corruption=corruption, encoder=encoder)
 
     def show(self, inputs: Tensor, encoder: TableEncoder) -> list[Card]:
         """The rows of one view, as the encoder sees them: a line for each of the first twelve columns."""

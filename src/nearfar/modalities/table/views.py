@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nearfar import randomness
-from nearfar.contract import Views, Wants
+from nearfar.contract import Requirements, Views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,13 +61,15 @@ def corrupt(raw: Cells, draws: Rows, *, view: int, seed: int, share: float) -> T
     return torch.where(torch.from_numpy(mask).to(device), drawn.to(device), raw.rows)
 
 
-def make_views(raw: Cells, draws: Rows, *, wants: Wants, seed: int, corruption: float, encoder: TableEncoder) -> Views:
+def make_views(
+    raw: Cells, draws: Rows, *, requires: Requirements, seed: int, corruption: float, encoder: TableEncoder
+) -> Views:
     """Views as the encoder's inputs; small ones keep half as many cells as wide ones."""
 
     def make(view: int, start: int, stop: int) -> Tensor:
-        share = corruption if view < wants.wide else (1 + corruption) / 2
+        share = corruption if view < requires.wide else (1 + corruption) / 2
         part = replace(raw, rows=raw.rows[start:stop], at=raw.at[start:stop])
         rows = corrupt(part, draws[start:stop], view=view, seed=seed, share=share)
         return encoder.prepare(replace(part, rows=rows))
 
-    return Views(make, range(wants.wide + wants.small), 0, len(raw.rows), wants.wide)
+    return Views(make, range(requires.wide + requires.small), 0, len(raw.rows), requires.wide)
