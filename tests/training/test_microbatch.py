@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_step import views_of
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder
 from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training import microbatch
+from tests.training.test_step import views_of
 
 
 class Layers(Encoder):

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from tests.training.test_step import method_of, pair, views_of
 from torch import Tensor, nn
 
 from nearfar.methods.byol import BYOL, BYOLOptions
@@ -12,6 +11,7 @@ from nearfar.methods.simclr import SimCLR, SimCLROptions
 from nearfar.training.ranks import ALONE
 from nearfar.training.statistics import Statistics, normalises
 from nearfar.training.step import pieces_of, training_step
+from tests.training.test_step import method_of, pair, views_of
 from tests.training.together import Flat
 
 
