@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/nearfar demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
