@@ -5,8 +5,10 @@ NearfarError            carries the exit code of the command line
 │   ├── ConfigError     an option is out of range, or two options contradict
 │   │   └── UnknownName no method, encoder, modality ... has that name
 │   ├── DataError       an input file, folder, row or batch cannot be used
-│   └── RunError        a run folder is taken, empty, damaged or of another version
+│   ├── RunError        a run folder is taken, empty, damaged or of another version
+│   └── OutputError     a file or folder cannot be written where it was asked for
 ├── MissingExtra        2: a package of an extra is not installed
+├── MachineError        1: the machine fell short (a full disk, no memory left)
 └── TrainingError       1: a run cannot go on (a loss that is not finite)
 """
 
@@ -51,6 +53,10 @@ class RunError(UserError):
     """A run folder cannot be used as asked."""
 
 
+class OutputError(UserError):
+    """A file or folder cannot be written where it was asked for."""
+
+
 class MissingExtra(NearfarError, ImportError):
     """`what` needs `package`, which comes with the extra `extra`."""
 
@@ -58,6 +64,10 @@ class MissingExtra(NearfarError, ImportError):
 
     def __init__(self, what: str, package: str, extra: str):
         super().__init__(f"{what} needs the package {package!r}: pip install 'nearfar[{extra}]'")
+
+
+class MachineError(NearfarError, RuntimeError):
+    """The machine fell short: a full disk, no memory left; the text says what is kept and how to go on."""
 
 
 class TrainingError(NearfarError, RuntimeError):

@@ -8,7 +8,7 @@ import pytest
 from nearfar.contract import Skipped
 from nearfar.data.embedding_parts import Parts, shard_path
 from nearfar.data.embeddings import Embeddings
-from nearfar.errors import DataError, RunError
+from nearfar.errors import DataError, OutputError, RunError
 
 PLAN = {"weights": "w", "data": "d"}
 
@@ -72,7 +72,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DataError, match=r"e\.parquet' cannot be written"),
+        pytest.raises(OutputError, match=r"e\.parquet' cannot be written"),
         Parts(tmp_path / "file" / "e.parquet", PLAN).opened(),
     ):
         pass

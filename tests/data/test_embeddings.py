@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Rows
 from nearfar.data.embeddings import Embeddings
-from nearfar.errors import ConfigError, DataError
+from nearfar.errors import ConfigError, DataError, MachineError, OutputError
 from nearfar.evaluation.embedding import embed_source, label_names, whiten
 
 SAVED = """
@@ -155,7 +155,7 @@ def test_labels_of_another_number_are_refused() -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"cannot be written: "):
+    with pytest.raises(OutputError, match=r"cannot be written: "):
         some().save(tmp_path / "file" / "e.npy")
 
 
@@ -170,7 +170,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(broken, full)
-    with pytest.raises(DataError, match="No space left on device"):
+    with pytest.raises(MachineError, match="No space left on device"):
         some(7).save(old)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

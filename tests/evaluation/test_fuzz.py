@@ -14,7 +14,7 @@ import pytest
 from nearfar.contract import Skipped
 from nearfar.data.embedding_parts import Parts, shard_path
 from nearfar.data.embeddings import Embeddings
-from nearfar.errors import DataError
+from nearfar.errors import DataError, MachineError
 from tests.altering import TIMES, Bomb, altered, files_of_at_most, named, untouched
 
 
@@ -151,7 +151,7 @@ def test_a_disk_that_fills_up_keeps_the_old_file_and_the_parts(tmp_path: Path, n
     with parts.opened():
         parts.put(0, many, [])
         for write in (lambda: many.save(tmp_path / name), lambda: parts.put(1, many, []), parts.join):
-            with files_of_at_most(20_000), pytest.raises(DataError, match="cannot be written: "):
+            with files_of_at_most(20_000), pytest.raises(MachineError, match="cannot be written: "):
                 write()
         assert Embeddings.load(tmp_path / name).keys == some().keys
         assert not [path for path in tmp_path.rglob(".*") if path.is_file() and path.name != ".lock"]

@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import Encoder
-from nearfar.errors import RunError
+from nearfar.errors import MachineError, RunError
 from nearfar.training import checkpoint
 
 WEIGHTS = {
@@ -53,18 +52,13 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert torch.signbit(found.weights["odd"]).tolist() == [False, True, False, False]
 
 
-def test_the_newest_is_taken(tmp_path: Path) -> None:
-    for step in (2, 9, 10):
+def test_the_last_two_are_kept_and_the_newest_is_taken(tmp_path: Path) -> None:
+    for step in (2, 3, 9, 10):
         save(tmp_path, step)
+    assert steps(tmp_path) == ["step-000000009", "step-000000010"]
     found = checkpoint.latest(tmp_path)
     assert found is not None
     assert found.state["step"] == 10
-
-
-def test_the_last_two_are_kept(tmp_path: Path) -> None:
-    for step in range(5):
-        save(tmp_path, step)
-    assert steps(tmp_path) == ["step-000000003", "step-000000004"]
 
 
 def test_nothing_saved_is_none(tmp_path: Path) -> None:
@@ -154,21 +148,22 @@ def test_a_checkpoint_of_another_step_than_its_name_says_is_damaged(tmp_path: Pa
     assert found.state["step"] == 1
 
 
-def full(path: Path, content: bytes) -> str:
-    path.write_bytes(content[:10])
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize("point", ["os.fsync", "pathlib.Path.mkdir", "pathlib.Path.rename", "pathlib.Path.open"])
+def test_a_full_disk_is_said_and_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-
-def test_a_full_disk_is_said_and_keeps_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path, 1)
-    with monkeypatch.context() as broken:
-        broken.setattr(checkpoint, "_write", full)
-        with pytest.raises(RunError, match=r"step 2 cannot be written .*No space left on device.*make room.*--resume"):
-            save(tmp_path, 2)
-    assert steps(tmp_path) == ["step-000000001"]
-    found = checkpoint.latest(tmp_path)
-    assert found is not None
-    assert found.state["step"] == 1
+    for step, kept in ((1, "No earlier one is kept"), (2, "step-000000001 is kept")):
+        with monkeypatch.context() as patch:
+            patch.setattr(point, full)
+            with pytest.raises(
+                MachineError, match=rf"cannot be written: No space left on device\. {kept}: make room and .*--resume"
+            ):
+                save(tmp_path, step)
+        found = checkpoint.latest(tmp_path)
+        assert (found and found.state["step"]) == (None if step == 1 else 1)
+        assert steps(tmp_path) == ([] if step == 1 else ["step-000000001"])
+        save(tmp_path, 1)
 
 
 class Crash(BaseException):
@@ -238,58 +233,3 @@ def test_tied_weights_are_kept(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_shape_is_refused() -> None:
     with pytest.raises(RunError, match="does not fit the run's settings"):
         checkpoint.restore_module(nn.Linear(3, 2), nn.Linear(4, 2).state_dict())
-
-
-class Tiny(Encoder):
-    def __init__(self, width: int = 3) -> None:
-        super().__init__()
-        self.dim, self.config = width, {"modality": "toy", "width": width}
-        self.layer = nn.Linear(2, width)
-
-
-def test_an_encoder_is_its_weights_and_its_config(tmp_path: Path) -> None:
-    encoder, again = Tiny(), Tiny()
-    checkpoint.save_encoder(tmp_path / "encoder", encoder)
-    assert checkpoint.load_encoder_config(tmp_path / "encoder") == encoder.config
-    checkpoint.load_weights(tmp_path / "encoder" / "model.safetensors", again)
-    assert torch.equal(again.layer.weight, encoder.layer.weight)
-
-
-def test_an_encoder_made_to_be_filled_draws_no_weights(tmp_path: Path) -> None:
-    encoder = Tiny()
-    checkpoint.save_encoder(tmp_path, encoder)
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    with checkpoint.Undrawn():
-        again = Tiny()
-        for draw in (nn.init.trunc_normal_, nn.init.kaiming_normal_, nn.init.xavier_uniform_, nn.init.normal_):
-            draw(torch.empty(2, 2))
-        assert nn.init.zeros_(torch.ones(2)).sum() == 0
-    assert torch.equal(torch.get_rng_state(), before)
-    checkpoint.load_weights(tmp_path / "model.safetensors", again)
-    assert torch.equal(again.layer.weight, encoder.layer.weight)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "There is no encoder in"),
-        ("{", "cannot be read"),
-        ("[]", "does not describe an encoder"),
-        ('{"width": 3}', "does not describe an encoder"),
-    ],
-)
-def test_a_broken_config_is_named(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    with pytest.raises(RunError, match=message):
-        checkpoint.load_encoder_config(tmp_path)
-
-
-def test_weights_that_are_broken_or_of_another_shape_are_named(tmp_path: Path) -> None:
-    checkpoint.save_encoder(tmp_path, Tiny())
-    with pytest.raises(RunError, match=r"model.safetensors' cannot be loaded"):
-        checkpoint.load_weights(tmp_path / "model.safetensors", Tiny(4))
-    cut(tmp_path / "model.safetensors")
-    with pytest.raises(RunError, match=r"model.safetensors' cannot be loaded"):
-        checkpoint.load_weights(tmp_path / "model.safetensors", Tiny())

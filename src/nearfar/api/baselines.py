@@ -30,7 +30,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     """
     from nearfar.evaluation.embedding import whiten
     from nearfar.modalities import registry
-    from nearfar.training.checkpoint import load_weights
+    from nearfar.training.encoder_folder import load_weights
 
     config = encoder.config
     seed_weights(int(config.get("seed", 0)))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.api.run import Run
-from nearfar.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +31,7 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     from nearfar.api.sources import list_skipped
     from nearfar.data.embeddings import Embeddings
     from nearfar.evaluation.embedding import label_names, whiten
-    from nearfar.training.checkpoint import save_encoder
+    from nearfar.training.encoder_folder import save_encoder
 
     began = time.monotonic()
     encoder = ready.encoder.eval()
@@ -133,10 +132,7 @@ def write_report(
         skipped_total=len(skipped),
     )
     path = folder.path / "report.html"
-    try:
-        report.write(page, path)
-    except OSError as error:
-        raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+    report.write(page, path)
     return path
 
 

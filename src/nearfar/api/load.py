@@ -17,25 +17,25 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     Gives the same vectors, to the last bit, as the encoder that was saved. Raises RunError where there is none, or an
     altered one.
     """
-    from nearfar.training import checkpoint
+    from nearfar.training import encoder_folder
 
     folder = Path(path)
     if not folder.is_dir():
         raise RunError(f"There is no run folder at {str(path)!r}.")
     if (folder / "encoder").is_dir():
         folder = folder / "encoder"
-    config = checkpoint.load_encoder_config(folder)
+    config = encoder_folder.load_encoder_config(folder)
     weights = folder / "model.safetensors"
     try:
-        checkpoint.check_shapes(weights, lambda: _restored(config))
-        with checkpoint.Undrawn():
+        encoder_folder.check_shapes(weights, lambda: _restored(config))
+        with encoder_folder.Undrawn():
             encoder = _restored(config)
     except (MissingExtra, RunError):
         raise
     except Exception as error:  # an altered config may say anything
         what = str(folder / "config.json")
         raise RunError(f"{what!r} does not describe an encoder that can be made: {str(error)[:300]}") from None
-    checkpoint.load_weights(weights, encoder)
+    encoder_folder.load_weights(weights, encoder)
     return encoder.eval()
 
 

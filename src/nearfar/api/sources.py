@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearfar.errors import DataError
 from nearfar.modalities import registry
 
 if TYPE_CHECKING:
@@ -29,9 +28,5 @@ def list_skipped(folder: Path, *sources: "Source | None", name: str = "skipped.c
 
     met = {one.key: one for source in sources if source is not None for one in source.skipped}
     if met:
-        path = folder / name
-        try:
-            write_skipped(path, met.values())
-        except OSError as error:
-            raise DataError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
+        write_skipped(folder / name, met.values())
     return list(met.values())

@@ -15,7 +15,7 @@ from nearfar import torchrun
 from nearfar.api import options as opts
 from nearfar.api.prepare import Ready, assemble, lasting, prepare
 from nearfar.config import TrainConfig, seconds
-from nearfar.errors import ConfigError, DataError, RunError
+from nearfar.errors import ConfigError, DataError, MachineError, OutputError, RunError
 from nearfar.progress import silenced
 
 if TYPE_CHECKING:
@@ -210,9 +210,9 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
     from nearfar.api.baselines import START
     from nearfar.api.sources import list_skipped
     from nearfar.training import loop
-    from nearfar.training.checkpoint import save_tensors
     from nearfar.training.clock import Clock
     from nearfar.training.display import Display
+    from nearfar.training.encoder_folder import save_tensors
 
     plan, length = ready.plan, ready.config.length
     first = plan.ranks.first
@@ -238,7 +238,7 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
         if first:
             try:
                 list_skipped(folder.path, ready.source)  # there may be more now
-            except DataError as error:  # of a full disk, more is said by what ended the run
+            except (OutputError, MachineError) as error:  # of a full disk, more is said by what ended the run
                 _log.warning("%s", error)
     again = f"nearfar train --resume --out {quote(str(folder.path))}"
     if state.interrupted:
@@ -250,7 +250,7 @@ def _run(ready: Ready, folder: "RunFolder", state: "State | None", quiet: bool, 
         raise KeyboardInterrupt(
             f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
         ) from None
-    except (RunError, DataError) as error:
+    except (RunError, DataError, OutputError, MachineError) as error:
         raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
     return found if found is not None and plan.ranks.world == 1 else _shared(found, ready)
 

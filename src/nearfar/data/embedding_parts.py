@@ -1,6 +1,5 @@
 """Embeddings of data of any size: written part by part, so that what is done stays done, and joined at the end."""
 
-import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from nearfar.contract import Skipped
-from nearfar.data.embeddings import REPEATED, Embeddings, check_path, keys_file, whole_file
-from nearfar.errors import DataError
-from nearfar.files import locked
+from nearfar.data.embeddings import REPEATED, Embeddings, check_path, keys_file
+from nearfar.files import cannot_write, draft_of, from_json, locked, read_json, to_json, write_json
 
 _log = logging.getLogger("nearfar")
 _PLAN = "plan.json"
 _SKIPPED = b"nearfar.skipped"
+_KEPT = "What was embedded is kept; make room and run the same command again."
 
 
 class Parts:
@@ -30,15 +29,15 @@ class Parts:
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
         self.out = out
         self.folder = out.with_name(f".{out.name}.parts")
-        self.plan = json.loads(json.dumps(plan))
+        self.plan = from_json(to_json(plan))
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold the parts for this process; raises RunError when another is at it, DataError without room to write."""
+        """Hold the parts for this process; raises RunError when another is at it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{str(self.out)!r} cannot be written: {error.strerror or error}.") from None
+            raise cannot_write(self.out, error) from None
         with locked(self.folder / ".lock", what=repr(str(self.out))):
             self._keep_what_fits()
             yield
@@ -49,8 +48,8 @@ class Parts:
 
     def put(self, number: int, part: Embeddings, skipped: Iterable[Skipped]) -> None:
         """Write a part, with what could not be read so far."""
-        notes = json.dumps([[one.key, one.reason] for one in skipped])
-        part.save(self._path(number), metadata={_SKIPPED: notes.encode("utf-8", "backslashreplace")})
+        notes = to_json([[one.key, one.reason] for one in skipped])
+        part.save(self._path(number), metadata={_SKIPPED: notes.encode("utf-8", "backslashreplace")}, kept=_KEPT)
 
     def skipped(self) -> list[Skipped]:
         """What could not be read in all parts, each sample once."""
@@ -59,36 +58,36 @@ class Parts:
         found: dict[str, Skipped] = {}
         for path in self._paths():
             notes = (pq.read_schema(path).metadata or {}).get(_SKIPPED, b"[]")
-            found.update({key: Skipped(key, reason) for key, reason in json.loads(notes)})
+            found.update({key: Skipped(key, reason) for key, reason in from_json(notes)})
         return list(found.values())
 
     def join(self) -> tuple[int, int]:
         """Write the file from its parts, part by part, and remove them; returns its numbers of vectors and dimensions.
 
-        Raises DataError when it cannot be written; the parts stay then.
+        Where it cannot be written, the parts stay; raises as `files.draft_of`.
         """
         import pyarrow.parquet as pq
 
         paths = self._paths()
         schema = pq.read_schema(paths[0])
         rows, dim = sum(pq.read_metadata(path).num_rows for path in paths), schema.field("vector").type.list_size
-        try:
-            if check_path(self.out) == ".parquet":
-                plain = schema.remove_metadata()
-                with whole_file(self.out) as draft, pq.ParquetWriter(draft, plain, use_dictionary=REPEATED) as writer:
-                    for path in paths:
-                        writer.write_table(pq.ParquetFile(path).read())
-            else:
-                self._join_npy(paths, rows, dim)
-        except OSError as error:
-            raise DataError(f"{str(self.out)!r} cannot be written: {error.strerror or error}.") from None
+        if check_path(self.out) == ".parquet":
+            plain = schema.remove_metadata()
+            with (
+                draft_of(self.out, kept=_KEPT) as draft,
+                pq.ParquetWriter(draft, plain, use_dictionary=REPEATED) as writer,
+            ):
+                for path in paths:
+                    writer.write_table(pq.ParquetFile(path).read())
+        else:
+            self._join_npy(paths, rows, dim)
         shutil.rmtree(self.folder)
         return rows, dim
 
     def _join_npy(self, paths: list[Path], rows: int, dim: int) -> None:
         with (
-            whole_file(self.out) as draft,
-            whole_file(keys_file(self.out)) as beside,
+            draft_of(keys_file(self.out), kept=_KEPT) as beside,
+            draft_of(self.out, kept=_KEPT) as draft,
             draft.open("wb") as vectors,  # not mapped: a full disk would end the process
             beside.open("w", encoding="utf-8", newline="") as keys,
         ):
@@ -102,8 +101,8 @@ class Parts:
     def _keep_what_fits(self) -> None:
         file = self.folder / _PLAN
         try:
-            before = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            before = read_json(file)
+        except (OSError, ValueError):
             before = None
         if before != self.plan:
             if before is not None:
@@ -111,8 +110,7 @@ class Parts:
             for path in self.folder.iterdir():
                 if path.name != ".lock":
                     path.unlink()
-            with whole_file(file) as draft:
-                draft.write_text(json.dumps(self.plan), encoding="utf-8")
+            write_json(file, self.plan)
             return
         self._leave_out_damaged()
         if done := len(self._paths()):

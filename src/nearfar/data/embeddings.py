@@ -4,8 +4,7 @@ import csv
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.errors import ConfigError, DataError
+from nearfar.files import draft_of
 
 REPEATED = ["label"]
 """The columns of a parquet file that hold the same values again and again: worth a dictionary, unlike the others."""
@@ -36,22 +36,20 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def save(self, path: str | os.PathLike[str], *, metadata: Mapping[bytes, bytes] | None = None) -> Path:
+    def save(
+        self, path: str | os.PathLike[str], *, metadata: Mapping[bytes, bytes] | None = None, kept: str = ""
+    ) -> Path:
         """Write `.parquet` (columns key, label, vector), or `.npy` with the keys and labels in `.keys.csv` beside it.
 
-        `metadata` is kept with the columns of a parquet file. Raises ConfigError for another ending, DataError when
-        the file cannot be written.
+        `metadata` is kept with the columns of a parquet file; `kept` ends the message when the disk is full. Raises
+        ConfigError for another ending, and as `files.draft_of` where the file cannot be written.
         """
         path = Path(path)
         suffix = check_path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if suffix == ".parquet":
-                self._save_parquet(path, metadata)
-            else:
-                self._save_npy(path)
-        except OSError as error:
-            raise DataError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from None
+        if suffix == ".parquet":
+            self._save_parquet(path, metadata, kept)
+        else:
+            self._save_npy(path, kept)
         return path
 
     @classmethod
@@ -72,7 +70,7 @@ class Embeddings:
         except Exception as error:  # of an altered file, numpy and arrow raise nearly anything
             raise DataError(f"{str(path)!r} cannot be read as embeddings: {str(error)[:200]}") from None
 
-    def _save_parquet(self, path: Path, metadata: Mapping[bytes, bytes] | None) -> None:
+    def _save_parquet(self, path: Path, metadata: Mapping[bytes, bytes] | None, kept: str) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -87,7 +85,7 @@ class Embeddings:
             "label": labels.finish(),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
-        with whole_file(path) as draft:
+        with draft_of(path, kept=kept) as draft:
             table = pa.table(columns, metadata=metadata)
             pq.write_table(table, draft, row_group_size=16384, use_dictionary=REPEATED)
 
@@ -113,8 +111,8 @@ class Embeddings:
         named = [key for key in keys if key is not None]
         return cls(vectors, named, labels if any(label is not None for label in labels) else None)
 
-    def _save_npy(self, path: Path) -> None:
-        with whole_file(path) as draft, whole_file(keys_file(path)) as beside:
+    def _save_npy(self, path: Path, kept: str) -> None:
+        with draft_of(keys_file(path), kept=kept) as beside, draft_of(path, kept=kept) as draft:
             with draft.open("wb") as handle:
                 np.save(handle, np.ascontiguousarray(self.vectors, dtype=np.float32), allow_pickle=False)
             with beside.open("w", encoding="utf-8", newline="") as text:
@@ -191,14 +189,3 @@ def _texts(column: Any) -> list[str | None]:
 def _printable(text: str) -> str:
     """A text that utf-8 can hold: a file name that is not text keeps its odd bytes as backslash escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A draft to write to, which takes the place of `path` at the end, or is gone after an error."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -1,13 +1,13 @@
 """The list of inputs that could not be used, as a file."""
 
 import csv
-import os
-import tempfile
+import io
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearfar import files
 from nearfar.data.keys import printable
 
 if TYPE_CHECKING:
@@ -15,30 +15,17 @@ if TYPE_CHECKING:
 
 
 def write_skipped(path: str | PathLike[str], skipped: Iterable["Skipped"]) -> None:
-    """Write `key,reason` rows as csv, whole or not at all.
+    """Write `key,reason` rows as csv, atomically; raises as `files.write`.
 
     A cell that a spreadsheet would run as a formula gets a leading apostrophe.
     """
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["key", "reason"])
-            rows.writerows([_cell(one.key), _cell(one.reason)] for one in skipped)
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only the owner can read
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(["key", "reason"])
+    rows.writerows([_cell(one.key), _cell(one.reason)] for one in skipped)
+    files.write(Path(path), text.getvalue())
 
 
 def _cell(text: str) -> str:
     safe = printable(text)
     return f"'{safe}" if safe.startswith(("=", "+", "-", "@")) else safe
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,7 +8,6 @@ import html
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -18,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar import files
 from nearfar.contract import Card
 from nearfar.errors import DataError, must
 from nearfar.reporting import payload
@@ -140,21 +140,8 @@ def render(report: Report) -> str:
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> None:
-    """Write the page to `path`, whole or not at all: a reader never sees half a file."""
-    target = Path(path)
-    text = render(report)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # mkstemp makes files for the owner alone; a report is an ordinary file.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write the page to `path`, atomically; raises as `files.write`."""
+    files.write(Path(path), render(report))
 
 
 def _page_file(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Checkpoints: all that resuming needs, as safetensors and json; whole or not there, checked by checksum."""
+"""Checkpoints: all that resuming needs, as safetensors and JSON; written atomically, read by checksum."""
 
 import hashlib
 import json
@@ -6,18 +6,17 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from nearfar.contract import Encoder
 from nearfar.errors import RunError
-from nearfar.training.run_folder import write_atomically
+from nearfar.files import cannot_write, read_json, to_json
+from nearfar.training.encoder_folder import packed
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})")
@@ -36,9 +35,9 @@ class Saved(NamedTuple):
 def save(
     folder: Path, step: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> Path:
-    """Write `folder/step-<step>`; once it stands, older ones but for the last are removed, and those of later steps.
+    """Write `folder/step-<step>`, then remove older ones but for the last, and those of later steps.
 
-    Raises RunError when it cannot be written (a full disk): what was there before is still there.
+    Raises MachineError or OutputError when it cannot be written (a full disk): earlier ones are still there.
     """
     place = folder / f"step-{step:09d}"
     draft, before = (folder / f".{place.name}{ending}.draft" for ending in ("", ".before"))
@@ -47,13 +46,13 @@ def save(
             shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         sums = {
-            name: _write(draft / name, _packed(tensors))
+            name: _write(draft / name, packed(tensors))
             for name, tensors in ((_WEIGHTS, weights), (_OPTIMIZER, optimizer))
         }
         kept = {**state, "step": step}
-        text = json.dumps({**kept, "sha256": {**sums, _STATE: _sum_of(kept)}}, allow_nan=False)
+        text = to_json({**kept, "sha256": {**sums, _STATE: _sum_of(kept)}})
         _write(draft / _STATE, text.encode())
-        if place.exists():  # the same step again: out of the way in one move, so that it is never half there
+        if place.exists():  # the same step again
             place.rename(before)
         draft.rename(place)
         _sync_folder(folder)
@@ -63,10 +62,8 @@ def save(
                 before.rename(place)
         shutil.rmtree(draft, ignore_errors=True)
         there = _all(folder)
-        what = f"{there[-1].name} is kept; make room and go on with --resume" if there else "None was kept before it"
-        raise RunError(
-            f"The checkpoint of step {step} cannot be written to {str(folder)!r}: {error.strerror or error}. {what}."
-        ) from None
+        last = f"{there[-1].name} is kept: make room" if there else "No earlier one is kept: make room"
+        raise cannot_write(place, error, f"{last} and go on with --resume.") from None
     older = [path for path in _all(folder) if path.name < place.name]
     later = [path for path in _all(folder) if path.name > place.name]  # damaged: the run has gone back behind them
     for left in [*older[: 1 - KEPT], *later, *_drafts(folder)]:
@@ -81,7 +78,7 @@ def latest(folder: Path) -> Saved | None:
     """
     for place in reversed(_all(folder)):
         try:
-            state = json.loads((place / _STATE).read_text(encoding="utf-8"))
+            state = read_json(place / _STATE)
             sums = state.pop("sha256")
             if sums[_STATE] != _sum_of(state):
                 raise ValueError(f"{_STATE} does not match its checksum")
@@ -92,92 +89,6 @@ def latest(folder: Path) -> Saved | None:
         except Exception as error:  # whatever is wrong with it, the one before it is better
             _log.warning("The checkpoint %s is damaged (%s); it is passed over.", place.name, error)
     return None
-
-
-def save_encoder(folder: Path, encoder: Encoder) -> None:
-    """Write `folder/model.safetensors` and `folder/config.json`."""
-    save_tensors(folder / "model.safetensors", encoder.state_dict())
-    write_atomically(folder / "config.json", json.dumps(encoder.config, indent=2, allow_nan=False).encode() + b"\n")
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name as one safetensors file."""
-    write_atomically(path, _packed(tensors))
-
-
-def load_encoder_config(folder: Path) -> dict[str, Any]:
-    """The config of a saved encoder; raises RunError."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"There is no encoder in {str(folder.parent)!r}: has the run saved one yet?") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{str(folder / 'config.json')!r} cannot be read: {str(error)[:200]}.") from None
-    if not isinstance(config, dict) or "modality" not in config:
-        raise RunError(f"{str(folder / 'config.json')!r} does not describe an encoder.")
-    return config
-
-
-class Undrawn(TorchFunctionMode):
-    """Within it, modules are made without drawing their first weights: for those whose weights come from a file."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Leave a tensor as it is instead of filling it with random numbers."""
-        kwargs = kwargs or {}
-        if func in _DRAWS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
-# Of torch.nn.init those that a mode sees as such; the others end in the first two.
-_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
-
-
-def check_shapes(path: Path, make: Callable[[], nn.Module]) -> None:
-    """Raise RunError where the tensors of a safetensors file are not those of what `make` makes.
-
-    Nothing is read but the file's header, and what is made takes no memory, however large it were.
-    """
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            there = {name: torch.Size(file.get_slice(name).get_shape()) for name in names}
-    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
-        raise RunError(f"{str(path)!r} cannot be read: {str(error)[:300]}") from None
-    try:
-        with Undrawn(), torch.device("meta"):
-            wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
-    except RuntimeError as error:
-        if "meta" in str(error):  # a network that cannot be made without memory
-            return
-        raise RunError(f"{str(path)!r} is not of the encoder that config.json beside it describes: {error}.") from None
-    if wrong := sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)):
-        name = wrong[0]
-        here, needed = ("nothing" if name not in of else str(list(of[name])) for of in (there, wanted))
-        raise RunError(
-            f"{str(path)!r} is not of the encoder that config.json beside it describes: it has {here} as {name!r}, "
-            f"where {needed} is wanted ({len(wrong)} tensors differ)."
-        )
-
-
-def load_weights(path: Path, encoder: nn.Module) -> None:
-    """Fill `encoder` from a safetensors file; raises RunError when it does not fit."""
-    from safetensors.torch import load_file
-
-    try:
-        encoder.load_state_dict(load_file(path))
-    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
-        raise RunError(f"{str(path)!r} cannot be loaded: {str(error)[:300]}") from None
-
-
-def _packed(tensors: Mapping[str, Tensor]) -> bytes:
-    from safetensors.torch import save as pack
-
-    return pack({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 def _write(path: Path, content: bytes) -> str:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from nearfar import randomness
 from nearfar.contract import Batch, Latents, Losses, Method, Rows, Source, Views
 from nearfar.errors import DataError, RunError, TrainingError
-from nearfar.training import checkpoint, health, optimisers, schedule
+from nearfar.training import checkpoint, encoder_folder, health, optimisers, schedule
 from nearfar.training.alarms import Alarm, Watchdog
 from nearfar.training.batches import Batches
 from nearfar.training.checkpoint import Saved
@@ -240,11 +240,8 @@ class _Run:
         }
         weights = checkpoint.module_tensors(plan.method)
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
-        try:
-            checkpoint.save_encoder(self.folder.path / "encoder", plan.method.encoder)
-        except RunError as error:
-            advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
-            raise RunError(f"{error} {advice}") from None
+        kept_text = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
+        encoder_folder.save_encoder(self.folder.path / "encoder", plan.method.encoder, kept=kept_text)
         self._saved = time.monotonic()
 
     @property

@@ -3,27 +3,25 @@
 config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.json  skipped.csv  report.html
 """
 
-import json
 import os
 import platform
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from nearfar.config import FORMAT
 from nearfar.errors import RunError
-from nearfar.files import locked
+from nearfar.files import cannot_write, from_json, locked, read_json, remove_drafts, to_json, write, write_json
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
-_DRAFT = re.compile(r"\..+\.(\d+|part)")
+_KEPT = "The last checkpoint is kept; make room and go on with --resume."
 
 
 class RunFolder:
@@ -65,15 +63,9 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises RunError when another process has it."""
         with locked(self.path / _LOCK, what=repr(str(self.path))):
-            self._sweep()
+            for folder in (self.path, self.path / "encoder"):
+                remove_drafts(folder)
             yield
-
-    def _sweep(self) -> None:
-        """Remove the drafts of a process that was killed while it wrote."""
-        for folder in (self.path, self.path / "encoder"):
-            for draft in folder.glob(".*"):
-                if _DRAFT.fullmatch(draft.name):
-                    draft.unlink(missing_ok=True)
 
     def write_config(self, sections: Mapping[str, Mapping[str, Any]], why: Mapping[str, str]) -> None:
         """Write all settings in force; `why` explains those that were chosen automatically."""
@@ -89,7 +81,7 @@ class RunFolder:
             raise RunError(
                 f"{CONFIG} is UTF-8 text, and a setting is not (an odd file name?): {plain['data']}."
             ) from None
-        write_atomically(self.path / CONFIG, content)
+        write(self.path / CONFIG, content)
 
     def read_config(self) -> dict[str, Any]:
         """The settings as written; raises RunError when there are none or they are of a later format."""
@@ -97,20 +89,17 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write `content` as strict json."""
-        text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-        write_atomically(self.path / name, text.encode("utf-8", "backslashreplace") + b"\n")
+        write_json(self.path / name, content)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl; raises RunError when it cannot be written."""
+        """Add a line to metrics.jsonl; raises as `files.write`."""
         path = self.path / METRICS
+        line = to_json(record) + "\n"
         try:
             with path.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(record, allow_nan=False) + "\n")
+                handle.write(line)
         except OSError as error:
-            raise RunError(
-                f"{str(path)!r} cannot be written: {error.strerror}. The last checkpoint is kept; make room and go on "
-                "with --resume."
-            ) from None
+            raise cannot_write(path, error, _KEPT) from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records so far; lines that are none are left out (the last one may have been cut short by a crash)."""
@@ -124,14 +113,14 @@ class RunFolder:
 
     def rewind_metrics(self, step: int) -> None:
         """Forget the records after `step`: they will be made again."""
-        lines = "".join(json.dumps(record) + "\n" for record in self.metrics() if record["step"] <= step)
-        write_atomically(self.path / METRICS, lines.encode())
+        lines = "".join(to_json(record) + "\n" for record in self.metrics() if record["step"] <= step)
+        write(self.path / METRICS, lines)
 
     def environment(self) -> dict[str, Any]:
         """What `write_environment` wrote; nothing where it can no longer be read."""
         try:
-            found = json.loads((self.path / ENVIRONMENT).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            found = read_json(self.path / ENVIRONMENT)
+        except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -168,31 +157,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, in a folder that is made where it is not there; raises RunError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise RunError(f"{str(path)!r} cannot be written: {error.strerror}.") from None
-
-
 def _record(line: str) -> dict[str, Any] | None:
     """A line of metrics.jsonl; None where it is not a record of strict json."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
     try:
-        found = json.loads(line, parse_constant=refuse)
-    except (ValueError, RecursionError):
+        found = from_json(line)
+    except ValueError:
         return None
     is_record = isinstance(found, dict) and type(found.get("step")) is int
     return found if is_record else None

@@ -1,0 +1,100 @@
+"""A trained encoder in a folder of its own: `model.safetensors`, and `config.json`, which says how to build it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from nearfar.contract import Encoder
+from nearfar.errors import RunError
+from nearfar.files import read_json, write, write_json
+
+
+def save_encoder(folder: Path, encoder: Encoder, *, kept: str = "") -> None:
+    """Write `folder/model.safetensors` and `folder/config.json`; raises as `files.write`."""
+    write(folder / "model.safetensors", packed(encoder.state_dict()), kept=kept)
+    write_json(folder / "config.json", encoder.config, kept=kept)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name as one safetensors file."""
+    write(path, packed(tensors))
+
+
+def packed(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors by name as the bytes of a safetensors file."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def load_encoder_config(folder: Path) -> dict[str, Any]:
+    """The config of a saved encoder; raises RunError."""
+    try:
+        config = read_json(folder / "config.json")
+    except FileNotFoundError:
+        raise RunError(f"There is no encoder in {str(folder.parent)!r}: has the run saved one yet?") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{str(folder / 'config.json')!r} cannot be read: {str(error)[:200]}.") from None
+    if not isinstance(config, dict) or "modality" not in config:
+        raise RunError(f"{str(folder / 'config.json')!r} does not describe an encoder.")
+    return config
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, modules are made without drawing their first weights: for those whose weights come from a file."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave a tensor as it is instead of filling it with random numbers."""
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+# Of torch.nn.init those that a mode sees as such; the others end in the first two.
+_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+
+
+def check_shapes(path: Path, make: Callable[[], nn.Module]) -> None:
+    """Raise RunError where the tensors of a safetensors file are not those of what `make` makes.
+
+    Nothing is read but the file's header, and what is made takes no memory, however large it were.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            there = {name: torch.Size(file.get_slice(name).get_shape()) for name in names}
+    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
+        raise RunError(f"{str(path)!r} cannot be read: {str(error)[:300]}") from None
+    try:
+        with Undrawn(), torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
+    except RuntimeError as error:
+        if "meta" in str(error):  # a network that cannot be made without memory
+            return
+        raise RunError(f"{str(path)!r} is not of the encoder that config.json beside it describes: {error}.") from None
+    if wrong := sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)):
+        name = wrong[0]
+        here, needed = ("nothing" if name not in of else str(list(of[name])) for of in (there, wanted))
+        raise RunError(
+            f"{str(path)!r} is not of the encoder that config.json beside it describes: it has {here} as {name!r}, "
+            f"where {needed} is wanted ({len(wrong)} tensors differ)."
+        )
+
+
+def load_weights(path: Path, encoder: nn.Module) -> None:
+    """Fill `encoder` from a safetensors file; raises RunError when it does not fit."""
+    from safetensors.torch import load_file
+
+    try:
+        encoder.load_state_dict(load_file(path))
+    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
+        raise RunError(f"{str(path)!r} cannot be loaded: {str(error)[:300]}") from None
