@@ -5,14 +5,14 @@ import pytest
 from PIL import Image
 
 from nearfar.data import arrays
-from nearfar.data.listing import list_samples, splits_of
+from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
 from nearfar.modalities.image.source import open_images
 from nearfar.modalities.registry import find as modality_of
 
 
 def find(data, **more):
-    return list_samples(str(data), extensions=frozenset({".png"}), columns=("image",), **more)
+    return open_samples(str(data), extensions=frozenset({".png"}), columns=("image",), **more)
 
 
 def pictures(*shape):

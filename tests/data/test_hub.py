@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from nearfar.data import hub
-from nearfar.data.listing import list_samples, splits_of
+from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError, MissingExtra
 from nearfar.modalities.image.source import open_images
 
 
 def find(data, **more):
-    return list_samples(data, extensions=frozenset({".png"}), columns=("image", "path"), **more)
+    return open_samples(data, extensions=frozenset({".png"}), columns=("image", "path"), **more)
 
 
 @pytest.fixture

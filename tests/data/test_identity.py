@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nearfar.data.identity import Identity
-from nearfar.data.listing import list_samples
+from nearfar.data.reader import open_samples
 
 HOW = {"extensions": frozenset({".png"}), "columns": ("path", "image")}
 
@@ -18,7 +18,7 @@ def folder(tmp_path):
 
 
 def names(data):
-    listing = list_samples(str(data), **HOW)
+    listing = open_samples(str(data), **HOW)
     identity = Identity(listing, str(data))
     return [identity.of(row) for row in range(len(listing))]
 
@@ -51,7 +51,7 @@ def test_a_changed_file_has_another_name(folder, change):
 
 
 def test_a_file_that_is_gone_has_no_name(folder):
-    identity = Identity(list_samples(str(folder), **HOW), str(folder))
+    identity = Identity(open_samples(str(folder), **HOW), str(folder))
     (folder / "a.png").unlink()
     assert identity.of(0) is None
     assert identity.known
@@ -71,7 +71,7 @@ def test_rows_of_a_container_are_named_by_their_number(table):
     found = names(table)
     assert found == names(table)
     assert len(set(found)) == 3
-    listing = list_samples(str(table), **HOW)
+    listing = open_samples(str(table), **HOW)
     assert Identity(listing.take(np.array([2])), str(table)).of(0) == found[2]
 
 
@@ -82,6 +82,6 @@ def test_rows_of_a_changed_container_have_other_names(table):
 
 
 def test_samples_of_no_file_have_no_names(table):
-    identity = Identity(list_samples(str(table), **HOW), "digits")
+    identity = Identity(open_samples(str(table), **HOW), "digits")
     assert not identity.known
     assert identity.of(0) is None

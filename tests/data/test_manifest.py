@@ -3,14 +3,14 @@ import tracemalloc
 
 import pytest
 
-from nearfar.data.listing import list_samples, splits_of
+from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
 
 JPG = frozenset({".jpg"})
 
 
 def find(data, **more):
-    return list_samples(str(data), extensions=JPG, columns=("image", "path", "file"), **more)
+    return open_samples(str(data), extensions=JPG, columns=("image", "path", "file"), **more)
 
 
 def write(path, text):
@@ -175,14 +175,14 @@ def test_what_is_no_file_is_never_read(tmp_path, cell, reason):
 
 def test_inline_cells_are_the_samples(tmp_path):
     file = write(tmp_path / "t.csv", 'text,category\n"hello, you",x\nbye,y\n')
-    found = list_samples(str(file), extensions=frozenset({".txt"}), columns=("text",), inline=True, kind="text")
+    found = open_samples(str(file), extensions=frozenset({".txt"}), columns=("text",), inline=True, kind="text")
     assert found.bytes(0) == b"hello, you"
     assert found.keys == ["t.csv#0", "t.csv#1"]
 
 
 def test_inline_lines_of_a_text_file_are_the_samples(tmp_path):
     file = write(tmp_path / "t.txt", "one\n\n two\n")
-    found = list_samples(str(file), extensions=frozenset({".txt"}), columns=("text",), inline=True, kind="text")
+    found = open_samples(str(file), extensions=frozenset({".txt"}), columns=("text",), inline=True, kind="text")
     assert [found.bytes(i) for i in range(2)] == [b"one", b" two"]
     assert found.keys == ["t.txt#0", "t.txt#2"]
 
@@ -190,7 +190,7 @@ def test_inline_lines_of_a_text_file_are_the_samples(tmp_path):
 def test_a_folder_of_tables_named_as_splits_has_these_splits(tmp_path):
     write(tmp_path / "train.csv", "text,label\na,x\n")
     write(tmp_path / "test.csv", "text,label\nb,x\n")
-    found = list_samples(f"{tmp_path}:test", extensions=frozenset({".txt"}), columns=("text",), inline=True)
+    found = open_samples(f"{tmp_path}:test", extensions=frozenset({".txt"}), columns=("text",), inline=True)
     assert found.keys == ["test.csv#0"]
     assert splits_of(str(tmp_path)) == ["test", "train"]
 
@@ -206,7 +206,7 @@ def test_a_long_manifest_is_not_held_as_objects(tmp_path):
     rows = 40_000
     lines = (f"class {i % 10}/picture {i:07d}.jpg,class {i % 10},{i}\n" for i in range(rows))
     file = write(tmp_path / "m.csv", "path,label,domain\n" + "".join(lines))
-    list_samples(str(file), extensions=JPG, columns=("path",))
+    open_samples(str(file), extensions=JPG, columns=("path",))
     tracemalloc.start()
     try:
         found = find(file)

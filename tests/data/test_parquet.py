@@ -7,14 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from nearfar.data import parquet
-from nearfar.data.listing import list_samples, splits_of
+from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
 
 CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-train.parquet"
 
 
 def find(data, **more):
-    return list_samples(str(data), extensions=frozenset({".jpg"}), columns=("image", "path"), **more)
+    return open_samples(str(data), extensions=frozenset({".jpg"}), columns=("image", "path"), **more)
 
 
 def hugging_face(path, rows, labels, names=("cat", "dog"), **more):
@@ -127,7 +127,7 @@ def test_a_column_of_paths_is_files(tmp_path):
 
 def test_a_column_of_texts_is_read_inline(tmp_path):
     pq.write_table(pa.table({"text": ["häm", None]}), tmp_path / "d.parquet")
-    found = list_samples(str(tmp_path / "d.parquet"), extensions=frozenset(), columns=("text",), inline=True)
+    found = open_samples(str(tmp_path / "d.parquet"), extensions=frozenset(), columns=("text",), inline=True)
     assert found.bytes(0).decode() == "häm"
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from nearfar.data import tar_index
-from nearfar.data.listing import list_samples, splits_of
+from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
 
 JPG = frozenset({".jpg"})
 
 
 def find(data, **more):
-    return list_samples(str(data), extensions=JPG, columns=("image", "path"), **more)
+    return open_samples(str(data), extensions=JPG, columns=("image", "path"), **more)
 
 
 def member(name, content=b"", **more):

@@ -1,11 +1,11 @@
 import pytest
 
-from nearfar.data.texts import Texts
+from nearfar.data.strings import Strings
 from nearfar.data.tree import splits_and_classes
 
 
 def said(*names):
-    return [None if column is None else list(column) for column in splits_and_classes(Texts.of(names))]
+    return [None if column is None else list(column) for column in splits_and_classes(Strings.of(names))]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,11 @@ class Pictures:
         content: bytes = b"%s %d %d 255\n" % (kind, picture.shape[1], picture.shape[0]) + picture.tobytes()
         return content
 
+    def array(self, row: int) -> NDArray[Any] | None:
+        """The picture as it lies in the file."""
+        found: NDArray[Any] = self._array[row]
+        return found
+
     def path(self, row: int) -> str | None:
         """None: a row is no file."""
         return None

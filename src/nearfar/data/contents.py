@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ class Contents(Protocol):
 
     def bytes(self, row: int) -> bytes:
         """The content of one sample."""
+
+    def array(self, row: int) -> NDArray[Any] | None:
+        """The sample `[H, W]` or `[H, W, C]` where it is an array of numbers; None where it is bytes."""
 
     def path(self, row: int) -> str | None:
         """The file that is the sample, where it is one."""
@@ -59,6 +62,10 @@ class Files:
         with open(path, "rb") as file:
             return file.read()
 
+    def array(self, row: int) -> NDArray[Any] | None:
+        """None: the content is bytes."""
+        return None
+
     def path(self, row: int) -> str | None:
         """The file."""
         name = self._names[row]
@@ -91,6 +98,10 @@ class Cells:
             raise OSError("empty cell")
         return cell.encode("utf-8", "surrogateescape") if isinstance(cell, str) else cell
 
+    def array(self, row: int) -> NDArray[Any] | None:
+        """None: the content is bytes."""
+        return None
+
     def path(self, row: int) -> str | None:
         """None: a cell is no file."""
         return None
@@ -120,6 +131,11 @@ class Joined:
         """The content, from the part that has it."""
         part = self._part(row)
         return self._parts[part].bytes(row - int(self._starts[part]))
+
+    def array(self, row: int) -> NDArray[Any] | None:
+        """The array, from the part that has it."""
+        part = self._part(row)
+        return self._parts[part].array(row - int(self._starts[part]))
 
     def path(self, row: int) -> str | None:
         """The file, from the part that has it."""

@@ -11,16 +11,16 @@ from nearfar.data import splits
 from nearfar.data.contents import Files, reason_of
 from nearfar.data.keys import printable, unique
 from nearfar.data.labels import Column
-from nearfar.data.samples import Listing, data_name
+from nearfar.data.samples import Samples, data_name
 from nearfar.data.splits import are_splits
-from nearfar.data.texts import Texts, Writer
+from nearfar.data.strings import Strings, StringsBuilder
 
 
 @dataclass(frozen=True)
 class Walk:
     """The files below a folder: `names` are relative to it, with `/`, sorted."""
 
-    names: Texts = field(default_factory=lambda: Texts.of(()))
+    names: Strings = field(default_factory=lambda: Strings.of(()))
     ignored: Counter[str] = field(default_factory=Counter)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
@@ -30,7 +30,7 @@ def walk(root: str, extensions: frozenset[str]) -> Walk:
 
     Hidden entries and `__MACOSX` are passed over. Links are followed, but no folder is entered twice.
     """
-    names, ignored, refused = Writer(), Counter[str](), list[tuple[str, str]]()
+    names, ignored, refused = StringsBuilder(), Counter[str](), list[tuple[str, str]]()
     visited: set[tuple[int, int]] = set()
     links: list[str] = []
 
@@ -83,14 +83,14 @@ def walk(root: str, extensions: frozenset[str]) -> Walk:
             names.append(prefix + name)
         else:
             stack.pop()
-    found = names.texts()
+    found = names.finish()
     if linked:
         found = found.take(np.array(sorted(range(len(found)), key=found.__getitem__), dtype=np.int64))
     refused.sort()
     return Walk(found, ignored, refused)
 
 
-def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Listing:
+def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Samples:
     """The files of a folder, or of its split `asked`, labelled by the sub-folders; raises DataError."""
     root = unwrap(path)
     existing = splits_in(root)
@@ -109,7 +109,7 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Lis
     order = sorted(known) if classes.says_anything else []
     place: dict[str | None, int] = {name: i for i, name in enumerate(order)}
     numbers = np.array([place.get(name, -1) for name in classes.values], dtype=np.int64)
-    return Listing(
+    return Samples(
         name=data_name(path, chosen),
         keys=unique(printable(before + name) for name in found.names),
         contents=Files(found.names, start),

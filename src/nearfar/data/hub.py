@@ -14,7 +14,7 @@ from nearfar.data.keys import printable
 from nearfar.data.labels import Column
 from nearfar.data.patterns import HUB
 from nearfar.data.sheet import ROLES, Sheet, Wanted, content_column, find_column
-from nearfar.data.texts import Texts
+from nearfar.data.strings import Strings
 from nearfar.errors import DataError, MissingExtra
 
 Rows = NDArray[np.int64]
@@ -49,6 +49,10 @@ class HubRows:
         if not cell:
             raise OSError("empty cell")
         return cell.encode() if isinstance(cell, str) else bytes(cell)
+
+    def array(self, row: int) -> NDArray[Any] | None:
+        """None: the content is bytes."""
+        return None
 
     def path(self, row: int) -> str | None:
         """None: a row is no file."""
@@ -90,7 +94,7 @@ def read(data: str, split: str | None, wanted: Wanted) -> Sheet:
     names = features[places["label"]].names if places["label"] in classes else None
     numbered = ((part, row) for part, rows in parts.items() for row in range(len(rows)))
     return Sheet(
-        keys=Texts.of(f"{name}#{part}/{row}" if part else f"{name}#{row}" for part, row in numbered),
+        keys=Strings.of(f"{name}#{part}/{row}" if part else f"{name}#{row}" for part, row in numbered),
         contents=HubRows(whole.select_columns([content]), content),
         cells={role: _column(whole, place) for role, place in places.items() if place is not None},
         class_names=names,

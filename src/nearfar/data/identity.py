@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 
-from nearfar.data.listing import Listing
 from nearfar.data.patterns import files_of
+from nearfar.data.reader import Samples
 from nearfar.errors import DataError
 
 
@@ -17,7 +17,7 @@ class Identity:
     its number.
     """
 
-    def __init__(self, listing: Listing, data: str) -> None:
+    def __init__(self, listing: Samples, data: str) -> None:
         self.place = os.path.abspath(data)
         self._listing = listing
         self._data = data

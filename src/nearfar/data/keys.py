@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from nearfar.data.texts import Texts
+from nearfar.data.strings import Strings
 
 
 def printable(text: str) -> str:
@@ -15,9 +15,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def unique(keys: Iterable[str]) -> Texts:
+def unique(keys: Iterable[str]) -> Strings:
     """The keys as they are, and `#row` added to those that occur more than once."""
-    found = Texts.of(keys)
+    found = Strings.of(keys)
     hashes = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
     order = np.argsort(hashes)
     same = hashes[order[1:]] == hashes[order[:-1]]
@@ -25,7 +25,7 @@ def unique(keys: Iterable[str]) -> Texts:
     if not len(rows):
         return found
     times = Counter(found[row] for row in rows)
-    return Texts.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
+    return Strings.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
 
 
 def _escape(character: str) -> str:

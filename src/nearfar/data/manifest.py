@@ -11,7 +11,7 @@ from nearfar.data.contents import Contents, joined, reason_of
 from nearfar.data.keys import printable, unique
 from nearfar.data.labels import Column
 from nearfar.data.sheet import PAIRS, ROLES, Sheet, Wanted, content_column, find_column, folder_of, key_of, of_cells
-from nearfar.data.texts import Texts, Writer
+from nearfar.data.strings import Strings, StringsBuilder
 from nearfar.errors import DataError
 
 TABLES = frozenset({".csv", ".tsv", ".jsonl"})
@@ -26,7 +26,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
 
     Keys are the paths as written, or `file#row` of cells that are samples themselves.
     """
-    keys, refused = Writer(), list[tuple[str, str]]()
+    keys, refused = StringsBuilder(), list[tuple[str, str]]()
     contents, rows_before = list[Contents](), 0
     roles: dict[str, Column] = {}
     pairs: dict[str, list[Contents]] = {role: [] for role in PAIRS}
@@ -38,7 +38,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
         beside = {role: at for role in PAIRS if (at := _place(names, [role])) is not None}
         for role in place.keys() - roles.keys():
             roles[role] = Column([None] * rows_before)
-        cells, others = Writer(), {role: Writer() for role in beside}
+        cells, others = StringsBuilder(), {role: StringsBuilder() for role in beside}
         name, folder = printable(file.name), folder_of(file)
         for number, row in rows:
             reason = row if isinstance(row, str) else _fault(row[content], wanted.inline)
@@ -55,16 +55,16 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
                 others[role].append("" if other is None else str(other))
                 if other not in (None, ""):
                     told.add(role)
-        contents.append(of_cells(cells.texts(), file.parent, wanted.inline))
+        contents.append(of_cells(cells.finish(), file.parent, wanted.inline))
         count = len(contents[-1])
         for role in roles.keys() - place.keys():
             roles[role].extend([None] * count)
         for role in PAIRS:
-            texts = others[role].texts() if role in others else Texts.empty(count)
+            texts = others[role].finish() if role in others else Strings.empty(count)
             pairs[role].append(of_cells(texts, file.parent, wanted.inline))
         rows_before += count
     return Sheet(
-        keys=unique(keys.texts()),
+        keys=unique(keys.finish()),
         contents=joined(contents),
         cells={role: cells for role, cells in roles.items() if cells.says_anything},
         pairs={role: joined(parts) for role, parts in pairs.items() if role in told},
@@ -74,7 +74,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
 
 def read_list(file: Path, wanted: Wanted) -> Sheet:
     """One path (or one text, where texts are samples) a line; empty lines are passed over."""
-    keys, cells, refused = Writer(), Writer(), list[tuple[str, str]]()
+    keys, cells, refused = StringsBuilder(), StringsBuilder(), list[tuple[str, str]]()
     name, folder = printable(file.name), folder_of(file)
     for number, line in enumerate(_lines(file)):
         cell = line.rstrip("\r\n") if wanted.inline else line.strip()
@@ -86,7 +86,7 @@ def read_list(file: Path, wanted: Wanted) -> Sheet:
         keys.append(f"{name}#{number}" if wanted.inline else key_of(cell, folder))
         cells.append(cell)
     return Sheet(
-        keys=unique(keys.texts()), contents=of_cells(cells.texts(), file.parent, wanted.inline), refused=refused
+        keys=unique(keys.finish()), contents=of_cells(cells.finish(), file.parent, wanted.inline), refused=refused
     )
 
 

@@ -15,7 +15,7 @@ from nearfar.data.contents import Contents, Files, joined, reason_of, spread
 from nearfar.data.keys import printable, unique
 from nearfar.data.labels import Column
 from nearfar.data.sheet import PAIRS, ROLES, Sheet, Wanted, content_column, find_column, folder_of, key_of, of_cells
-from nearfar.data.texts import Texts, Writer
+from nearfar.data.strings import Strings, StringsBuilder
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
     contents, keys = _held(files, schema, content, footers, wanted.inline)
     if keys is None:
         counted = zip(files, footers, strict=True)
-        keys = Texts.of(f"{printable(file.name)}#{row}" for file, footer in counted for row in range(footer.num_rows))
+        keys = Strings.of(f"{printable(file.name)}#{row}" for file, footer in counted for row in range(footer.num_rows))
     grouped = isinstance(contents, RowGroups)
     return Sheet(
         keys=keys,
@@ -118,6 +118,10 @@ class RowGroups:
         path = os.path.join(self._files[self._groups[group][0]].parent, name)
         return Files([path]).bytes(0)
 
+    def array(self, row: int) -> NDArray[Any] | None:
+        """None: the content is bytes."""
+        return None
+
     def path(self, row: int) -> str | None:
         """None: a row is no file."""
         return None
@@ -163,7 +167,7 @@ class RowGroups:
 
 def _held(
     files: Sequence[Path], schema: "pa.Schema", column: str, footers: Sequence["pq.FileMetaData"], inline: bool
-) -> tuple[Contents, Texts | None]:
+) -> tuple[Contents, Strings | None]:
     """The contents in a column, and their keys where they have names of their own."""
     import pyarrow as pa
 
@@ -181,14 +185,14 @@ def _held(
         )
     if inline and not pa.types.is_dictionary(schema.field(column).type):
         return RowGroups(files, column, footers), None
-    parts, keys = list[Contents](), Writer()
+    parts, keys = list[Contents](), StringsBuilder()
     for file in files:
-        cells, folder = Writer(), folder_of(file)
+        cells, folder = StringsBuilder(), folder_of(file)
         for cell in _cells(file, column):
             cells.append(cell or "")
             keys.append(key_of(cell or "", folder))
-        parts.append(of_cells(cells.texts(), file.parent, inline))
-    return joined(parts), None if inline else unique(keys.texts())
+        parts.append(of_cells(cells.finish(), file.parent, inline))
+    return joined(parts), None if inline else unique(keys.finish())
 
 
 def _hugging_face(kind: "pa.StructType") -> bool:

@@ -1,38 +1,41 @@
-"""A list of samples: keys, labels, and where their bytes lie. Nothing of it is read yet."""
+"""Samples as a reader found them: keys, labels, further columns, and where the content of each lies."""
 
 import os
 from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.contents import Contents, Joined
 from nearfar.data.keys import printable
-from nearfar.data.texts import Texts, Writer
+from nearfar.data.strings import Strings, StringsBuilder, indices
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from nearfar.contract import Skipped
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """N samples, named but not read.
+class Samples:
+    """N samples of a data set, found but not read.
 
     `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has; `groups`
     [N] and `domains` [N] (into `domain_names`) likewise. Row i of `positives` and `negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
-    from, rising in reading order, where another order costs more; all contents are `size` bytes then. `ignored` counts
-    files by extension, and `refused` holds (key, reason) of what could not be listed.
+    from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
+    further columns [N rows] that the modality asked for. `ignored` counts files by extension, and `refused` holds
+    (key, reason) of what could not be listed.
     """
 
     name: str
-    keys: Texts
+    keys: Strings
     contents: Contents
     rows: Rows
     labels: Rows | None = None
@@ -45,6 +48,7 @@ class Listing:
     split: str | None = None
     shards: Rows | None = None
     size: int = 0
+    table: "pa.Table | None" = None
     ignored: Mapping[str, int] = field(default_factory=Counter)
     refused: tuple[tuple[str, str], ...] = ()
 
@@ -54,6 +58,10 @@ class Listing:
     def bytes(self, i: int) -> bytes:
         """The content of sample i; raises OSError where there is none to read."""
         return self.contents.bytes(int(self.rows[i]))
+
+    def array(self, i: int) -> "NDArray[Any] | None":
+        """Sample i where it is an array `[H, W]` or `[H, W, C]` of numbers; None where it is bytes."""
+        return self.contents.array(int(self.rows[i]))
 
     def path(self, i: int) -> str | None:
         """The file that sample i is; None where it is a row of a container."""
@@ -65,7 +73,7 @@ class Listing:
         order = np.argsort(self.rows, kind="stable")
         return np.sort(order[np.searchsorted(self.rows, near, sorter=order)])
 
-    def take(self, rows: Rows) -> "Listing":
+    def take(self, rows: Rows) -> "Samples":
         """These samples only; class numbers and names stay."""
 
         def of(values: Rows | None) -> Rows | None:
@@ -79,6 +87,7 @@ class Listing:
             groups=of(self.groups),
             domains=of(self.domains),
             shards=of(self.shards),
+            table=None if self.table is None else self.table.take(indices(rows)),
         )
 
     @property
@@ -89,30 +98,30 @@ class Listing:
         return [Skipped(key, reason) for key, reason in self.refused]
 
 
-def with_others(listing: Listing) -> tuple[Listing, Rows | None, Rows | None]:
+def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
     """The samples and behind them their positives and negatives, each once; and where [N] those of each sample stand.
 
     One that is itself one of the samples is not listed again; a sample without one is its own. None stands for a column
     that there is not.
     """
-    columns = (("positive", listing.positives), ("negative", listing.negatives))
-    n = len(listing)
+    columns = (("positive", samples.positives), ("negative", samples.negatives))
+    n = len(samples)
     place: dict[str, int] = {}
     for i in range(n):
-        if (path := listing.path(i)) is not None:
+        if (path := samples.path(i)) is not None:
             place[os.path.normpath(path)] = i
     found: dict[str, Rows] = {}
-    parts: list[Contents] = [listing.contents]
-    behind, keys = array("q"), Writer()
+    parts: list[Contents] = [samples.contents]
+    behind, keys = array("q"), StringsBuilder()
     for kind, contents in columns:
         if contents is None:
             continue
         before, partners = sum(map(len, parts)), np.arange(n)
-        for i, row in enumerate(listing.rows.tolist()):
+        for i, row in enumerate(samples.rows.tolist()):
             if not contents.has(row):
                 continue
             path = contents.path(row)
-            name = f"{listing.keys[i]} {kind}" if path is None else os.path.normpath(path)
+            name = f"{samples.keys[i]} {kind}" if path is None else os.path.normpath(path)
             partners[i] = place.setdefault(name, n + len(behind))
             if partners[i] == n + len(behind):
                 behind.append(before + row)
@@ -124,13 +133,13 @@ def with_others(listing: Listing) -> tuple[Listing, Rows | None, Rows | None]:
         return None if values is None else np.append(values, np.full(len(behind), fill, dtype=np.int64))
 
     whole = replace(
-        listing,
-        keys=Texts.joined([listing.keys, keys.texts()]),
+        samples,
+        keys=Strings.joined([samples.keys, keys.finish()]),
         contents=Joined(parts),
-        rows=np.append(listing.rows, np.array(behind, dtype=np.int64)),
-        labels=longer(listing.labels, -1),
-        groups=longer(listing.groups, -1),
-        domains=longer(listing.domains, -1),
+        rows=np.append(samples.rows, np.array(behind, dtype=np.int64)),
+        labels=longer(samples.labels, -1),
+        groups=longer(samples.groups, -1),
+        domains=longer(samples.domains, -1),
         shards=None,
         positives=None,
         negatives=None,

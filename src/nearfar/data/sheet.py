@@ -13,8 +13,8 @@ from nearfar.data import labels as coding
 from nearfar.data.contents import Cells, Contents, Files
 from nearfar.data.keys import printable
 from nearfar.data.labels import Column
-from nearfar.data.samples import Listing
-from nearfar.data.texts import Texts
+from nearfar.data.samples import Samples
+from nearfar.data.strings import Strings
 from nearfar.errors import DataError
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -45,7 +45,7 @@ class Wanted:
 class Sheet:
     """N rows: their keys and contents, and the cells of the roles that have a column."""
 
-    keys: Texts
+    keys: Strings
     contents: Contents
     cells: dict[str, Column] = field(default_factory=dict)
     class_names: Sequence[str] | None = None
@@ -55,12 +55,12 @@ class Sheet:
     ignored: Mapping[str, int] = field(default_factory=Counter)
     refused: list[tuple[str, str]] = field(default_factory=list)
 
-    def listing(self, name: str) -> Listing:
+    def listing(self, name: str) -> Samples:
         """The rows as samples, their labels and groups as numbers."""
         none = Column()
         numbers, names = coding.encode(self.cells.get("label", none), self.class_names)
         domains, domain_names = coding.encode(self.cells.get("domain", none))
-        return Listing(
+        return Samples(
             name=name,
             keys=self.keys,
             contents=self.contents,
@@ -97,7 +97,7 @@ def content_column(file: Path, names: Sequence[str], wanted: Sequence[str]) -> s
     return column
 
 
-def of_cells(cells: Texts, folder: Path, inline: bool) -> Contents:
+def of_cells(cells: Strings, folder: Path, inline: bool) -> Contents:
     """Cells as samples themselves (`inline`), or as paths relative to the folder of their manifest."""
     return Cells(cells) if inline else Files(cells, os.fspath(folder))
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from nearfar.data.folder import extension_of
 from nearfar.data.keys import printable, unique
 from nearfar.data.labels import Column
 from nearfar.data.sheet import ROLES, Sheet, Wanted
+from nearfar.data.strings import Strings
 from nearfar.data.tar_index import Index, index
-from nearfar.data.texts import Texts
 from nearfar.data.tree import splits_and_classes
 
 Rows = NDArray[np.int64]
@@ -45,6 +46,10 @@ class Members:
         if len(content) < size:
             raise OSError("cut off by the end of the archive")
         return content
+
+    def array(self, row: int) -> NDArray[Any] | None:
+        """None: the content is bytes."""
+        return None
 
     def path(self, row: int) -> str | None:
         """None: a member is no file."""
@@ -107,8 +112,8 @@ def _samples(found: Index, extensions: frozenset[str]) -> Rows:
     return np.array([row for row, name in enumerate(found.names) if extension_of(name) in extensions], dtype=np.int64)
 
 
-def _names(found: Sequence[Index], some: Sequence[Rows]) -> Texts:
-    return Texts.joined([one.names.take(rows) for one, rows in zip(found, some, strict=True)])
+def _names(found: Sequence[Index], some: Sequence[Rows]) -> Strings:
+    return Strings.joined([one.names.take(rows) for one, rows in zip(found, some, strict=True)])
 
 
 def _said(found: Sequence[Index], some: Sequence[Rows], kind: str) -> Column | None:

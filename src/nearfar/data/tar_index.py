@@ -20,8 +20,8 @@ from nearfar.data.folder import is_passed_over
 from nearfar.data.keys import printable
 from nearfar.data.labels import Column
 from nearfar.data.sheet import ROLES, find_column
+from nearfar.data.strings import Strings, StringsBuilder
 from nearfar.data.tar_headers import Member, members
-from nearfar.data.texts import Texts, Writer
 
 LARGEST = 2**30
 """Bytes of a member from where it is no sample but a mistake."""
@@ -41,7 +41,7 @@ class Index:
     (name, reason), the name empty where the archive itself is damaged.
     """
 
-    names: Texts
+    names: Strings
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     said: dict[str, Column]
@@ -96,7 +96,7 @@ class _Indexing:
     """Takes members one by one; those of one sample, which follow one another, get what its notes say."""
 
     def __init__(self) -> None:
-        self._names = Writer()
+        self._names = StringsBuilder()
         self._offsets, self._sizes = array("q"), array("q")
         self._said: dict[str, Column] = {}
         self._captions = False
@@ -125,7 +125,7 @@ class _Indexing:
         """The index of all members."""
         self._close()
         return Index(
-            self._names.texts(),
+            self._names.finish(),
             np.array(self._offsets, dtype=np.int64),
             np.array(self._sizes, dtype=np.int64),
             self._said,

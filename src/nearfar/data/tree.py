@@ -2,10 +2,10 @@
 
 from nearfar.data.labels import Column
 from nearfar.data.splits import are_splits
-from nearfar.data.texts import Texts
+from nearfar.data.strings import Strings
 
 
-def splits_and_classes(names: Texts) -> tuple[Column | None, Column | None]:
+def splits_and_classes(names: Strings) -> tuple[Column | None, Column | None]:
     """The split and the class of each name [N], as for a folder that is unpacked: None where nothing says so.
 
     One folder around all others is passed through.
@@ -23,7 +23,7 @@ def splits_and_classes(names: Texts) -> tuple[Column | None, Column | None]:
     return None, top if top.says_anything else None
 
 
-def _level(names: Texts, depth: int) -> Column:
+def _level(names: Strings, depth: int) -> Column:
     """The folder at a depth of each name, None where the file itself stands there."""
     found = Column()
     for name in names:

@@ -170,9 +170,10 @@ def test_a_disk_that_is_full_is_one_warning(folder, tmp_path, caplog, monkeypatc
 
 
 def test_a_cache_too_small_keeps_what_fits(folder, tmp_path, decoded, monkeypatch):
-    from nearfar.data import cache
 
-    monkeypatch.setattr(cache, "_room", lambda *_: 4 * 2700)
+    from nearfar.data import decoded_store
+
+    monkeypatch.setattr(decoded_store, "_room", lambda *_: 4 * 2700)
     source = opened(folder, tmp_path)
     decoded.clear()
     source.fetch(ALL)

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.contents import Cells
-from nearfar.data.listing import Listing
+from nearfar.data.reader import Samples
 from nearfar.data.splits import pick
-from nearfar.data.texts import Texts
+from nearfar.data.strings import Strings
 
 SPLITS = ["test", "train"]
 
 
-def digits(split: str | None = None) -> Listing:
+def digits(split: str | None = None) -> Samples:
     """All digits, or `train` (80 %) or `test` (20 %): of each class, in the file's order, every fifth is for testing.
 
     Keys are `digits/0000` onwards. Raises DataError for another split.
@@ -29,9 +29,9 @@ def digits(split: str | None = None) -> Listing:
     for label in range(10):
         rows = np.flatnonzero(labels == label)
         nth[rows] = np.arange(len(rows))
-    whole = Listing(
+    whole = Samples(
         name="digits",
-        keys=Texts.of(f"digits/{row:04d}" for row in range(len(labels))),
+        keys=Strings.of(f"digits/{row:04d}" for row in range(len(labels))),
         # A portable grey map is its header and the bytes: the digits take the same way as all other pictures.
         contents=Cells([b"P5 8 8 255\n" + picture.tobytes() for picture in pixels]),
         rows=np.arange(len(labels)),

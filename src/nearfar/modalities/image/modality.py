@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nearfar.contract import Card, Requirements, Rows, Views
-from nearfar.data.listing import parse_data, splits_of
+from nearfar.data.reader import parse_data, splits_of
 from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS

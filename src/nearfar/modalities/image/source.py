@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Card, Shards
-from nearfar.data.listing import Listing, list_samples, parse_data
+from nearfar.data.reader import Samples, open_samples, parse_data
 from nearfar.data.samples import with_others
 from nearfar.errors import DataError
 from nearfar.modalities.image.decode import EXTENSIONS, Header, Unreadable, brightest, decode, header, white_level
@@ -85,7 +85,7 @@ class ImageSource:
         return self.store.listing.keys.take(self.rows)
 
     @cached_property
-    def listing(self) -> Listing:
+    def listing(self) -> Samples:
         """The samples as they were found: split, domains, positives."""
         return self.store.listing.take(self.rows)
 
@@ -239,7 +239,7 @@ def open_images(
     if path in BUILTINS:
         listing = digits(split or asked)
     else:
-        listing = list_samples(data, extensions=EXTENSIONS, columns=COLUMNS, split=split, builtins=BUILTINS)
+        listing = open_samples(data, extensions=EXTENSIONS, columns=COLUMNS, split=split, builtins=BUILTINS)
     _check_enough(listing.name, len(listing), least)
     samples, partners, opposites = len(listing), None, None
     if listing.positives is not None or listing.negatives is not None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Skipped
-from nearfar.data.cache import open_records
 from nearfar.data.contents import reason_of
+from nearfar.data.decoded_store import open_records
 from nearfar.data.identity import Identity
-from nearfar.data.listing import Listing
-from nearfar.data.records import Records, digest
+from nearfar.data.reader import Samples
+from nearfar.data.record_file import Records, digest
 from nearfar.errors import DataError
 from nearfar.memory import available_memory
 from nearfar.modalities.image.decode import Unreadable, decode
@@ -48,7 +48,7 @@ class Store:
 
     def __init__(
         self,
-        listing: Listing,
+        listing: Samples,
         *,
         max_pixels: int | None,
         threads: int,
@@ -241,7 +241,7 @@ class Store:
             raise DataError(mostly_unreadable(self.listing.name, bad, met, self.skipped))
 
 
-def encoded(listing: Listing, row: int) -> bytes | str:
+def encoded(listing: Samples, row: int) -> bytes | str:
     """What the decoder gets of a sample: its file, or its bytes. Raises Unreadable."""
     path = listing.path(row)
     if path is not None:

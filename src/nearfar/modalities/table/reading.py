@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nearfar.contract import Skipped
 from nearfar.data import npy
-from nearfar.data.listing import parse_data
+from nearfar.data.reader import parse_data
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from nearfar.data import records as module
-from nearfar.data.records import INDEX, RECORDS, InUse, Records, digest, remove
+from nearfar.data import record_file as module
+from nearfar.data.record_file import INDEX, RECORDS, InUse, Records, digest, remove
 
 SIZE = 50
 
@@ -185,7 +185,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from nearfar.data.records import Records, digest
+from nearfar.data.record_file import Records, digest
 records = Records(Path(sys.argv[1]), 50, limit=10_000)
 for start in range(0, 2000, 8):
     names = [int(name) for name in np.random.default_rng(start).integers(0, 600, 8)]

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from nearfar.data.listing import list_samples, parse_data, splits_of
+from nearfar.data.reader import open_samples, parse_data, splits_of
 from nearfar.errors import DataError
 
 JPG = frozenset({".jpg", ".png"})
@@ -13,7 +13,7 @@ COLUMNS = ("image", "path")
 
 
 def find(data, **more):
-    return list_samples(str(data), extensions=JPG, columns=COLUMNS, **more)
+    return open_samples(str(data), extensions=JPG, columns=COLUMNS, **more)
 
 
 def files(root, *names):
@@ -219,7 +219,7 @@ def test_a_pipe_is_refused_and_never_opened(tmp_path):
     assert find(tmp_path).refused == (("b.jpg", "not a plain file"),)
 
 
-def test_listing_imports_neither_torch_nor_arrow():
-    code = "import sys, nearfar.data.listing; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+def test_the_reader_imports_neither_torch_nor_arrow():
+    code = "import sys, nearfar.data.reader; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "False"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.data.contents import reason_of
-from nearfar.data.records import INDEX, RECORDS, InUse, Records, remove
+from nearfar.data.record_file import INDEX, RECORDS, InUse, Records, remove
 
 ABOUT = "about.json"
 FORMAT = 1

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from nearfar.data import cache
-from nearfar.data.cache import ABOUT, open_records, place
-from nearfar.data.records import digest
+from nearfar.data import decoded_store
+from nearfar.data.decoded_store import ABOUT, open_records, place
+from nearfar.data.record_file import digest
 
 SIZE, COUNT = 100, 10
 
@@ -28,7 +28,7 @@ def disk(monkeypatch):
 
     def free(count):
         real = shutil.disk_usage("/")
-        monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: real._replace(free=count))
+        monkeypatch.setattr(decoded_store.shutil, "disk_usage", lambda path: real._replace(free=count))
 
     return free
 
@@ -138,7 +138,7 @@ def test_a_note_that_cannot_be_read_plans_nothing(disk, tmp_path, note):
     fill(opened("other", root=tmp_path))
     (folder,) = tmp_path.glob("other-*")
     (folder / ABOUT).write_text(note)
-    assert len(list(cache._sets(tmp_path))) == 1
+    assert len(list(decoded_store._sets(tmp_path))) == 1
     assert opened("next", root=tmp_path).limit > 0
 
 
@@ -173,7 +173,7 @@ def test_a_full_disk_still_gives_what_is_there(tmp_path, monkeypatch, caplog):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "_describe", full)
+    monkeypatch.setattr(decoded_store, "_describe", full)
     records = opened(root=tmp_path)
     assert (len(records), records.limit) == (4, 0)
     assert "No space left on device" in caplog.text

@@ -20,11 +20,11 @@ from nearfar.data.contents import Files
 from nearfar.data.folder import extension_of, is_passed_over, list_folder, splits_in, unwrap, walk
 from nearfar.data.keys import printable, unique
 from nearfar.data.patterns import HUB, files_of, parse_data
-from nearfar.data.samples import Listing, data_name
+from nearfar.data.samples import Samples, data_name
 from nearfar.data.sheet import Sheet, Wanted
 from nearfar.errors import DataError
 
-__all__ = ["CONTAINERS", "Listing", "list_samples", "parse_data", "splits_of"]
+__all__ = ["CONTAINERS", "Samples", "open_samples", "parse_data", "splits_of"]
 
 log = logging.getLogger("nearfar")
 
@@ -57,7 +57,7 @@ _KINDS = {
 }
 
 
-def list_samples(
+def open_samples(
     data: str,
     *,
     extensions: frozenset[str],
@@ -66,7 +66,7 @@ def list_samples(
     inline: bool = False,
     kind: str = "image",
     builtins: Collection[str] = (),
-) -> Listing:
+) -> Samples:
     """Find the samples of DATA: files with one of `extensions` (lower case), or rows with one of `columns`.
 
     `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path. Where DATA has
@@ -128,7 +128,7 @@ def is_hub(path: str) -> bool:
     return path.startswith(HUB) and not os.path.lexists(path)
 
 
-def _rows(path: str, parts: Mapping[str, Sequence[Path]], wanted: Wanted, asked: str | None) -> Listing:
+def _rows(path: str, parts: Mapping[str, Sequence[Path]], wanted: Wanted, asked: str | None) -> Samples:
     """The rows of files that make up one data set, given by split ("" for none)."""
     files = [file for some in parts.values() for file in some]
     existing = _split_names(parts, wanted)
@@ -179,8 +179,8 @@ def _by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def _files(path: str, files: Sequence[Path]) -> Listing:
-    return Listing(
+def _files(path: str, files: Sequence[Path]) -> Samples:
+    return Samples(
         name=data_name(path, None),
         keys=unique(printable(file.name) for file in files),
         contents=Files([os.fspath(file) for file in files]),
@@ -188,7 +188,7 @@ def _files(path: str, files: Sequence[Path]) -> Listing:
     )
 
 
-def _nothing(path: str, found: Listing, kind: str) -> str:
+def _nothing(path: str, found: Samples, kind: str) -> str:
     """What to say where there is no sample: what there is instead."""
     message = f"No {kind} samples in {printable(path)!r}"
     if found.split is not None:
