@@ -19,11 +19,7 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     """
     from nearfar.training import encoder_folder
 
-    folder = Path(path)
-    if not folder.is_dir():
-        raise RunError(f"There is no run folder at {str(path)!r}.")
-    if (folder / "encoder").is_dir():
-        folder = folder / "encoder"
+    folder = folder_of(path)
     config = encoder_folder.load_encoder_config(folder)
     weights = folder / "model.safetensors"
     try:
@@ -37,6 +33,28 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
         raise RunError(f"{what!r} does not describe an encoder that can be made: {str(error)[:300]}") from None
     encoder_folder.load_weights(weights, encoder)
     return encoder.eval()
+
+
+def load_on(encoder: "Encoder | str | os.PathLike[str]", device: str | None) -> "tuple[Encoder, Path | None]":
+    """An encoder, or that of a run folder, on the device that was asked for; and the run folder."""
+    from nearfar.training.automatic import device_of
+
+    place, _ = device_of(device)
+    if isinstance(encoder, str | os.PathLike):
+        return load(encoder).to(place), Path(encoder)
+    return encoder.to(place), None
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """The folder of the encoder of a run, or the folder itself where it is that of an encoder; raises RunError."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"There is no run folder at {str(path)!r}.")
+    if (folder / "encoder").is_dir():
+        return folder / "encoder"
+    if not (folder / "config.json").is_file():
+        raise RunError(f"There is no encoder in {str(path)!r}: has the run saved one yet?")
+    return folder
 
 
 def _restored(config: Mapping[str, Any]) -> "Encoder":

@@ -1,290 +1,125 @@
-"""From options to a run that can start: the data opened, automatic settings settled, everything built."""
+"""From settings to a run that can start: the data opened, open options settled, everything built."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+import torch
 
+from nearfar.api import build, settle
 from nearfar.api import options as opts
-from nearfar.api import sampling
-from nearfar.api.baselines import seed_weights
-from nearfar.api.evaluate import judges, open_own_test
-from nearfar.api.load import load
-from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Requirements, Rows
-from nearfar.errors import ConfigError, RunError, must
-from nearfar.options import Choice, Facts
-from nearfar.training.loop import Plan, Probe
-from nearfar.training.positives import Paired, against, alternating
+from nearfar.api.judging import Judges, judges_of, parts_of
+from nearfar.config import TrainConfig
+from nearfar.contract import Encoder, Modality, Source
+from nearfar.errors import ConfigError, must
+from nearfar.methods import registry as methods
+from nearfar.modalities import registry as modalities
+from nearfar.options import Choice
+from nearfar.training import precision
+from nearfar.training.loop import Plan
+from nearfar.training.ranks import ALONE, Ranks
 
-if TYPE_CHECKING:
-    from nearfar.contract import Encoder, Method, Modality, Source, Views
-
-
-@dataclass
-class Parts:
-    """Options in their sections, and the objects that they name."""
-
-    config: TrainConfig
-    modality: "Modality"
-    method: "type[Method]"
-
-
-@dataclass
+@dataclass(frozen=True)
 class Ready:
-    """Everything settled and built: the loop can start."""
+    """A run that can start: its settings, of which none is open any more, and all that they name."""
 
     config: TrainConfig
-    modality: "Modality"
-    source: "Source"
-    usable: Rows
-    """The rows of the data that are in it."""
-    test: str | None
-    """The data's own test part, where it has one."""
-    held: "Rows | None"
-    """The samples that judge where no other part does, their labels unseen by the method; None where none can."""
-    encoder: "Encoder"
-    plan: "Plan"
-    choices: "list[Choice]"
+    choices: list[Choice]
+    """What was chosen for the user, and why."""
+    modality: Modality
+    source: Source
+    judges: Judges
+    encoder: Encoder
+    plan: Plan
 
 
-def assemble(options: Mapping[str, Any]) -> Parts:
-    """Options by name to their sections, and the modality and the method that they name; raises UserError."""
-    from nearfar.methods import registry as methods
-    from nearfar.modalities import registry
-
+def assemble(options: Mapping[str, Any]) -> TrainConfig:
+    """Options by name as settings, paths made absolute; raises UserError for what cannot be."""
     if not isinstance(options.get("data"), str | os.PathLike):
         raise ConfigError(f"data must be a path or a name, got {options.get('data')!r}.")
     for name in ("modality", "method"):  # looked up before all options are checked
         must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
-    name = options.get("modality") or registry.find(data)
-    modality: Modality = registry.load(name)
-    method: type[Method] = methods.load(options.get("method") or "simclr")
-    config = opts.with_default_length(opts.assemble(options, method.Options, modality.Options))
+    modality = options.get("modality") or modalities.find(data)
+    method = methods.load(options.get("method") or "simclr")
+    config = opts.with_default_length(opts.assemble(options, method.Options, modalities.load(modality).Options))
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
-    start = config.model.pretrained
-    config = replace(
+    cache, start = config.data.cache, config.model.pretrained
+    if cache not in ("auto", "off"):
+        cache = os.path.abspath(os.path.expanduser(cache))
+    if start is not None and os.path.exists(start):
+        start = os.path.abspath(start)
+    return replace(
         config,
-        data=replace(config.data, data=lasting(data), modality=name, cache=_lasting_cache(config.data.cache)),
-        model=replace(config.model, pretrained=os.path.abspath(start) if start and os.path.exists(start) else start),
+        data=replace(config.data, data=lasting(data), modality=modality, cache=cache),
+        model=replace(config.model, pretrained=start),
     )
-    return Parts(config, modality, method)
 
 
-def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
-    """Open the data, settle what is automatic, build the encoder, the method and the optimiser.
+def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) -> Ready:
+    """Open the data, settle what was left open, and build the encoder, the method and all that the loop needs.
 
-    `usable` are the rows that another rank has found readable, where all must take the same.
-
-    A run that goes on (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again.
+    All ranks do the same, and what the first settles holds for all. A run that goes on (`fresh=False`) gets its weights
+    from a checkpoint: pretrained ones are not looked for again. Raises UserError.
     """
-    import torch
+    modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
+    config, choices = ranks.on_first(settle.machine, config)
+    torch.set_num_threads(config.machine.threads or 1)
+    seed, device = config.machine.seed, torch.device(str(config.machine.device))
 
-    from nearfar.api import measure
-    from nearfar.training import automatic, optimisers, precision
+    # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
+    train, test = parts_of(config.data.data, modality.splits(config.data.data))
+    source = ranks.first_then_others(build.source, config, modality, train)
+    config, chosen = ranks.on_first(settle.inputs, config, modality, source)
+    choices += chosen
+    encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
+    judges = ranks.first_then_others(judges_of, encoder, source, test, seed=seed, cache=config.data.cache)
+    source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
-    modality, choices = parts.modality, []
-    machine, chosen = automatic.machine(parts.config.machine)
+    # The method, and which samples meet in a step.
+    requires = method_class.required(config.method_options)
+    labels = settle.labels_of(source, requires, judges.held)
+    config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held)
     choices += chosen
-    config = replace(parts.config, machine=machine)
-    device = torch.device(str(machine.device))
-    torch.set_num_threads(machine.threads or 1)
+    method = method_class(encoder, config.method_options).to(device)
+    config, chosen = ranks.on_first(settle.sampling, config, source, labels, method.requires)
+    choices += chosen
+    order = build.order(config, source, labels, method.requires)
+    order.part(ranks.rank, ranks.world)  # raises ConfigError for batches that cannot be shared out
+    positives = build.positives(config, source, method.requires)
+    views = build.views(config, modality, encoder, method.requires)
 
-    source, test = _open(config, modality)
-    requires = parts.method.required(config.method_options)
-    learns = requires.labels or requires.samples_per_class > 0
-    held = judges(source, machine.seed)
-    facts = _facts(config, len(source))
-    options, name, chosen = modality.settle(config.modality_options, source, config.model.encoder, facts)
+    # What is measured, with all in place.
+    config, chosen = ranks.on_first(settle.measured, config, source, method, views)
     choices += chosen
-    encoder = _encoder(config, modality, name, source, options, fresh)
-    if learns and test is not None:
-        if open_own_test(encoder, test, source, cache=config.data.cache) is None:
-            test = None  # known before any label is seen: a fifth of the training part keeps its own to itself
-        else:
-            held = None
-    usable = source.usable if usable is None else usable
-    if len(usable) < len(source):
-        source = source.take(usable)
-        held = None if held is None else np.flatnonzero(np.isin(usable, held))
-    labels, chosen = sampling.labels(source, requires, held)
-    choices += chosen
-    hidden = 0 if labels is None or held is None else len(held)
-    facts = _facts(config, len(source), labelled=0 if labels is None else int((labels >= 0).sum()), held=hidden)
-    method_options, chosen = parts.method.settle(config.method_options, facts, encoder)
-    choices += chosen
-    every = labels is None or parts.method.required(method_options).unlabelled
-    meeting = facts if every else replace(facts, samples=facts.labelled)
-    optimisation, chosen = automatic.optimisation(config.optimisation, meeting, encoder, rate=parts.method.rate)
-    choices += chosen
-    batch_size, optimizer_name = optimisation.batch_size, optimisation.optimizer
-    lr, weight_decay, warmup = optimisation.lr, optimisation.weight_decay, optimisation.warmup
-    assert batch_size is not None
-    assert optimizer_name is not None
-    assert lr is not None
-    assert weight_decay is not None
-    assert warmup is not None
-    method = parts.method(encoder, method_options).to(device)
-    order, chosen = sampling.order(config.data, source, labels, method.requires, batch_size, machine.seed)
-    choices += chosen
-    positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
-    choices += chosen
-    others, chosen = sampling.negatives(positives, source, method.requires, encoder)
-    choices += chosen
-    if optimisation.gather == "ring" and others is not positives:
-        raise ConfigError(
-            f"The negatives that {source.name!r} gives do not go round a ring: give --gather all, or data without a "
-            "column `negative`."
-        )
-    machine, chosen = measure.arithmetic(machine, source, encoder, batch_size)
-    choices += chosen
-    if machine.compile:
-        encoder.compile()
-
-    def views(raw: Any, draws: Rows, requires: Requirements = method.requires) -> "Views":
-        if not isinstance(raw, Paired):
-            return modality.views(raw, draws, requires=requires, seed=machine.seed, options=options, encoder=encoder)
-        if raw.negatives is None:
-            return alternating(views(raw.own, draws), views(raw.other, draws))
-        more = replace(requires, wide=requires.wide + 1)
-        pair = alternating(views(raw.own, draws, more), views(raw.other, draws, more))
-        return against(pair, views(raw.negatives, draws, more))
-
-    autocast = precision.dtype_of(machine.precision)
-    optimisation, chosen = measure.memory(optimisation, source, method, views, autocast)
-    choices += chosen
-    assert isinstance(optimisation.micro_batch, int)
-    config = replace(
-        config,
-        data=sampling.settled(config.data, order, positives),
-        model=replace(config.model, encoder=name, width=encoder.config.get("width", config.model.width)),
-        optimisation=optimisation,
-        machine=machine,
-        method_options=method_options,
-        modality_options=options,
-    )
+    config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
+    build.synchronise(config, method, ranks)
+    optimisation = config.optimisation
     plan = Plan(
         method=method,
         source=source,
         labels=labels,
         views=views,
         order=order,
-        positives=others,
-        optimizer=optimisers.build(method, name=optimizer_name, lr=lr, weight_decay=weight_decay),
-        lr=lr,
-        warmup=warmup,
+        positives=positives,
+        optimizer=build.optimizer(config, method),
+        lr=optimisation.lr,
+        warmup=optimisation.warmup,
         clip=optimisation.clip,
-        seed=machine.seed,
+        seed=seed,
         device=device,
+        ranks=ranks,
         ring=optimisation.gather == "ring",
         micro_batch=optimisation.micro_batch,
-        autocast=autocast,
+        autocast=precision.dtype_of(config.machine.precision),
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=_probe(encoder, source, held if learns else None, config.model.whiten),
+        probe=build.probe(config, encoder, source, judges.held if settle.learns_from_labels(requires) else None),
         probe_every=config.watch.knn_every,
     )
-    return Ready(config, modality, source, usable, test, held, encoder, plan, choices)
-
-
-def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":
-    """The training part of the data, and the name of its own test part."""
-    train, test = own_test(config.data.data, modality.splits(config.data.data))
-    label_column = getattr(config.modality_options, "label_column", None)
-    known: dict[str, Any] = {} if label_column is None else {"label_column": label_column}
-    known |= {"max_pixels": config.data.max_pixels, "threads": config.machine.threads, "cache": config.data.cache}
-    return modality.open(train, least=2, **known), test
-
-
-def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
-    """The data's own train and test part, where it has both and none was asked for; else all of it and None."""
-    test = next((name for name in ("test", "valid", "val", "validation", "dev") if name in splits), None)
-    return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
-
-
-def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 0) -> Facts:
-    length = config.length
-    return Facts(
-        samples=samples,
-        labelled=labelled,
-        held=held,
-        device=str(config.machine.device),
-        threads=config.machine.threads or 1,
-        seconds=None if length.budget is None else seconds(length.budget),
-        steps=length.steps,
-        epochs=length.epochs,
-    )
-
-
-def _encoder(
-    config: TrainConfig, modality: "Modality", name: str, source: "Source", options: Any, fresh: bool
-) -> "Encoder":
-    """The encoder with the weights to start from."""
-    pretrained = config.model.pretrained if fresh else None
-    run = pretrained if pretrained is not None and Path(pretrained).is_dir() else None
-    seed_weights(config.machine.seed)
-    encoder = modality.encoder(
-        name,
-        source,
-        options,
-        width=config.model.width,
-        pretrained=None if run else pretrained,
-        max_pixels=config.data.max_pixels,
-    )
-    encoder.config["seed"] = config.machine.seed
-    if run is not None:
-        try:
-            state = load(run).state_dict()
-            encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith("output.")})
-        except RuntimeError:
-            raise RunError(
-                f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
-            ) from None
-    return encoder
-
-
-def _probe(encoder: "Encoder", source: "Source", held: "Rows | None", whiten: bool) -> "Probe | None":
-    """A quick kNN accuracy on samples of the training data that vote for each other; None without labels.
-
-    Samples that are `held` are those asked about, and the others vote.
-    """
-    import torch
-
-    from nearfar.evaluation.embedding import embed_source
-    from nearfar.evaluation.knn import knn_predict
-    from nearfar.evaluation.split import stratified_split
-    from nearfar.whitening import Whitening
-
-    labels = source.labels
-    if labels is None or len(set(labels[labels >= 0].tolist())) < 2:
-        return None
-    labelled = np.flatnonzero(labels >= 0)
-    rows = labelled[:: max(1, len(labelled) // 1500)]
-    if len(rows) < 10:
-        return None
-    some = source.take(rows)
-    numbers = torch.from_numpy(labels[rows])
-    if held is None:
-        bank, queries = stratified_split(numbers, share=0.33)
-    else:
-        asked = torch.from_numpy(np.isin(rows, held))
-        bank, queries = (~asked).nonzero()[:, 0], asked.nonzero()[:, 0]
-
-    def probe() -> dict[str, float]:
-        vectors, kept = embed_source(encoder, some, show=False)
-        if len(kept) < len(rows):
-            return {}
-        if whiten:  # as the finished encoder's will be
-            vectors = Whitening(encoder.dim).fit(vectors)(vectors)
-        found = knn_predict(vectors[bank], numbers[bank], vectors[queries], classes=len(source.label_names))
-        return {"knn": (found == numbers[queries]).float().mean().item()}
-
-    return probe
+    return Ready(config, choices, modality, source, judges, encoder, plan)
 
 
 def lasting(data: str) -> str:
@@ -293,7 +128,3 @@ def lasting(data: str) -> str:
     from nearfar.modalities.image.source import BUILTINS
 
     return patterns.lasting(data, builtins=BUILTINS)
-
-
-def _lasting_cache(cache: str) -> str:
-    return cache if cache in ("auto", "off") else os.path.abspath(os.path.expanduser(cache))

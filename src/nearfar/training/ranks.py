@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -22,6 +22,7 @@ from nearfar.training.automatic import device_of
 _PATIENCE = timedelta(hours=2)  # others wait while the first rank decodes, or evaluates
 _BUCKET = 32 * 2**20  # bytes: few collectives, and little memory besides
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class OutOfMemory(RuntimeError):
@@ -70,13 +71,13 @@ class Ranks:
         dist.broadcast_object_list(things, by, device=torch.device("cpu"))
         return things[0]
 
-    def on_first(self, work: Callable[[], T]) -> T:
-        """What the first rank's work gives, a plain thing, told to all; its errors for the user are raised by all."""
+    def on_first(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """What the first rank's work gives, a plain thing, sent to all; its errors for the user are raised by all."""
         if self.world == 1:
-            return work()
+            return work(*given, **named)
         found: list[Any] = [None, None]
         try:
-            found = [work() if self.first else None, None]
+            found = [work(*given, **named) if self.first else None, None]
         except NearfarError as error:
             self.broadcast([None, (str(error), error.exit_code)])
             raise
@@ -85,6 +86,15 @@ class Ranks:
             text, code = failure
             raise (ConfigError if code == 2 else TrainingError)(text)
         return cast(T, thing)
+
+    def first_then_others(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Each rank's own result of the work, which the others begin when the first is done.
+
+        They find what it left on disk (decoded samples). Errors for the user of the first are raised by all.
+        """
+        own: list[T] = []
+        self.on_first(lambda: own.append(work(*given, **named)))
+        return own[0] if own else work(*given, **named)
 
     def gather_objects(self, things: Sequence[T]) -> list[T]:
         """The plain things of all ranks, those of the first before the others'."""

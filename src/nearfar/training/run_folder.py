@@ -7,7 +7,7 @@ import os
 import platform
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -58,6 +58,24 @@ class RunFolder:
             raise RunError(f"{str(self.path)!r} cannot be made: {error.strerror}.") from None
         except ValueError as error:  # a name with a NUL
             raise RunError(f"{str(self.path)!r} cannot be made: {error}.") from None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make and lock the folder for a new run; where none comes to be in it, it is removed again.
+
+        Raises RunError when it is taken or cannot be written to.
+        """
+        missing = [path for path in (self.path, *self.path.parents) if not os.path.lexists(path)]
+        self.claim()
+        try:
+            with self.locked():
+                yield
+        finally:
+            if not self.is_run():
+                with suppress(OSError):
+                    (self.path / _LOCK).unlink(missing_ok=True)
+                    for path in missing:
+                        path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -1,0 +1,154 @@
+"""The objects that settled options name: source, encoder, order, positives, views, optimiser, probe."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from nearfar.api.baselines import seed_weights
+from nearfar.api.judging import Judges
+from nearfar.api.load import load
+from nearfar.config import TrainConfig
+from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source, Views
+from nearfar.errors import ConfigError, RunError
+from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.knn import knn_predict
+from nearfar.evaluation.split import stratified_split
+from nearfar.training import optimisers, syncnorm
+from nearfar.training.loop import Probe, ViewsOf
+from nearfar.training.order import Balanced, Labelled, Order, Streamed
+from nearfar.training.positives import Against, Given, OfGroup, Paired, Positives, against, alternating
+from nearfar.training.ranks import Ranks
+from nearfar.whitening import Whitening
+
+_PROBED = 1500  # samples
+
+
+def source(config: TrainConfig, modality: Modality, part: str) -> Source:
+    """The samples that are trained on."""
+    label_column = getattr(config.modality_options, "label_column", None)
+    known: dict[str, Any] = {} if label_column is None else {"label_column": label_column}
+    known |= {"max_pixels": config.data.max_pixels, "threads": config.machine.threads, "cache": config.data.cache}
+    return modality.open(part, least=2, **known)
+
+
+def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrained: bool) -> Encoder:
+    """The encoder with the weights to start from; with `pretrained` False, those that are drawn."""
+    start = config.model.pretrained if pretrained else None
+    run = start if start is not None and Path(start).is_dir() else None
+    seed_weights(config.machine.seed)
+    made = modality.encoder(
+        str(config.model.encoder),
+        source,
+        config.modality_options,
+        width=config.model.width,
+        pretrained=None if run else start,
+        max_pixels=config.data.max_pixels,
+    )
+    made.config["seed"] = config.machine.seed
+    if run is not None:
+        try:
+            state = load(run).state_dict()
+            made.load_state_dict({name: value for name, value in state.items() if not name.startswith("output.")})
+        except RuntimeError:
+            raise RunError(
+                f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
+            ) from None
+    return made
+
+
+def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judges]:
+    """The source without what turned out unreadable, and the rows that judge among what is left."""
+    if len(usable) == len(source):
+        return source, judges
+    held = None if judges.held is None else np.flatnonzero(np.isin(usable, judges.held))
+    return source.take(usable), replace(judges, held=held)
+
+
+def views(config: TrainConfig, modality: Modality, encoder: Encoder, requires: Requirements) -> ViewsOf:
+    """What makes the views of a raw batch."""
+    seed, options = config.machine.seed, config.modality_options
+
+    def make(raw: Any, draws: Rows, requires: Requirements = requires) -> Views:
+        if not isinstance(raw, Paired):
+            return modality.views(raw, draws, requires=requires, seed=seed, options=options, encoder=encoder)
+        if raw.negatives is None:
+            return alternating(make(raw.own, draws), make(raw.other, draws))
+        more = replace(requires, wide=requires.wide + 1)
+        pair = alternating(make(raw.own, draws, more), make(raw.other, draws, more))
+        return against(pair, make(raw.negatives, draws, more))
+
+    return make
+
+
+def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:
+    """The order that samples are read in, `labels` [N] being those that may be seen; raises ConfigError."""
+    size, seed = config.optimisation.batch_size, config.machine.seed
+    if requires.samples_per_class:
+        assert labels is not None
+        return Balanced(labels, size, seed, samples_per_class=requires.samples_per_class)
+    if labels is not None and not requires.unlabelled:
+        return Labelled(labels, size, seed)
+    if config.data.order == "streamed":
+        assert source.shards is not None
+        return Streamed(source.shards.numbers, size, seed, buffer=config.data.shuffle_buffer)
+    return Order(len(source), size, seed)
+
+
+def positives(config: TrainConfig, source: Source, requires: Requirements) -> Positives | None:
+    """Where views of other samples come from; None where all views are of the samples themselves."""
+    found: Positives | None = None
+    if config.data.positives == "pair":
+        found = Given(source)
+    elif config.data.positives == "group":
+        found = OfGroup(source, config.machine.seed)
+    return Against(source, found) if requires.negatives and source.negatives is not None else found
+
+
+def optimizer(config: TrainConfig, method: Method) -> Optimizer:
+    """The optimiser of the method's parameters."""
+    given = config.optimisation
+    return optimisers.build(method, name=given.optimizer, lr=given.lr, weight_decay=given.weight_decay)
+
+
+def synchronise(config: TrainConfig, method: Method, ranks: Ranks) -> None:
+    """Make the ranks' methods one: equal weights, and norms over all of them where that is asked for."""
+    if config.optimisation.sync_norm and getattr(config.method_options, "norm_group", 0) > 0:
+        raise ConfigError("sync_norm and norm_group contradict each other: keys are shuffled among small norms.")
+    if config.optimisation.sync_norm and ranks.world > 1:
+        syncnorm.convert(method, next(method.parameters()).device.type)
+    ranks.broadcast_tensors(list(method.state_dict().values()))  # pretrained ones, which the first rank has
+
+
+def probe(config: TrainConfig, encoder: Encoder, source: Source, held: Rows | None) -> Probe | None:
+    """A quick kNN accuracy on up to 1,500 samples that vote for each other; None without labels.
+
+    Samples that are `held` are those asked about, and the others vote.
+    """
+    labels = source.labels
+    if labels is None or len(np.unique(labels[labels >= 0])) < 2:
+        return None
+    labelled = np.flatnonzero(labels >= 0)
+    rows = labelled[:: max(1, len(labelled) // _PROBED)]
+    if len(rows) < 10:
+        return None
+    some, numbers = source.take(rows), torch.from_numpy(labels[rows])
+    if held is None:
+        bank, queries = stratified_split(numbers, share=0.33)
+    else:
+        asked = torch.from_numpy(np.isin(rows, held))
+        bank, queries = (~asked).nonzero()[:, 0], asked.nonzero()[:, 0]
+
+    def accuracy() -> dict[str, float]:
+        vectors, kept = embed_source(encoder, some, show=False)
+        if len(kept) < len(rows):
+            return {}
+        if config.model.whiten:  # as the finished encoder's will be
+            vectors = Whitening(encoder.dim).fit(vectors)(vectors)
+        found = knn_predict(vectors[bank], numbers[bank], vectors[queries], classes=len(source.label_names))
+        return {"knn": (found == numbers[queries]).float().mean().item()}
+
+    return accuracy

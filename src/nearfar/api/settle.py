@@ -1,0 +1,185 @@
+"""Every option of a run that was left open is settled here, once, in the order in which the facts become known.
+
+Each function gives the settings with some options filled in, and what it chose with its reasons. The first rank
+settles, and what it settled is sent to the others. In the settings of a run that goes on nothing is open.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from nearfar import torchrun
+from nearfar.api import build
+from nearfar.config import TrainConfig, seconds
+from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
+from nearfar.errors import ConfigError
+from nearfar.memory import available_memory
+from nearfar.options import Choice, Facts
+from nearfar.training import automatic, microbatch, precision
+from nearfar.training.loop import ViewsOf
+from nearfar.training.order import Balanced
+
+Settled = tuple[TrainConfig, list[Choice]]
+_MEASURED_ON = 256  # samples
+
+
+def machine(config: TrainConfig) -> Settled:
+    """The device and the number of threads."""
+    found, choices = automatic.machine(config.machine)
+    return replace(config, machine=found), choices
+
+
+def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
+    """What the inputs and views are like, and the name of the encoder."""
+    facts = _facts(config, len(source))
+    options, name, choices = modality.settle(config.modality_options, source, config.model.encoder, facts)
+    return replace(config, modality_options=options, model=replace(config.model, encoder=name)), choices
+
+
+def learning(
+    config: TrainConfig, method: type[Method], encoder: Encoder, source: Source, labels: Rows | None, held: Rows | None
+) -> Settled:
+    """The options of the method and of the optimiser.
+
+    `labels` [N] are those that the method may learn from, None where it learns without; the labels of the samples
+    `held` are kept from it.
+    """
+    labelled = 0 if labels is None else int((labels >= 0).sum())
+    kept_back = 0 if labels is None or held is None else len(held)
+    choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
+    facts = _facts(config, len(source), labelled=labelled, held=kept_back)
+    method_options, chosen = method.settle(config.method_options, facts, encoder)
+    choices += chosen
+    if labels is not None and not method.required(method_options).unlabelled:
+        facts = replace(facts, samples=labelled)
+    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder, rate=method.rate)
+    return replace(config, method_options=method_options, optimisation=optimisation), choices + chosen
+
+
+def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Settled:
+    """The order that samples are read in, `labels` [N] being those that may be seen, and what is a positive of what.
+
+    Raises ConfigError where a method or an option asks for what the data does not give.
+    """
+    order, choices = _order(config, source, labels, requires)
+    positives, chosen = _positives(config, source)
+    choices += chosen
+    if requires.negatives and source.negatives is not None:
+        if config.optimisation.gather == "ring":
+            raise ConfigError(
+                f"The negatives that {source.name!r} gives do not go round a ring: give --gather all, or data without "
+                "a column `negative`."
+            )
+        choices.append(Choice("negatives", "given", "the data has a column `negative`"))
+    return replace(config, data=replace(config.data, order=order, positives=positives)), choices
+
+
+def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf) -> Settled:
+    """What is measured on this machine and some samples: the faster precision, and how much fits into memory."""
+    machine, optimisation, choices = config.machine, config.optimisation, list[Choice]()
+    open_precision = machine.precision is None
+    open_memory = optimisation.micro_batch in (None, "auto")
+    if not open_precision and not open_memory:
+        return config, []
+    assert optimisation.batch_size is not None
+    raw, kept = source.fetch(np.arange(min(len(source), optimisation.batch_size, _MEASURED_ON)))
+    if open_precision:
+        kind, why = precision.UNMEASURED
+        if len(kept) > 1:
+            kind, why = precision.choose(method.encoder, method.encoder.prepare(raw.to(torch.device(machine.device))))
+        machine = replace(machine, precision=kind)
+        choices.append(Choice("precision", kind, why))
+    if open_memory:
+        here = torchrun.place()
+        own = -(-optimisation.batch_size // here.world)
+        choice = Choice("micro_batch", own, "nothing could be read to measure memory with")
+        if len(kept) > 1:
+            autocast = precision.dtype_of(machine.precision)
+            choice = microbatch.choose(method, views(raw, kept), own, processes=here.neighbours, autocast=autocast)
+        optimisation = replace(optimisation, micro_batch=choice.value)
+        choices.append(choice)
+    return replace(config, machine=machine, optimisation=optimisation), choices
+
+
+def labels_of(source: Source, requires: Requirements, held: Rows | None) -> Rows | None:
+    """The labels [N] that a method may learn from, -1 for those of the samples `held`; None where it learns without.
+
+    Raises ConfigError where it learns from labels and there are too few.
+    """
+    if not learns_from_labels(requires):
+        return None
+    known = source.labels
+    if known is None or len(np.unique(known[known >= 0])) < 2:
+        raise ConfigError(
+            f"The method learns from labels, and {source.name!r} has none of at least two classes: name a column "
+            "`label`, make the folders classes, or take a method that needs none (`nearfar list methods`)."
+        )
+    shown = known.copy()
+    if held is not None:
+        shown[held] = -1
+    return shown
+
+
+def learns_from_labels(requires: Requirements) -> bool:
+    """Whether a method with these requirements sees labels."""
+    return requires.labels or requires.samples_per_class > 0
+
+
+def _order(
+    config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements
+) -> tuple[Literal["shuffled", "streamed"], list[Choice]]:
+    given, shards = config.data.order, source.shards
+    labelled_only = labels is not None and not requires.unlabelled
+    if given == "streamed":
+        if requires.samples_per_class:
+            raise ConfigError("--order streamed cannot balance classes; leave it out for this method.")
+        if shards is None:
+            raise ConfigError(f"{source.name!r} does not lie in shards, so it cannot be streamed: leave out --order.")
+        if labelled_only:
+            raise ConfigError("--order streamed cannot leave out samples; leave it out for this method.")
+        return "streamed", []
+    left = 0 if labels is None else int((labels < 0).sum())
+    if requires.samples_per_class:
+        order = build.order(config, source, labels, requires)
+        assert isinstance(order, Balanced)
+        what = f"{order.classes} classes x {order.samples_per_class} samples"
+        return "shuffled", [Choice("order", what, f"as the method asks; {left} samples without a label are left out")]
+    if labelled_only:
+        why = f"{left} samples without a label are left out: the method learns from labels alone"
+        return "shuffled", [Choice("order", "labelled samples", why)] if left else []
+    if given is None and shards is not None and shards.size > available_memory() / 2:
+        why = f"its shards ({shards.size / 1e9:.1f} GB) do not fit into half of the free memory"
+        return "streamed", [Choice("order", "streamed", why)]
+    return "shuffled", []
+
+
+def _positives(config: TrainConfig, source: Source) -> tuple[Literal["views", "group", "pair"], list[Choice]]:
+    kind, groups = config.data.positives, source.groups
+    grouped = groups is not None and len(np.unique(groups)) < len(groups)
+    if kind == "pair" and source.positives is None:
+        raise ConfigError(f"{source.name!r} has no column `positive`: leave out --positives pair.")
+    if kind == "group" and not grouped:
+        raise ConfigError(f"{source.name!r} has no two samples of one group: leave out --positives group.")
+    if kind is not None:
+        return kind, []
+    if source.positives is not None:
+        return "pair", [Choice("positives", "pair", "the data has a column `positive`")]
+    if grouped:
+        return "group", [Choice("positives", "group", "the data has a column `group`")]
+    return "views", []
+
+
+def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 0) -> Facts:
+    length = config.length
+    return Facts(
+        samples=samples,
+        labelled=labelled,
+        held=held,
+        device=str(config.machine.device),
+        threads=config.machine.threads or 1,
+        seconds=None if length.budget is None else seconds(length.budget),
+        steps=length.steps,
+        epochs=length.epochs,
+    )
