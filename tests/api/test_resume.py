@@ -189,7 +189,7 @@ def test_ctrl_c_after_the_last_step_says_how_to_get_the_rest(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(finish, "write_report", stopped)
+        meanwhile.setattr(finish, "write_page", stopped)
         with pytest.raises(KeyboardInterrupt, match=r"after the last step; the encoder is saved.*--resume --out"):
             tiny(photos(classes=0))
     run = nf.train(out=tmp_path / "run", resume=True)

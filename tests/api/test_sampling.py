@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import nearfar as nf
-from nearfar.api import sampling
+from nearfar.api import settle
 from nearfar.api.run import Run
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
 from nearfar.errors import ConfigError
@@ -263,7 +263,7 @@ def test_a_run_over_shards_is_trained_and_judged(photos: Photos, tiny: Tiny, tmp
 def test_streaming_is_chosen_for_shards_that_memory_does_not_hold(
     photos: Photos, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "available_memory", lambda: 1000)
+    monkeypatch.setattr(settle, "available_memory", lambda: 1000)
     run = tiny(str(shards(photos())))
     assert chosen(run.path, "order") == "streamed"
 

@@ -292,12 +292,12 @@ def test_quiet_holds_in_a_notebook_and_only_for_the_run(
     tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, quiet: bool
 ) -> None:
     from nearfar import progress
-    from nearfar.api import prepare
+    from nearfar.api import build
 
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     seen = []
-    seed_weights = prepare.seed_weights
-    monkeypatch.setattr(prepare, "seed_weights", lambda seed: (seen.append(progress.live()), seed_weights(seed)))
+    seed_weights = build.seed_weights
+    monkeypatch.setattr(build, "seed_weights", lambda seed: (seen.append(progress.live()), seed_weights(seed)))
     tiny(photos(), quiet=quiet, steps=2)
     assert seen == [not quiet]
     assert progress.live()

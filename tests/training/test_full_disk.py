@@ -84,10 +84,10 @@ def test_a_disk_full_after_the_last_step_costs_no_training(
         def move(source: Path, target: Path) -> Any:
             return full(source) if target.name == name else replace(source, target)
 
-        def end(*ready: Any) -> Run:
+        def end(*ready: Any, **how: Any) -> finish.Finished:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Path, "replace", move)
-                return ending(*ready)
+                return ending(*ready, **how)
 
         return end
 

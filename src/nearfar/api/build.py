@@ -87,6 +87,7 @@ def views(config: TrainConfig, modality: Modality, encoder: Encoder, requires: R
 def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:
     """The order that samples are read in, `labels` [N] being those that may be seen; raises ConfigError."""
     size, seed = config.optimisation.batch_size, config.machine.seed
+    assert size is not None
     if requires.samples_per_class:
         assert labels is not None
         return Balanced(labels, size, seed, samples_per_class=requires.samples_per_class)
@@ -111,6 +112,9 @@ def positives(config: TrainConfig, source: Source, requires: Requirements) -> Po
 def optimizer(config: TrainConfig, method: Method) -> Optimizer:
     """The optimiser of the method's parameters."""
     given = config.optimisation
+    assert given.optimizer is not None
+    assert given.lr is not None
+    assert given.weight_decay is not None
     return optimisers.build(method, name=given.optimizer, lr=given.lr, weight_decay=given.weight_decay)
 
 

@@ -52,12 +52,16 @@ def embed(
         )
         return Embeddings.load(written.path)
     _check(batch_size, precision)
+    from nearfar.api.load import load_on
+    from nearfar.api.sources import open_for, tell_unreadable
     from nearfar.evaluation.embedding import embed_source
 
-    opened, source = _opened(encoder, data, device, cache)
+    opened, _ = load_on(encoder, device)
+    source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or _batch_size(opened)
     dtype = _dtype(opened, source, precision or "fp32", size)
     vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
+    tell_unreadable(source)
     return _embeddings(source, vectors.numpy(), rows)
 
 
@@ -86,11 +90,13 @@ def embed_file(
     import numpy as np
 
     from nearfar import torchrun
-    from nearfar.api.sources import list_skipped
+    from nearfar.api.load import load_on
+    from nearfar.api.sources import list_unreadable, open_for, tell_unreadable
     from nearfar.data.embedding_parts import Parts, shard_path
 
     rank, world, local, *_ = torchrun.place()
-    opened, source = _opened(encoder, data, f"cuda:{local}" if world > 1 and device == "cuda" else device, cache)
+    opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device)
+    source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or _batch_size(opened)
     dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
@@ -101,7 +107,8 @@ def embed_file(
         source.skipped.extend(parts.skipped())
         samples, dim = parts.join()
     name = "skipped.csv" if world == 1 else f"skipped-{rank:05d}-of-{world:05d}.csv"
-    return EmbeddedFile(target, samples, dim, len(list_skipped(target.parent, source, name=name)))
+    tell_unreadable(source, listed=target.parent / name)
+    return EmbeddedFile(target, samples, dim, len(list_unreadable(target.parent, source, name=name)))
 
 
 def _write(
@@ -132,20 +139,6 @@ def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows") 
     from nearfar.evaluation.embedding import label_names
 
     return Embeddings(vectors, [source.keys[row] for row in rows.tolist()], label_names(source, rows))
-
-
-def _opened(
-    encoder: "Encoder | str | os.PathLike[str]", data: str | os.PathLike[str], device: str | None, cache: str
-) -> "tuple[Encoder, Source]":
-    """The encoder on its device, and the data as it needs it."""
-    from nearfar.api.load import load
-    from nearfar.api.sources import open_for
-    from nearfar.training.automatic import device_of
-
-    place, _ = device_of(device)
-    if isinstance(encoder, str | os.PathLike):
-        encoder = load(encoder)
-    return encoder.to(place), open_for(encoder, os.fspath(data), cache=cache, grow=False)
 
 
 def _check(batch_size: int | None, precision: str | None) -> None:

@@ -1,6 +1,5 @@
 """Say how good an encoder is, next to the raw input and to the same encoder untrained."""
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from nearfar.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nearfar.api.judging import Judges
     from nearfar.contract import Encoder, Rows, Source
     from nearfar.evaluation.result import Evaluation
-
-_log = logging.getLogger("nearfar")
 
 
 def evaluate(
@@ -29,67 +27,36 @@ def evaluate(
     baselines: bool = True,
     device: str | None = None,
     cache: str = "auto",
+    label_column: str | None = None,
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
     of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
-    Data without labels gets the figures that need none. `cache` is as for `train`. Raises UserError.
+    Data without labels gets the figures that need none. `cache` and `label_column` are as for `train`. Samples that
+    cannot be read are left out, and counted in the notes. Raises UserError.
     """
-    from nearfar.api.load import load
-    from nearfar.api.prepare import own_test
-    from nearfar.api.sources import open_for
+    from nearfar.api.judging import Judges, judges_of, parts_of
+    from nearfar.api.load import load_on
+    from nearfar.api.sources import open_for, tell_unreadable
     from nearfar.modalities import registry
-    from nearfar.training.automatic import device_of
 
-    run = None
-    if isinstance(encoder, str | os.PathLike):
-        run = Path(encoder)
-        encoder = load(run)
-    place, _ = device_of(device)
-    encoder = encoder.to(place)
-    first = os.fspath(train)
+    encoder, run = load_on(encoder, device)
+    seed = int(encoder.config.get("seed", 0)) if seed is None else seed
+    data, own_test = os.fspath(train), None
     if test is None:
-        first, own = own_test(first, registry.load(encoder.config["modality"]).splits(first))
-        learnt = open_for(encoder, first, cache=cache)
-        judged = None if own is None else open_own_test(encoder, own, learnt, cache=cache)
+        data, own_test = parts_of(data, registry.load(encoder.config["modality"]).splits(data))
+    learnt = open_for(encoder, data, cache=cache, label_column=label_column)
+    if test is None:
+        judges = judges_of(encoder, learnt, own_test, seed=seed, cache=cache, label_column=label_column)
     else:
-        learnt, judged = (open_for(encoder, os.fspath(part), cache=cache) for part in (train, test))
+        judged = open_for(encoder, os.fspath(test), cache=cache, label_column=label_column)
+        judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
-    seed = int(encoder.config.get("seed", 0)) if seed is None else seed
-    held = None if judged else judges(learnt, seed)
-    return compare_systems(measure(encoder, learnt, judged, baselines=baselines, run=run, held=held), seed=seed)
-
-
-def judges(source: "Source", seed: int) -> "Rows | None":
-    """The fifth of the labelled samples that judges an encoder where no other part does; None without two classes.
-
-    It is chosen among all that are listed, and so is the same whatever turns out to be unreadable.
-    """
-    import torch
-
-    from nearfar.evaluation.split import stratified_split
-
-    labels = source.labels
-    if labels is None or len(np.unique(labels[labels >= 0])) < 2:
-        return None
-    return stratified_split(torch.from_numpy(labels), seed=seed)[1].numpy()
-
-
-def open_own_test(encoder: "Encoder", name: str, train: "Source", *, cache: str) -> "Source | None":
-    """The data's own test part; None, with a warning, where it cannot serve: a part of `train` does then."""
-    from nearfar.api.sources import open_for
-
-    try:
-        test = open_for(encoder, name, cache=cache)
-    except DataError as error:
-        _log.warning("The test part cannot be used, so a fifth of the training part is held out. %s", error)
-        return None
-    if test.labels is None and train.labels is not None:
-        _log.warning("%s has no labels, so a fifth of the training part is held out.", name)
-        return None
-    return test
+    found = compare_systems(measure(encoder, learnt, judges, baselines=baselines, run=run), seed=seed)
+    found.notes.extend(tell_unreadable(learnt, judges.test))
+    return found
 
 
 @dataclass(frozen=True)
@@ -119,16 +86,16 @@ class Measured:
 def measure(
     encoder: "Encoder",
     train: "Source",
-    test: "Source | None" = None,
+    judges: "Judges",
     *,
     baselines: bool = True,
     run: Path | None = None,
-    held: "Rows | None" = None,
 ) -> Measured:
-    """Embed loaded sources by the encoder and by what it must beat; `held` are the samples of `train` to judge by."""
+    """Embed sources by the encoder and by what it must beat."""
     from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
     from nearfar.evaluation.embedding import embed_source
 
+    test, held = judges.test, judges.held
     first, rows = embed_source(encoder, train)
     train = train.take(rows)
     if held is not None:

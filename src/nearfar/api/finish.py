@@ -1,71 +1,87 @@
 """What follows the last step of a run: the evaluation, the embedding, the report."""
 
-import logging
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from nearfar.api.run import Run
+import numpy as np
+import torch
+from torch import Tensor
+
+from nearfar.api.baselines import TRAINED, UNTRAINED, untrained
+from nearfar.api.evaluate import compare_systems, measure
+from nearfar.api.page import write_page
+from nearfar.api.sources import list_unreadable
+from nearfar.data.embeddings import Embeddings
+from nearfar.diagnostics import view_retrieval
+from nearfar.evaluation.embedding import label_names, whiten
+from nearfar.training.encoder_folder import save_encoder
+from nearfar.training.run_folder import RunFolder
+from nearfar.whitening import Whitening
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nearfar.api.prepare import Ready
-    from nearfar.contract import Card, Encoder, Skipped, Source
+    from nearfar.contract import Encoder
     from nearfar.evaluation.result import Evaluation
     from nearfar.training.loop import State
-    from nearfar.training.run_folder import RunFolder
 
-_log = logging.getLogger("nearfar")
 EMBEDDINGS = "embeddings.parquet"
 _KEPT = 200_000  # more vectors than this are not kept in the run folder
-_ON_THE_MAP = 1500
-_NEIGHBOURS = 8
-_ROWS_OF_VIEWS = 8
 
 
-def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
-    """Evaluate the encoder, and write evaluation.json, embeddings.parquet and report.html."""
-    from nearfar.api.baselines import TRAINED, UNTRAINED, untrained
-    from nearfar.api.evaluate import compare_systems, measure, open_own_test
-    from nearfar.api.sources import list_skipped
-    from nearfar.data.embeddings import Embeddings
-    from nearfar.evaluation.embedding import label_names, whiten
-    from nearfar.training.encoder_folder import save_encoder
+@dataclass(frozen=True)
+class Finished:
+    """What came of a run; plain data, the same on all ranks."""
 
+    evaluation: "Evaluation | None"
+    seconds: float
+    whitening: Mapping[str, Tensor] = field(default_factory=dict)
+    """The state of what follows the features in the finished encoder; empty where nothing does."""
+
+
+def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool = True) -> Finished:
+    """Whiten the encoder, evaluate it, and write evaluation.json, embeddings.parquet and report.html.
+
+    With `evaluate` False the encoder is all that is written.
+    """
     began = time.monotonic()
     encoder = ready.encoder.eval()
     if ready.config.model.whiten:
         whiten(encoder, ready.source)
     save_encoder(folder.path / "encoder", encoder)
-    test = None
-    if ready.test is not None:
-        test = open_own_test(encoder, ready.test, ready.source, cache=ready.config.data.cache)
-    measured = measure(encoder, ready.source, test, run=folder.path, held=None if test else ready.held)
-    skipped = list_skipped(folder.path, ready.source, test)
-    views = None
-    if not measured.has_labels:
-        before = untrained(encoder, measured.train, folder.path)
-        views = {UNTRAINED: _views_found(ready, before), TRAINED: _views_found(ready, encoder)}
-    found = compare_systems(measured, seed=ready.config.machine.seed, view_retrieval=views)
-    folder.write_json("evaluation.json", found.to_json())
-    vectors = measured.systems[TRAINED][0]
-    train = measured.train
-    if len(vectors) <= _KEPT:
-        labels = label_names(train, _all(train))
-        Embeddings(vectors.numpy(), [train.keys[i] for i in range(len(train))], labels).save(folder.path / EMBEDDINGS)
-    write_report(ready, folder, state, found, train, vectors, skipped)
-    _, sentence = found.verdict()
-    return Run(folder.path, encoder, found, sentence, state.elapsed, time.monotonic() - began)
+    found = None
+    if evaluate:
+        measured = measure(encoder, ready.source, ready.judges, run=folder.path)
+        list_unreadable(folder.path, ready.source, ready.judges.test)
+        views = None
+        if not measured.has_labels:
+            before = untrained(encoder, measured.train, folder.path)
+            views = {UNTRAINED: _views_found(ready, before), TRAINED: _views_found(ready, encoder)}
+        found = compare_systems(measured, seed=ready.config.machine.seed, view_retrieval=views)
+        folder.write_json("evaluation.json", found.to_json())
+        train, vectors = measured.train, measured.systems[TRAINED][0]
+        if len(vectors) <= _KEPT:
+            labels = label_names(train, np.arange(len(train)))
+            Embeddings(vectors.numpy(), list(train.keys), labels).save(folder.path / EMBEDDINGS)
+        write_page(ready, folder, state, found, train, vectors)
+    whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
+    return Finished(found, time.monotonic() - began, whitening)
+
+
+def whitened(encoder: "Encoder", whitening: Mapping[str, Tensor]) -> "Encoder":
+    """The encoder in evaluation mode, with the whitening that the first rank has fitted."""
+    if whitening and not encoder.config.get("whitened"):
+        device = next(encoder.parameters()).device
+        encoder.output = Whitening(encoder.dim).to(device)
+        encoder.output.load_state_dict(dict(whitening))
+        encoder.config["whitened"] = True
+    return encoder.eval()
 
 
 def _views_found(ready: "Ready", encoder: "Encoder") -> float:
     """How often the encoder finds a sample's other view among those of up to 1,024 samples."""
-    import torch
-
-    from nearfar.diagnostics import view_retrieval
-
-    rows = _all(ready.source)[:: max(1, len(ready.source) // 1024)][:1024]
+    rows = np.arange(len(ready.source))[:: max(1, len(ready.source) // 1024)][:1024]
     found = []
     with torch.no_grad():
         for start in range(0, len(rows), 256):
@@ -74,96 +90,3 @@ def _views_found(ready: "Ready", encoder: "Encoder") -> float:
             found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
     return view_retrieval(first, second).item()
-
-
-def write_report(
-    ready: "Ready",
-    folder: "RunFolder",
-    state: "State",
-    found: "Evaluation",
-    train: "Source",
-    vectors: Any,
-    skipped: "Sequence[Skipped]",
-) -> Path:
-    """Write report.html from what the run knows; raises RunError when it cannot be written."""
-    from nearfar import __version__
-    from nearfar.inspection import map, outliers
-    from nearfar.reporting import report
-
-    config = ready.config
-    level, sentence = found.verdict()
-    seed = config.machine.seed
-    rows = map.sample_evenly(len(train), _ON_THE_MAP, seed)
-    some = vectors[rows]
-    near, similar = map.neighbours(some, _NEIGHBOURS)
-    plane = report.MapData(
-        xy=map.project(some, seed=seed), items=train.cards(rows), neighbours=near, similarities=similar
-    )
-    unusual = outliers.find(vectors, seed=seed)
-
-    def card(row: int) -> "Card":
-        return train.cards(_all(train)[row : row + 1])[0]
-
-    facts = {
-        "Method": config.model.method,
-        "Encoder": _encoder_name(ready),
-        "Data": config.data.data,
-        "Samples": f"{len(train):,}",
-        "Steps": f"{state.step:,} of {config.optimisation.batch_size} samples",
-        "Wall time": f"{_duration(state.elapsed)} of training",
-        "Device": f"{config.machine.device}, {config.machine.threads} threads, {config.machine.precision}",
-        "nearfar": __version__,
-    }
-    page = report.Report(
-        title=folder.path.resolve().name,
-        verdict_level=level,  # type: ignore[arg-type]
-        verdict=sentence,
-        facts=facts,
-        alarms=[vars(alarm) for alarm in state.alarms],
-        evaluation=found.to_json(),
-        metrics=folder.metrics(),
-        map=plane,
-        views=_views(ready, train),
-        closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
-        strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
-        config=(folder.path / "config.toml").read_text(encoding="utf-8"),
-        environment=folder.environment(),
-        skipped=[vars(one) for one in skipped],
-        skipped_total=len(skipped),
-    )
-    path = folder.path / "report.html"
-    report.write(page, path)
-    return path
-
-
-def _views(ready: "Ready", train: "Source") -> list[Any]:
-    """The first views of a few samples, as the encoder sees them."""
-    import numpy as np
-
-    from nearfar.reporting.report import ViewsRow
-
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _ROWS_OF_VIEWS)).astype(np.int64))
-    raw, kept = train.fetch(rows)
-    columns = []
-    for draw in range(2):  # two draws of two views show the spread better than one
-        views = ready.plan.views(raw, np.arange(len(kept), dtype=np.int64) + draw * len(kept))
-        columns += [ready.modality.show(view, ready.encoder) for view in views]
-    return [ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))]
-
-
-def _encoder_name(ready: "Ready") -> str:
-    config = ready.encoder.config
-    width = f", width {config['width']}" if config.get("width") else ""
-    parameters = sum(p.numel() for p in ready.encoder.parameters())
-    return f"{config['encoder']}{width}: {parameters / 1e6:.2f} M parameters, {ready.encoder.dim} dimensions"
-
-
-def _all(source: "Source") -> Any:
-    import numpy as np
-
-    return np.arange(len(source), dtype=np.int64)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

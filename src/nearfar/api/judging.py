@@ -33,14 +33,22 @@ def parts_of(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
     return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
 
 
-def judges_of(encoder: Encoder, train: Source, test: str | None, *, seed: int, cache: str = "auto") -> Judges:
+def judges_of(
+    encoder: Encoder,
+    train: Source,
+    test: str | None,
+    *,
+    seed: int,
+    cache: str = "auto",
+    label_column: str | None = None,
+) -> Judges:
     """The samples that judge the encoder: those of the part `test` of the data, where there is one and it can serve.
 
     Where it cannot, a warning says why.
     """
     if test is not None:
         try:
-            source = open_for(encoder, test, cache=cache)
+            source = open_for(encoder, test, cache=cache, label_column=label_column)
             if source.labels is not None or train.labels is None:
                 return Judges(test=source)
             _log.warning("%s has no labels, so a fifth of the training part is held out.", test)

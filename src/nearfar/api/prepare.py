@@ -20,6 +20,7 @@ from nearfar.training import precision
 from nearfar.training.loop import Plan
 from nearfar.training.ranks import ALONE, Ranks
 
+
 @dataclass(frozen=True)
 class Ready:
     """A run that can start: its settings, of which none is open any more, and all that they name."""
@@ -97,6 +98,9 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
+    assert optimisation.lr is not None
+    assert optimisation.warmup is not None
+    assert isinstance(optimisation.micro_batch, int)
     plan = Plan(
         method=method,
         source=source,

@@ -9,10 +9,16 @@ from nearfar.errors import ConfigError, RunError
 def report(*runs: str | os.PathLike[str]) -> list[Path]:
     """Write `report.html` of each run folder again, from its encoder and its data; returns the pages.
 
-    A run that was stopped before its evaluation gets one now. Raises UserError.
+    A run that was stopped before its evaluation gets one now. Raises UserError, before any work where one of them is
+    no run.
     """
+    from nearfar.training.run_folder import CONFIG
+
     if not runs:
         raise ConfigError("Name at least one run folder to report on.")
+    for run in runs:
+        if not (Path(run) / CONFIG).is_file():
+            raise RunError(f"There is no run in {os.fspath(run)!r}.")
     return [_one(Path(run)) for run in runs]
 
 
@@ -24,11 +30,10 @@ def _one(path: Path) -> Path:
     from nearfar.training.run_folder import CONFIG, RunFolder
 
     folder = RunFolder(path)
-    if not (path / CONFIG).is_file():
-        raise RunError(f"There is no run in {str(path)!r}.")
     with folder.locked():
         saved = checkpoint.latest(path / "checkpoint")
         if saved is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
         ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
-        return finish(ready, folder, loop.restore(ready.plan, saved)).report
+        finish(ready, folder, loop.restore(ready.plan, saved))
+    return path / "report.html"

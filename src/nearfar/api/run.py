@@ -8,19 +8,26 @@ if TYPE_CHECKING:
     from nearfar.contract import Encoder
     from nearfar.evaluation.result import Evaluation
 
+NOT_EVALUATED = "Not evaluated."
+
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the trained encoder, how good it is, and a sentence that says so."""
+    """A finished run: its folder, the trained encoder, and how good it is."""
 
     path: Path
     encoder: "Encoder"
-    evaluation: "Evaluation"
-    verdict: str
+    evaluation: "Evaluation | None"
+    """None where it was not asked for."""
     seconds: float
     """Wall time from the start to the last step."""
     after_seconds: float
     """Wall time of the evaluation and the report, which no budget counts."""
+
+    @property
+    def verdict(self) -> str:
+        """A sentence or three that say how good it is."""
+        return NOT_EVALUATED if self.evaluation is None else self.evaluation.verdict()[1]
 
     @property
     def report(self) -> Path:

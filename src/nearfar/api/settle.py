@@ -88,7 +88,9 @@ def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf
     if open_precision:
         kind, why = precision.UNMEASURED
         if len(kept) > 1:
-            kind, why = precision.choose(method.encoder, method.encoder.prepare(raw.to(torch.device(machine.device))))
+            kind, why = precision.choose(
+                method.encoder, method.encoder.prepare(raw.to(torch.device(str(machine.device))))
+            )
         machine = replace(machine, precision=kind)
         choices.append(Choice("precision", kind, why))
     if open_memory:

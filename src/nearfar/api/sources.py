@@ -1,5 +1,6 @@
-"""Opening the data that an encoder is used on: its modality, its options; and listing what could not be read."""
+"""The data that an encoder is used on, and what of it could not be read."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,24 +10,61 @@ from nearfar.modalities import registry
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped, Source
 
+_SHOWN = 5  # names of samples in a message
+_log = logging.getLogger("nearfar")
 
-def open_for(encoder: "Encoder", data: str, *, least: int = 1, cache: str = "auto", grow: bool = True) -> "Source":
-    """`data` opened as the encoder's modality and loaded as the encoder needs it.
 
-    `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added.
+def open_for(
+    encoder: "Encoder",
+    data: str,
+    *,
+    least: int = 1,
+    cache: str = "auto",
+    grow: bool = True,
+    label_column: str | None = None,
+) -> "Source":
+    """`data` opened as the encoder's modality, to be fetched as the encoder needs it.
+
+    `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added. `label_column` names the
+    column of labels; that of the encoder's training when not given.
     """
     config: Mapping[str, Any] = encoder.config
     known = {name: config[name] for name in ("max_pixels", "label_column") if config.get(name) is not None}
+    if label_column is not None:
+        known["label_column"] = label_column
     source: Source = registry.load(config["modality"]).open(data, least=least, cache=cache, grow=grow, **known)
     source.load(config)
     return source
 
 
-def list_skipped(folder: Path, *sources: "Source | None", name: str = "skipped.csv") -> "list[Skipped]":
-    """What could not be read so far, each sample once; written to `folder/<name>` where there is any."""
+def unreadable(*sources: "Source | None") -> "list[Skipped]":
+    """What could not be read so far, each sample once."""
+    return list({one.key: one for source in sources if source is not None for one in source.skipped}.values())
+
+
+def list_unreadable(folder: Path, *sources: "Source | None", name: str = "skipped.csv") -> "list[Skipped]":
+    """What could not be read so far; written to `folder/<name>` where there is any. Raises as `files.write`."""
     from nearfar.data.skipped import write_skipped
 
-    met = {one.key: one for source in sources if source is not None for one in source.skipped}
-    if met:
-        write_skipped(folder / name, met.values())
-    return list(met.values())
+    found = unreadable(*sources)
+    if found:
+        write_skipped(folder / name, found)
+    return found
+
+
+def tell_unreadable(*sources: "Source | None", listed: Path | None = None) -> list[str]:
+    """Say how many samples could not be read and which, in a warning; returns it as a list of at most one line.
+
+    `listed` is the file that names all of them.
+    """
+    found = unreadable(*sources)
+    if not found:
+        return []
+    most = _SHOWN if listed is not None or len(found) > 4 * _SHOWN else len(found)
+    shown = "; ".join(f"{one.key} ({one.reason})" for one in found[:most])
+    more = f"; and {len(found) - most} more" if len(found) > most else ""
+    where = f" All are listed in {listed}." if listed is not None else ""
+    count = "1 sample" if len(found) == 1 else f"{len(found)} samples"
+    line = f"{count} could not be read and {'is' if len(found) == 1 else 'are'} left out: {shown}{more}.{where}"
+    _log.warning("%s", line)
+    return [line]

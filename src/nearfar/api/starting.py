@@ -14,7 +14,7 @@ from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble, lasting
-from nearfar.api.sources import list_skipped
+from nearfar.api.sources import list_unreadable, tell_unreadable
 from nearfar.config import Length, TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError
 from nearfar.modalities import registry as modalities
@@ -127,7 +127,8 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         folder.write_environment(facts | {"ranks": ready.plan.ranks.world})
         if ready.config.model.pretrained:
             save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
-    list_skipped(folder.path, ready.source, ready.judges.test)
+    if list_unreadable(folder.path, ready.source, ready.judges.test):
+        tell_unreadable(ready.source, ready.judges.test, listed=folder.path / "skipped.csv")
     if start.resumed:
         _go_on(start, ready, state, clock, folder)
     else:

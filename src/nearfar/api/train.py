@@ -4,16 +4,19 @@ import logging
 import os
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nearfar import torchrun
-from nearfar.errors import ConfigError, DataError, RunError
+from nearfar.api import finish, starting
+from nearfar.api.prepare import Ready, prepare
+from nearfar.api.run import Run
+from nearfar.api.sources import list_unreadable
+from nearfar.errors import ConfigError, DataError, MachineError, OutputError, RunError
 from nearfar.progress import silenced
-
-if TYPE_CHECKING:
-    from nearfar.api.run import Run
+from nearfar.training import loop, ranks
+from nearfar.training.display import Display
+from nearfar.training.run_folder import RunFolder
 
 _log = logging.getLogger("nearfar")
 
@@ -29,7 +32,7 @@ def train(
     quiet: bool = False,
     started: float | None = None,
     **options: Any,
-) -> "Run":
+) -> Run:
     """Train on `data` and return the finished run, written to `out` (made by name under `runs/` when not given).
 
     Every option of the command line is a keyword: method, encoder, budget or epochs or steps, batch_size, lr,
@@ -50,46 +53,46 @@ def train(
     here = torchrun.place()
     if here.most_restarts and out is None:
         raise ConfigError("torchrun --max-restarts needs --out, where what was trained is found again.")
-    with silenced(quiet or here.rank > 0):
-        from nearfar.api import finish, starting
-        from nearfar.api.prepare import prepare
-        from nearfar.api.run import Run
-        from nearfar.training import loop, ranks
-        from nearfar.training.display import Display
-        from nearfar.training.run_folder import RunFolder
+    quiet = quiet or here.rank > 0
+    with silenced(quiet), ranks.opened(options.get("device")) as together, ExitStack() as held:
+        # Where, with which settings, from which checkpoint: the first rank decides, and all have it as plain data.
+        begin = starting.resumed if resume or starting.restarted(out) else starting.new
+        start = together.on_first(begin, held, out=out, init=init, config=config, options=options)
 
-        with ranks.opened(options.get("device")) as together, ExitStack() as held:
-            # Where, with which settings, from which checkpoint: the first rank decides, and all have it as plain data.
-            begin = starting.resumed if resume or starting.restarted(out) else starting.new
-            start = together.on_first(begin, held, out=out, init=init, config=config, options=options)
+        # Open the data, settle what was left open, build.
+        ready = prepare(start.config, together, fresh=start.saved is None)
+        state = loop.State() if start.saved is None else loop.restore(ready.plan, start.saved)
+        clock = starting.clock(ready, state, started)
+        folder = RunFolder(start.path)
+        together.on_first(starting.write, start, ready, state, clock, folder)
 
-            # Open the data, settle what was left open, build.
-            ready = prepare(start.config, together, fresh=start.saved is None)
-            state = loop.State() if start.saved is None else loop.restore(ready.plan, start.saved)
-            folder = RunFolder(start.path)
-            together.on_first(starting.write, start, ready, state, folder)
+        # Train.
+        try:
+            loop.fit(ready.plan, clock, folder, state, Display(quiet=quiet))
+        finally:
+            _list_more(ready, folder)
+        again = f"nearfar train --resume --out {quote(str(folder.path))}"
+        if state.interrupted:
+            raise KeyboardInterrupt(f"Stopped at step {state.step}; all is saved. Go on with: {again}")
 
-            # Train.
-            clock = starting.clock(ready, state, started)
-            try:
-                loop.fit(ready.plan, clock, folder, state, Display(quiet=quiet or here.rank > 0))
-            finally:
-                if together.first:
-                    finish.list_unreadable(folder.path, ready.source)
-            again = f"nearfar train --resume --out {quote(str(folder.path))}"
-            if state.interrupted:
-                raise KeyboardInterrupt(f"Stopped at step {state.step}; all is saved. Go on with: {again}")
+        # Evaluate and report, on the first rank; all give back the same run.
+        ready.source.skipped[:] = together.gather_objects(ready.source.skipped)
+        try:
+            found = together.on_first(finish.finish, ready, folder, state, evaluate=evaluate)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
+            ) from None
+        except (RunError, DataError, OutputError, MachineError) as error:
+            raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
+        encoder = finish.whitened(ready.encoder, found.whitening)
+        return Run(folder.path, encoder, found.evaluation, state.elapsed, found.seconds)
 
-            # Evaluate and report, on the first rank; all give back the same run.
-            ready.source.skipped[:] = together.gather_objects(ready.source.skipped)
-            try:
-                found = together.on_first(finish.finish, ready, folder, state, evaluate=evaluate)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    f"Stopped after the last step; the encoder is saved. Evaluation and report come with: {again}"
-                ) from None
-            except (RunError, DataError) as error:
-                raise type(error)(
-                    f"{error} The encoder is saved; evaluation and report come with: {again}"
-                ) from None
-            return Run(path=folder.path, encoder=finish.finished(ready.encoder, found), ...)
+
+def _list_more(ready: Ready, folder: RunFolder) -> None:
+    """List what turned out unreadable on the way, however the run ended."""
+    if ready.plan.ranks.first:
+        try:
+            list_unreadable(folder.path, ready.source)
+        except (OutputError, MachineError) as error:  # of a full disk, more is said by what ended the run
+            _log.warning("%s", error)

@@ -1,0 +1,95 @@
+"""The page of a run, from what the run knows."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from nearfar import __version__
+from nearfar.api.sources import unreadable
+from nearfar.inspection import map, outliers
+from nearfar.reporting import report
+from nearfar.training.run_folder import CONFIG, RunFolder
+
+if TYPE_CHECKING:
+    from nearfar.api.prepare import Ready
+    from nearfar.contract import Card, Source
+    from nearfar.evaluation.result import Evaluation
+    from nearfar.training.loop import State
+
+_ON_THE_MAP = 1500
+_NEIGHBOURS = 8
+_ROWS_OF_VIEWS = 8
+
+
+def write_page(
+    ready: "Ready", folder: RunFolder, state: "State", found: "Evaluation", train: "Source", vectors: Tensor
+) -> None:
+    """Write report.html from what the run knows; raises as `files.write`."""
+    config, skipped = ready.config, unreadable(ready.source, ready.judges.test)
+    level, sentence = found.verdict()
+    seed = config.machine.seed
+    rows = map.sample_evenly(len(train), _ON_THE_MAP, seed)
+    some = vectors[rows]
+    near, similar = map.neighbours(some, _NEIGHBOURS)
+    plane = report.MapData(
+        xy=map.project(some, seed=seed), items=train.cards(rows), neighbours=near, similarities=similar
+    )
+    unusual = outliers.find(vectors, seed=seed)
+
+    def card(row: int) -> "Card":
+        return train.cards(np.array([row]))[0]
+
+    facts = {
+        "Method": config.model.method,
+        "Encoder": _encoder_name(ready),
+        "Data": config.data.data,
+        "Samples": f"{len(train):,}",
+        "Steps": f"{state.step:,} of {config.optimisation.batch_size} samples",
+        "Wall time": f"{_duration(state.elapsed)} of training",
+        "Device": f"{config.machine.device}, {config.machine.threads} threads, {config.machine.precision}",
+        "nearfar": __version__,
+    }
+    page = report.Report(
+        title=folder.path.resolve().name,
+        verdict_level=level,  # type: ignore[arg-type]
+        verdict=sentence,
+        facts=facts,
+        alarms=[vars(alarm) for alarm in state.alarms],
+        evaluation=found.to_json(),
+        metrics=folder.metrics(),
+        map=plane,
+        views=_views(ready, train),
+        closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
+        strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
+        config=(folder.path / CONFIG).read_text(encoding="utf-8"),
+        environment=folder.environment(),
+        skipped=[vars(one) for one in skipped],
+        skipped_total=len(skipped),
+    )
+    report.write(page, folder.path / "report.html")
+
+
+def _views(ready: "Ready", train: "Source") -> list[report.ViewsRow]:
+    """The first views of a few samples, as the encoder sees them."""
+    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _ROWS_OF_VIEWS)).astype(np.int64))
+    raw, kept = train.fetch(rows)
+    columns = []
+    for draw in range(2):  # two draws of two views show the spread better than one
+        views = ready.plan.views(raw, np.arange(len(kept), dtype=np.int64) + draw * len(kept))
+        columns += [ready.modality.show(view, ready.encoder) for view in views]
+    return [
+        report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))
+    ]
+
+
+def _encoder_name(ready: "Ready") -> str:
+    config = ready.encoder.config
+    width = f", width {config['width']}" if config.get("width") else ""
+    parameters = sum(p.numel() for p in ready.encoder.parameters())
+    return f"{config['encoder']}{width}: {parameters / 1e6:.2f} M parameters, {ready.encoder.dim} dimensions"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
