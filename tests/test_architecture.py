@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 EVERYWHERE = {
     "contract", "errors", "config", "randomness", "progress", "diagnostics", "whitening", "files", "threads", "memory",
-    "torchrun", "options",
+    "torchrun", "options", "compiled",
 }  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "api", "data.embeddings"},
@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "kernels": {"kernels", "errors", "threads"},
     "contract": {"progress", "errors", "options", "kernels.ring"},
     "options": set(),
+    "compiled": set(),
     "whitening": set(),
     "config": {"errors"},
     "diagnostics": {"losses", "errors"},

@@ -13,6 +13,7 @@ from nearfar.api import sampling
 from nearfar.api.baselines import seed_weights
 from nearfar.api.evaluate import judges, open_own_test
 from nearfar.api.load import load
+from nearfar.compiled import compile_network
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Requirements, Rows
 from nearfar.errors import ConfigError, RunError, must
@@ -144,7 +145,7 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     machine, chosen = measure.arithmetic(machine, source, encoder, batch_size)
     choices += chosen
     if machine.compile:
-        encoder.compile()
+        compile_network(encoder)
 
     def views(raw: Any, draws: Rows, requires: Requirements = method.requires) -> "Views":
         if not isinstance(raw, Paired):
