@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "data": {"data"} | EVERYWHERE,
     "losses": {"losses", "kernels", "errors"},
     "kernels": {"kernels", "errors", "threads"},
-    "contract": {"progress", "errors", "options", "kernels.ring"},
+    "contract": {"contract", "progress", "errors", "options", "kernels.ring", "data.samples"},  # the last two for types
     "options": set(),
     "compiled": set(),
     "whitening": set(),

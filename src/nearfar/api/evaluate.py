@@ -40,6 +40,7 @@ def evaluate(
     from nearfar.api.prepare import own_test
     from nearfar.api.sources import open_for
     from nearfar.modalities import registry
+    from nearfar.modalities.opening import splits
     from nearfar.training.automatic import device_of
 
     run = None
@@ -50,7 +51,7 @@ def evaluate(
     encoder = encoder.to(place)
     first = os.fspath(train)
     if test is None:
-        first, own = own_test(first, registry.load(encoder.config["modality"]).splits(first))
+        first, own = own_test(first, splits(registry.load(encoder.config["modality"]), first))
         learnt = open_for(encoder, first, cache=cache)
         judged = None if own is None else open_own_test(encoder, own, learnt, cache=cache)
     else:
@@ -140,7 +141,9 @@ def measure(
     systems: dict[str, tuple[Tensor, Tensor | None]] = {}
     if baselines:
         before = untrained(encoder, train, run)
-        systems[RAW] = (train.vectors(), None if test is None else test.vectors())
+        raw = train.vectors()
+        if raw is not None:
+            systems[RAW] = (raw, None if test is None else test.vectors())
         systems[UNTRAINED] = (
             embed_source(before, train)[0],
             None if test is None else embed_source(before, test)[0],

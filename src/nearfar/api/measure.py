@@ -25,7 +25,7 @@ def arithmetic(machine: Machine, source: "Source", encoder: "Encoder", batch_siz
     raw, kept = source.fetch(np.arange(min(len(source), batch_size, _SAMPLES)))
     kind, why = precision.UNMEASURED
     if len(kept) > 1:
-        kind, why = precision.choose(encoder, encoder.prepare(raw.to(torch.device(str(machine.device)))))
+        kind, why = precision.choose(encoder, encoder.prepare(raw))
     return replace(machine, precision=kind), [Choice("precision", kind, why)]
 
 

@@ -17,6 +17,7 @@ from nearfar.compiled import compile_network
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Requirements, Rows
 from nearfar.errors import ConfigError, RunError, must
+from nearfar.modalities.opening import open_source, splits, suited
 from nearfar.options import Choice, Facts
 from nearfar.training.loop import Plan, Probe
 from nearfar.training.positives import Paired, against, alternating
@@ -104,6 +105,7 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     options, name, chosen = modality.settle(config.modality_options, source, config.model.encoder, facts)
     choices += chosen
     encoder = _encoder(config, modality, name, source, options, fresh)
+    source = suited(source, encoder.config, least=2)
     if learns and test is not None:
         if open_own_test(encoder, test, source, cache=config.data.cache) is None:
             test = None  # known before any label is seen: a fifth of the training part keeps its own to itself
@@ -133,9 +135,9 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
     method = parts.method(encoder, method_options).to(device)
     order, chosen = sampling.order(config.data, source, labels, method.requires, batch_size, machine.seed)
     choices += chosen
-    positives, chosen = sampling.positives(config.data, source, encoder, machine.seed)
+    positives, chosen = sampling.positives(config.data, source, machine.seed)
     choices += chosen
-    others, chosen = sampling.negatives(positives, source, method.requires, encoder)
+    others, chosen = sampling.negatives(positives, source, method.requires)
     choices += chosen
     if optimisation.gather == "ring" and others is not positives:
         raise ConfigError(
@@ -195,11 +197,17 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
 
 def _open(config: TrainConfig, modality: "Modality") -> "tuple[Source, str | None]":
     """The training part of the data, and the name of its own test part."""
-    train, test = own_test(config.data.data, modality.splits(config.data.data))
-    label_column = getattr(config.modality_options, "label_column", None)
-    known: dict[str, Any] = {} if label_column is None else {"label_column": label_column}
-    known |= {"max_pixels": config.data.max_pixels, "threads": config.machine.threads, "cache": config.data.cache}
-    return modality.open(train, least=2, **known), test
+    train, test = own_test(config.data.data, splits(modality, config.data.data))
+    source = open_source(
+        modality,
+        train,
+        options=config.modality_options,
+        least=2,
+        label_column=config.data.label_column,
+        threads=config.machine.threads,
+        cache=config.data.cache,
+    )
+    return source, test
 
 
 def own_test(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
@@ -235,7 +243,6 @@ def _encoder(
         options,
         width=config.model.width,
         pretrained=None if run else pretrained,
-        max_pixels=config.data.max_pixels,
     )
     encoder.config["seed"] = config.machine.seed
     if run is not None:
@@ -291,9 +298,9 @@ def _probe(encoder: "Encoder", source: "Source", held: "Rows | None", whiten: bo
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
     from nearfar.data import patterns
-    from nearfar.modalities.image.source import BUILTINS
+    from nearfar.modalities import registry
 
-    return patterns.lasting(data, builtins=BUILTINS)
+    return patterns.lasting(data, builtins=registry.BUILTINS)
 
 
 def _lasting_cache(cache: str) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nearfar.config import Data
-from nearfar.contract import Encoder, Requirements, Rows, Source
+from nearfar.contract import Requirements, Rows, Source
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice
@@ -69,11 +69,8 @@ def order(
     return streamed, [] if given.order else [Choice("order", "streamed", why)]
 
 
-def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple[Positives | None, list[Choice]]:
-    """Where the odd views of a batch come from; None for the samples themselves. Raises ConfigError.
-
-    Positives that the data names are loaded as the encoder needs them.
-    """
+def positives(given: Data, source: Source, seed: int) -> tuple[Positives | None, list[Choice]]:
+    """Where the odd views of a batch come from; None for the samples themselves. Raises ConfigError."""
     groups = source.groups
     grouped = groups is not None and len(np.unique(groups)) < len(groups)
     kind, choices = given.positives, list[Choice]()
@@ -84,7 +81,6 @@ def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple
     if kind == "pair":
         if source.positives is None:
             raise ConfigError(f"{source.name!r} has no column `positive`: leave out --positives pair.")
-        source.positives.load(encoder.config)
         return Given(source), choices
     if kind == "group":
         if not grouped:
@@ -94,15 +90,11 @@ def positives(given: Data, source: Source, encoder: Encoder, seed: int) -> tuple
 
 
 def negatives(
-    positives: Positives | None, source: Source, requires: Requirements, encoder: Encoder
+    positives: Positives | None, source: Source, requires: Requirements
 ) -> tuple[Positives | None, list[Choice]]:
-    """The positives, and with them the negatives that the data names, where it does and the method wants them.
-
-    They are loaded as the encoder needs them.
-    """
+    """The positives, and with them the negatives that the data names, where it does and the method wants them."""
     if not requires.negatives or source.negatives is None:
         return positives, []
-    source.negatives.load(encoder.config)
     return Against(source, positives), [Choice("negatives", "given", "the data has a column `negative`")]
 
 

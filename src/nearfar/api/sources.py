@@ -1,25 +1,22 @@
 """Opening the data that an encoder is used on: its modality, its options; and listing what could not be read."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nearfar.modalities import registry
+from nearfar.modalities.opening import open_source
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped, Source
 
 
 def open_for(encoder: "Encoder", data: str, *, least: int = 1, cache: str = "auto", grow: bool = True) -> "Source":
-    """`data` opened as the encoder's modality and loaded as the encoder needs it.
+    """`data` opened as the encoder's modality and as the encoder needs it.
 
     `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added.
     """
-    config: Mapping[str, Any] = encoder.config
-    known = {name: config[name] for name in ("max_pixels", "label_column") if config.get(name) is not None}
-    source: Source = registry.load(config["modality"]).open(data, least=least, cache=cache, grow=grow, **known)
-    source.load(config)
-    return source
+    modality = registry.load(encoder.config["modality"])
+    return open_source(modality, data, config=encoder.config, least=least, cache=cache, grow=grow)
 
 
 def list_skipped(folder: Path, *sources: "Source | None", name: str = "skipped.csv") -> "list[Skipped]":

@@ -13,7 +13,8 @@ from torch import nn
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.encoder import build, load_pretrained, stem_for
-from nearfar.modalities.image.source import Pictures, open_images
+from nearfar.modalities.image.pictures import Pictures
+from tests.modalities.image.opening import open_images, suited
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -101,7 +102,7 @@ def test_preprocessing_paths_is_preparing_what_the_source_fetches(tmp_path):
         smooth(width, height, i).save(tmp_path / f"{i}.png")
     source = open_images(str(tmp_path))
     encoder = make()
-    source.load(encoder.config)
+    source = suited(source, encoder.config)
     raw, kept = source.fetch(np.arange(3))
     found = encoder.preprocess([tmp_path / source.keys[row] for row in kept])
     assert torch.allclose(found, encoder.prepare(raw), atol=1e-5)
@@ -360,3 +361,8 @@ def test_the_hub_is_asked_for_the_size_and_the_channels_of_the_encoder(monkeypat
     monkeypatch.setattr(encoders, "_timm", fetch)
     assert load_pretrained(encoder, "hub") == []
     assert asked == {"name": "test_vit", "channels": 1, "size": 64, "pretrained": True}
+
+
+@pytest.mark.parametrize(("side", "samples"), [(32, 256), (128, 256), (224, 83), (2048, 16)])
+def test_large_pictures_are_embedded_in_smaller_batches(side, samples):
+    assert encoders.ImageEncoder(nn.Identity(), 4, {"image_size": side}).embed_batch == samples

@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nearfar.contract import Encoder
+from nearfar.contract import Encoder, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities.described import text, whole
-from nearfar.modalities.image.decode import Encoded, Unreadable, decode
+from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
+from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
-from nearfar.modalities.image.source import Pictures
 from nearfar.modalities.image.views import squares
 
 _LOGGER = logging.getLogger("nearfar")
@@ -34,12 +34,17 @@ CIFAR_STEM_UP_TO = 96
 class ImageEncoder(Encoder):
     """A network over pictures `[n, channels, size, size]`, normalised by `config["mean"]` and `config["std"]`."""
 
+    cheaper = "a smaller encoder (--width) or smaller pictures (--image-size)"
+
     def __init__(self, network: nn.Module, dim: int, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
         self.dim = dim
         self.config = dict(config)
         self.size: int = config["image_size"]
+        self.embed_batch = max(16, min(256, 256 * 128 * 128 // (self.size * self.size)))
+        if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+            self.optimizer = "sgd"
 
     def features(self, inputs: Tensor) -> Tensor:
         """Pictures `[n, channels, h, w]` to vectors `[n, dim]`."""
@@ -47,7 +52,7 @@ class ImageEncoder(Encoder):
 
     def prepare(self, raw: Pictures) -> Tensor:
         """The central square of each picture, resized and normalised: `[n, channels, size, size]`."""
-        pixels, aspect = raw.pixels, raw.aspect.to(raw.pixels.device)
+        pixels, aspect = raw.pixels.to(self.device), raw.aspect.to(self.device)
         stored = pixels.shape[-1]
         if stored == self.size and bool((aspect == 1).all()):
             made = pixels.to(torch.float32, copy=True)
