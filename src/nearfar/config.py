@@ -57,7 +57,7 @@ class Model:
     width: int | None = None
     """Channels of the network's first stage (narrower is faster)."""
     pretrained: str | None = None
-    """Start from weights: `hub`, a local .safetensors file, or a run folder."""
+    """Start from weights: `hub`, a file (.safetensors, .pth, .pt), or a run folder."""
     whiten: bool = True
     """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
 
