@@ -44,6 +44,7 @@ from nearfar.errors import TrainingError
 from nearfar.evaluation.intervals import SEEDS, Interval, paired
 from nearfar.methods.batchnorm import in_groups
 from nearfar.methods.registry import METHODS, known, load
+from nearfar.modalities.opening import open_source
 from nearfar.training import loop
 from nearfar.training.alarms import Watchdog
 from nearfar.training.clock import Clock
@@ -184,8 +185,7 @@ def made(run: Run, folder: Path, photos: str | None) -> dict[str, Any]:
         raise KeyboardInterrupt
     found: dict[str, Any] = {"stopped": state.step if stopped else None}
     if run.case not in (*_EMPTY, "healthy, photos"):
-        test = ready.modality.open("digits:test", least=2)
-        test.load(ready.encoder.config)
+        test = open_source(ready.modality, "digits:test", config=ready.encoder.config)
         finite = all(bool(weight.isfinite().all()) for weight in ready.encoder.parameters())
         found["accuracy"] = round(accuracy(ready.encoder.eval(), ready.source, test), 4) if finite else 0.0
     return found

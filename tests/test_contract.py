@@ -20,6 +20,7 @@ from nearfar.contract import Batch, Card, Encoder, Latents, Method, Modality, Re
 from nearfar.errors import DataError, UnknownName
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
+from nearfar.modalities.opening import open_source
 from nearfar.options import Facts
 from nearfar.training.step import training_step
 
@@ -102,12 +103,11 @@ def prepared(name: str, folder: Path) -> Ground:
     folder.mkdir(parents=True)
     toy = TOYS[name](folder)
     modality = modalities.load(name)
-    source = modality.open(toy.data, least=2)
+    source = open_source(modality, toy.data, least=2)
     options, encoder_name, _ = modality.settle(modality.Options(**toy.options), source, toy.encoder, FACTS)
     torch.manual_seed(0)
     encoder = modality.encoder(encoder_name, source, options)
-    source.load(encoder.config)
-    return Ground(toy, modality, source, options, encoder)
+    return Ground(toy, modality, source.suited(encoder.config), options, encoder)
 
 
 @pytest.fixture(scope="module", params=sorted(modalities.MODALITIES))
@@ -177,7 +177,6 @@ def test_taken_rows_are_these_rows_in_this_order(ground: Ground) -> None:
     assert ground.source.labels is not None
     assert some.labels is not None
     assert some.labels.tolist() == ground.source.labels[rows].tolist()
-    some.load(ground.encoder.config)
     ground.encoder.eval()
     with torch.no_grad():
         taken = ground.encoder.features(ground.encoder.prepare(some.fetch(np.arange(3))[0]))
@@ -201,7 +200,7 @@ def test_every_sample_has_a_card(ground: Ground) -> None:
 
 def test_data_that_is_not_there_is_refused(ground: Ground, tmp_path: Path) -> None:
     with pytest.raises(DataError):
-        ground.modality.open(str(tmp_path / "nothing" / "here"), least=2)
+        open_source(ground.modality, str(tmp_path / "nothing" / "here"), least=2)
 
 
 # Views.

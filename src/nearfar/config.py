@@ -27,8 +27,8 @@ class Data:
     .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split."""
     modality: str | None = None
     """Kind of data; found from the data when not given."""
-    max_pixels: int = 100_000_000
-    """Images with more pixels than this are skipped, before any decoder sees them."""
+    label_column: str | None = None
+    """Column of the classes; when not given: label, class, target or category. It is never an input."""
     cache: str = "auto"
     """Where decoded images are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
     positives: Literal["views", "group", "pair"] | None = None
@@ -57,7 +57,7 @@ class Model:
     width: int | None = None
     """Channels of the network's first stage (narrower is faster)."""
     pretrained: str | None = None
-    """Start from weights: `hub`, a local .safetensors file, or a run folder."""
+    """Start from weights: `hub`, a file (.safetensors, .pth, .pt), or a run folder."""
     whiten: bool = True
     """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
 

@@ -4,8 +4,11 @@ Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 201
 """
 
 import zlib
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 _ROUNDS = 10
@@ -13,6 +16,13 @@ _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def _untraced(function: _F) -> _F:
+    """Keep torch.compile out: traced, 64-bit words would become arithmetic that its backends lack."""
+    return cast(_F, torch.compiler.disable(function))  # type: ignore[no-untyped-call]
 
 
 def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint64]:
@@ -26,6 +36,7 @@ def philox(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uint
     return np.stack([c0, c1, c2, c3], axis=1)
 
 
+@_untraced
 def uniform(seed: int, stream: str, draws: NDArray[np.int64], count: int, view: int = 0) -> NDArray[np.float32]:
     """Numbers in [0, 1), `[b, count]`: row i belongs to `draws[i]` alone, not to its place in the batch.
 
@@ -44,6 +55,7 @@ def uniform(seed: int, stream: str, draws: NDArray[np.int64], count: int, view: 
     return ((words >> np.uint64(8)).astype(np.float32)) * np.float32(2**-24)
 
 
+@_untraced
 def seed_of(seed: int, stream: str, *numbers: int) -> int:
     """One 63-bit seed for (seed, stream, numbers): for generators that are not ours (torch, scikit-learn)."""
     key = _key(seed, stream)

@@ -88,12 +88,3 @@ def test_bf16_stays_near_full_precision(finished: Finished) -> None:
 def test_a_precision_that_does_not_exist_is_refused_before_any_work(finished: Finished, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="precision must be fp32 or bf16, got 'fp16'"):
         nf.embed_file(finished[1].path, "no such data", tmp_path / "e.npy", precision="fp16")
-
-
-def test_large_pictures_come_in_smaller_batches(finished: Finished) -> None:
-    encoder = nf.load(finished[1].path)
-    sizes = []
-    for side in (32, 128, 224, 2048):
-        encoder.config["image_size"] = side
-        sizes.append(face._batch_size(encoder))
-    assert sizes == [256, 256, 83, 16]

@@ -72,7 +72,7 @@ def test_mostly_unreadable_data_stops_before_training(tiny: Tiny, photos: Photos
     data = photos(count=10)
     for i in range(15):
         (data / "class 0" / f"bad{i}.jpg").write_text("no picture")
-    with pytest.raises(DataError, match=r"15 of 25 images .* cannot be read"):
+    with pytest.raises(DataError, match=r"15 of 25 samples .* cannot be read"):
         tiny(data)
     assert not (tmp_path / "run").exists()
 

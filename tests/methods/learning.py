@@ -12,6 +12,7 @@ from nearfar.api.prepare import assemble, prepare
 from nearfar.contract import Encoder, Source
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
+from nearfar.modalities.opening import open_source
 from nearfar.training import loop
 from nearfar.training.alarms import Alarm
 from nearfar.training.clock import Clock
@@ -69,8 +70,7 @@ def learn(method: str, seed: int, folder: Path) -> Learnt:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - began
     encoder = ready.encoder.eval()
-    test = ready.modality.open("digits:test", least=2)
-    test.load(encoder.config)
+    test = open_source(ready.modality, "digits:test", config=encoder.config)
     before = untrained(encoder, ready.source)
     return Learnt(
         accuracy(before, ready.source, test),

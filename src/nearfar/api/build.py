@@ -17,6 +17,7 @@ from nearfar.errors import ConfigError, RunError
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
 from nearfar.evaluation.split import stratified_split
+from nearfar.modalities.opening import open_source
 from nearfar.training import optimisers, syncnorm
 from nearfar.training.loop import Probe, ViewsOf
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
@@ -29,10 +30,15 @@ _PROBED = 1500  # samples
 
 def source(config: TrainConfig, modality: Modality, part: str) -> Source:
     """The samples that are trained on."""
-    label_column = getattr(config.modality_options, "label_column", None)
-    known: dict[str, Any] = {} if label_column is None else {"label_column": label_column}
-    known |= {"max_pixels": config.data.max_pixels, "threads": config.machine.threads, "cache": config.data.cache}
-    return modality.open(part, least=2, **known)
+    return open_source(
+        modality,
+        part,
+        options=config.modality_options,
+        least=2,
+        label_column=config.data.label_column,
+        threads=config.machine.threads,
+        cache=config.data.cache,
+    )
 
 
 def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrained: bool) -> Encoder:
@@ -46,7 +52,6 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         config.modality_options,
         width=config.model.width,
         pretrained=None if run else start,
-        max_pixels=config.data.max_pixels,
     )
     made.config["seed"] = config.machine.seed
     if run is not None:

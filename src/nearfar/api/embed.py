@@ -58,7 +58,7 @@ def embed(
 
     opened, _ = load_on(encoder, device)
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
-    size = batch_size or _batch_size(opened)
+    size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
     vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     tell_unreadable(source)
@@ -97,7 +97,7 @@ def embed_file(
     rank, world, local, *_ = torchrun.place()
     opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device)
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
-    size = batch_size or _batch_size(opened)
+    size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
     target = shard_path(Path(out), rank, world)
@@ -148,12 +148,6 @@ def _check(batch_size: int | None, precision: str | None) -> None:
     must(precision in (None, "fp32", "bf16"), "precision must be fp32 or bf16", got=precision)
 
 
-def _batch_size(encoder: "Encoder") -> int:
-    """256 samples, or fewer pictures of more than 128 pixels a side, so that a batch takes much the same memory."""
-    side = int(encoder.config.get("image_size", 1))
-    return max(16, min(256, 256 * 128 * 128 // (side * side)))
-
-
 def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: int) -> "torch.dtype | None":
     """The type for autocast; for None it is measured on the first batch, where there are many samples."""
     import numpy as np
@@ -161,11 +155,9 @@ def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: in
     from nearfar.training.precision import choose_for_inference, dtype_of
 
     if precision is None and len(source) >= _MANY:
-        device = next(encoder.parameters()).device
         raw, kept = source.fetch(np.arange(size, dtype=np.int64))
         if len(kept):
-            inputs = encoder.prepare(raw.to(device)).to(device)
-            precision = choose_for_inference(encoder.features, inputs)
+            precision = choose_for_inference(encoder.features, encoder.prepare(raw))
             _log.info("embedding in %s, which is the faster one here", precision)
     return dtype_of(precision)
 

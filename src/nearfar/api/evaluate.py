@@ -40,12 +40,13 @@ def evaluate(
     from nearfar.api.load import load_on
     from nearfar.api.sources import open_for, tell_unreadable
     from nearfar.modalities import registry
+    from nearfar.modalities.opening import splits
 
     encoder, run = load_on(encoder, device)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
     data, own_test = os.fspath(train), None
     if test is None:
-        data, own_test = parts_of(data, registry.load(encoder.config["modality"]).splits(data))
+        data, own_test = parts_of(data, splits(registry.load(encoder.config["modality"]), data))
     learnt = open_for(encoder, data, cache=cache, label_column=label_column)
     if test is None:
         judges = judges_of(encoder, learnt, own_test, seed=seed, cache=cache, label_column=label_column)
@@ -107,7 +108,9 @@ def measure(
     systems: dict[str, tuple[Tensor, Tensor | None]] = {}
     if baselines:
         before = untrained(encoder, train, run)
-        systems[RAW] = (train.vectors(), None if test is None else test.vectors())
+        raw = train.vectors()
+        if raw is not None:
+            systems[RAW] = (raw, None if test is None else test.vectors())
         systems[UNTRAINED] = (
             embed_source(before, train)[0],
             None if test is None else embed_source(before, test)[0],

@@ -10,11 +10,13 @@ import torch
 from nearfar.api import build, settle
 from nearfar.api import options as opts
 from nearfar.api.judging import Judges, judges_of, parts_of
+from nearfar.compiled import compile_network
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, must
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
+from nearfar.modalities.opening import splits, suited
 from nearfar.options import Choice
 from nearfar.training import precision
 from nearfar.training.loop import Plan
@@ -71,12 +73,15 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     seed, device = config.machine.seed, torch.device(str(config.machine.device))
 
     # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
-    train, test = parts_of(config.data.data, modality.splits(config.data.data))
+    train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
-    judges = ranks.first_then_others(judges_of, encoder, source, test, seed=seed, cache=config.data.cache)
+    source = ranks.first_then_others(suited, source, encoder.config, least=2)
+    judges = ranks.first_then_others(
+        judges_of, encoder, source, test, seed=seed, cache=config.data.cache, label_column=config.data.label_column
+    )
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method, and which samples meet in a step.
@@ -96,6 +101,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     config, chosen = ranks.on_first(settle.measured, config, source, method, views)
     choices += chosen
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
+    if config.machine.compile:
+        compile_network(encoder)
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
     assert optimisation.lr is not None
@@ -129,6 +136,5 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
     from nearfar.data import patterns
-    from nearfar.modalities.image.source import BUILTINS
 
-    return patterns.lasting(data, builtins=BUILTINS)
+    return patterns.lasting(data, builtins=modalities.BUILTINS)

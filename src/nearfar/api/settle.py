@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 
 from nearfar import torchrun
 from nearfar.api import build
@@ -88,9 +87,7 @@ def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf
     if open_precision:
         kind, why = precision.UNMEASURED
         if len(kept) > 1:
-            kind, why = precision.choose(
-                method.encoder, method.encoder.prepare(raw.to(torch.device(str(machine.device))))
-            )
+            kind, why = precision.choose(method.encoder, method.encoder.prepare(raw))
         machine = replace(machine, precision=kind)
         choices.append(Choice("precision", kind, why))
     if open_memory:

@@ -1,11 +1,11 @@
 """The data that an encoder is used on, and what of it could not be read."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nearfar.modalities import registry
+from nearfar.modalities.opening import open_source
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped, Source
@@ -28,13 +28,10 @@ def open_for(
     `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added. `label_column` names the
     column of labels; that of the encoder's training when not given.
     """
-    config: Mapping[str, Any] = encoder.config
-    known = {name: config[name] for name in ("max_pixels", "label_column") if config.get(name) is not None}
-    if label_column is not None:
-        known["label_column"] = label_column
-    source: Source = registry.load(config["modality"]).open(data, least=least, cache=cache, grow=grow, **known)
-    source.load(config)
-    return source
+    modality = registry.load(encoder.config["modality"])
+    return open_source(
+        modality, data, config=encoder.config, least=least, cache=cache, grow=grow, label_column=label_column
+    )
 
 
 def unreadable(*sources: "Source | None") -> "list[Skipped]":

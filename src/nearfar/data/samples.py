@@ -30,8 +30,8 @@ class Samples:
     [N] and `domains` [N] (into `domain_names`) likewise. Row i of `positives` and `negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
     from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
-    further columns [N rows] that the modality asked for. `ignored` counts files by extension, and `refused` holds
-    (key, reason) of what could not be listed.
+    further columns [N rows] that the modality asked for. `origin` is the path of DATA. `ignored` counts files by
+    extension, and `refused` holds (key, reason) of what could not be listed.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Samples:
     shards: Rows | None = None
     size: int = 0
     table: "pa.Table | None" = None
+    origin: str = ""
     ignored: Mapping[str, int] = field(default_factory=Counter)
     refused: tuple[tuple[str, str], ...] = ()
 

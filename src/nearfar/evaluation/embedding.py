@@ -89,7 +89,7 @@ def label_names(source: Source, rows: Rows) -> list[str | None] | None:
 
 
 def _vectors(encoder: Encoder, raw: Any, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    inputs = encoder.prepare(raw.to(device)).to(device)
+    inputs = encoder.prepare(raw)
     if dtype is None:
         return encoder.vectors(inputs).float().cpu()
     with torch.autocast(device.type, dtype):

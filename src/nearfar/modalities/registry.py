@@ -13,6 +13,9 @@ MODALITIES: dict[str, str] = {
     "table": "rows of numbers and categories: .csv, .tsv, .parquet, .npy, .npz",
 }
 
+BUILTINS = frozenset({"digits"})
+"""Data that comes with the package; `./digits` is a folder of that name."""
+
 
 def known(name: str) -> str:
     """`name`, where a modality has it; raises UnknownName."""

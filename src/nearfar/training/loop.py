@@ -21,6 +21,7 @@ from nearfar.training.batches import Batches
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
+from nearfar.training.finite import Finite, norm_of
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
 from nearfar.training.order import Order
@@ -163,6 +164,7 @@ class _Run:
         self.step_seconds = 0.0
         self.progress = 0.0
         self._batches = Batches(plan.source, plan.labels, plan.method.requires, plan.ranks, plan.device)
+        self._finite = Finite()
         self._synchronised = synchronised(plan.method)
         self._least = 2 if normalises(plan.method) and not self._synchronised else 1
         self._data = _fingerprint(plan.source)
@@ -197,13 +199,14 @@ class _Run:
         lr = schedule.learning_rate(progress, plan.lr, plan.warmup)
         schedule.set_lr(plan.optimizer, lr, progress)
         losses, latents = self._step(views, batch, shares)
+        learning = [parameter for parameter in plan.method.parameters() if parameter.requires_grad]
+        self._must_be_finite({"The loss": losses.total, "The gradient": norm_of(learning, gradients=True)})
         if plan.clip is not None:
-            torch.nn.utils.clip_grad_norm_(plan.method.parameters(), plan.clip)
+            torch.nn.utils.clip_grad_norm_(learning, plan.clip)
         due = plan.ranks.first and self._due(progress)
-        if plan.device.type == "cpu" or due:  # on a GPU, asking for the value each step would wait for it
-            self._must_be_finite(losses.total)
         change = health.Change(plan.method, latents, batch) if due else None
         plan.optimizer.step()
+        self._must_be_finite({"A weight": norm_of(learning, gradients=False)})
         changed = change.figures() if change else {}
         plan.method.after_step(latents, batch)
         state.step += 1
@@ -311,10 +314,9 @@ class _Run:
         self._since = _Since()
         return record
 
-    def _must_be_finite(self, loss: Tensor) -> None:
-        value = loss.item()
-        if not math.isfinite(value):
-            raise self.broken(f"The loss is {value}")
+    def _must_be_finite(self, scalars: Mapping[str, Tensor]) -> None:
+        if what := self._finite.broken(scalars):
+            raise self.broken(what)
 
     def broken(self, what: str) -> TrainingError:
         """The run cannot go on: says where the last good state is, and what to change."""

@@ -13,7 +13,8 @@ from torch import nn
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.encoder import build, load_pretrained, stem_for
-from nearfar.modalities.image.source import Pictures, open_images
+from nearfar.modalities.image.pictures import Pictures
+from tests.modalities.image.opening import open_images, suited
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -101,7 +102,7 @@ def test_preprocessing_paths_is_preparing_what_the_source_fetches(tmp_path):
         smooth(width, height, i).save(tmp_path / f"{i}.png")
     source = open_images(str(tmp_path))
     encoder = make()
-    source.load(encoder.config)
+    source = suited(source, encoder.config)
     raw, kept = source.fetch(np.arange(3))
     found = encoder.preprocess([tmp_path / source.keys[row] for row in kept])
     assert torch.allclose(found, encoder.prepare(raw), atol=1e-5)
@@ -298,30 +299,14 @@ def test_an_encoder_of_grey_pictures_sums_the_weights_of_colours(tmp_path):
     assert torch.allclose(grey(x), coloured(x.expand(2, 3, 16, 16)), atol=1e-5)
 
 
-def pickled(path):
-    torch.save({"state_dict": open}, path)
-
-
-def listed(path):
-    torch.save([torch.zeros(2)], path)
-
-
-WRONG = {
-    "missing.pth": (lambda path: None, "is neither 'hub' nor a file"),
-    "text.pth": (lambda path: path.write_text("no weights"), "cannot be read as weights"),
-    "text.safetensors": (lambda path: path.write_text("no weights"), "cannot be read as weights"),
-    "code.pth": (pickled, "cannot be read as weights"),
-    "list.pth": (listed, "holds no dictionary of weights"),
-    "other.safetensors": (lambda path: save_file({"a": torch.zeros(2)}, path), r"does not fit .*: 0 of \d+ weights"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_file_is_refused(tmp_path, name):
-    write, text = WRONG[name]
-    write(tmp_path / name)
-    with pytest.raises(ConfigError, match=text):
-        load_pretrained(make("resnet18", width=4), str(tmp_path / name))
+def test_a_resnet_that_was_made_a_sequence_is_taken_whole(tmp_path):
+    """As lightly's examples save it: `nn.Sequential(*list(resnet.children())[:-1])`."""
+    theirs = torchvision.models.resnet18(weights=None).eval()
+    sequence = nn.Sequential(*list(theirs.children())[:-1]).state_dict()
+    torch.save({"state_dict": {f"backbone.{key}": value for key, value in sequence.items()}}, tmp_path / "a.pth")
+    encoder = make("resnet18", stem="imagenet", seed=1)
+    assert load_pretrained(encoder, str(tmp_path / "a.pth")) == []
+    assert torch.equal(encoder.network.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
 
 
 def test_weights_of_another_width_are_refused(tmp_path):
@@ -352,11 +337,16 @@ def test_the_hub_is_asked_for_the_size_and_the_channels_of_the_encoder(monkeypat
     """Positions of another size would be left out: timm fits them."""
     asked = {}
 
-    def fetch(name, channels, size, *, pretrained=False):
-        asked.update(name=name, channels=channels, size=size, pretrained=pretrained)
+    def fetch(name, channels, size, *, published=False):
+        asked.update(name=name, channels=channels, size=size, published=published)
         return timm.create_model(name, num_classes=0, in_chans=channels, img_size=size)
 
     encoder = make("test_vit", size=64, channels=1)
     monkeypatch.setattr(encoders, "_timm", fetch)
     assert load_pretrained(encoder, "hub") == []
-    assert asked == {"name": "test_vit", "channels": 1, "size": 64, "pretrained": True}
+    assert asked == {"name": "test_vit", "channels": 1, "size": 64, "published": True}
+
+
+@pytest.mark.parametrize(("side", "samples"), [(32, 256), (128, 256), (224, 83), (2048, 16)])
+def test_large_pictures_are_embedded_in_smaller_batches(side, samples):
+    assert encoders.ImageEncoder(nn.Identity(), 4, {"image_size": side}).embed_batch == samples

@@ -17,6 +17,7 @@ from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.views.crop import crop_boxes
 from nearfar.options import Facts
+from tests.modalities.image.opening import open_images, suited
 
 AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None and field.name not in STRENGTH]
 GIVEN = ImageOptions(
@@ -49,7 +50,7 @@ def source(tmp_path):
         for i in range(8):
             pixels = np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
             Image.fromarray(pixels).convert(mode).save(tmp_path / f"{i}.png")
-        return MODALITY.open(str(tmp_path))
+        return open_images(str(tmp_path))
 
     return opened
 
@@ -222,7 +223,7 @@ def settled(source, name="small_cnn", **options):
 
 def test_statistics_are_those_of_the_pixels(source):
     opened = source(16)
-    opened.load({"image_size": 16})
+    opened = suited(opened, {"image_size": 16})
     raw, _ = opened.fetch(np.arange(8))
     pixels = raw.pixels.double() / 255
     mean, std = statistics(opened)
@@ -242,7 +243,7 @@ def test_prepared_pictures_have_mean_0_and_spread_1(source):
 def test_an_unknown_encoder_is_refused_before_any_picture_is_decoded(source):
     opened = source()
     options, name, _ = MODALITY.settle(ImageOptions(), opened, "resnt18", facts())
-    opened.load = lambda config: pytest.fail("decoded")
+    opened.suited = lambda config: pytest.fail("decoded")
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
         MODALITY.encoder(name, opened, options)
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from nearfar.errors import DataError
 from nearfar.modalities.image import store
-from nearfar.modalities.image.source import Pictures, open_images
+from nearfar.modalities.image.pictures import Pictures
+from tests.modalities.image.opening import open_images, suited
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -38,7 +39,7 @@ def cut(path):
 
 def opened(root, count=6, size=12, **more):
     source = open_images(fill(root, count), **more)
-    source.load({"stored_size": size})
+    source = suited(source, {"stored_size": size})
     return source
 
 
@@ -67,28 +68,28 @@ def test_fetch_is_the_same_in_memory_in_the_cache_and_on_demand(tmp_path):
 
 def test_aspect_is_width_over_height(tmp_path):
     source = open_images(fill(tmp_path, 2, width=30, height=10))
-    source.load({"stored_size": 8})
+    source = suited(source, {"stored_size": 8})
     assert source.fetch(np.arange(2))[0].aspect.tolist() == [3.0, 3.0]
     assert source.short_side == 10
 
 
 def test_load_takes_image_size_where_no_stored_size_is_given(tmp_path):
     source = open_images(fill(tmp_path, 2))
-    source.load({"image_size": 9, "stored_size": None})
+    source = suited(source, {"image_size": 9, "stored_size": None})
     assert source.fetch(np.arange(2))[0].pixels.shape == (2, 3, 9, 9)
 
 
 def test_load_again_with_another_size_decodes_again(tmp_path):
     source = opened(tmp_path)
-    source.load({"stored_size": 7, "channels": 1})
+    source = suited(source, {"stored_size": 7, "channels": 1})
     assert source.fetch(np.arange(2))[0].pixels.shape == (2, 1, 7, 7)
 
 
 def test_loading_twice_decodes_once(tmp_path, monkeypatch):
     source = opened(tmp_path)
     monkeypatch.setattr(store, "decode", lambda *_, **__: pytest.fail("decoded again"))
-    source.load({"stored_size": 12})
-    source.take(np.array([1])).load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
+    suited(source.take(np.array([1])), {"stored_size": 12})
 
 
 def test_loading_a_part_decodes_that_part_only(tmp_path, monkeypatch):
@@ -96,14 +97,8 @@ def test_loading_a_part_decodes_that_part_only(tmp_path, monkeypatch):
     seen = []
     real = store.decode
     monkeypatch.setattr(store, "decode", lambda data, **more: seen.append(data) or real(data, **more))
-    source.take(np.array([1, 4])).load({"stored_size": 12})
+    source = suited(source.take(np.array([1, 4])), {"stored_size": 12})
     assert len(seen) == 2
-
-
-def test_a_picture_outside_the_loaded_part_can_still_be_fetched(tmp_path):
-    source = open_images(fill(tmp_path, 6))
-    source.take(np.array([1, 4])).load({"stored_size": 12})
-    assert torch.equal(source.fetch(np.array([0, 1]))[0].pixels, opened(tmp_path).fetch(np.array([0, 1]))[0].pixels)
 
 
 def test_take_shares_the_data_and_renumbers_the_rows(tmp_path):
@@ -121,7 +116,7 @@ def test_equal_pictures_have_equal_ids(tmp_path):
     fill(tmp_path, 4)
     noise(0).save(tmp_path / "b" / "same.png")
     source = open_images(str(tmp_path))
-    source.load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
     ids = dict(zip(source.keys, source.ids.tolist(), strict=True))
     assert ids["a/00.png"] == ids["b/same.png"]
     assert len(set(ids.values())) == 4
@@ -161,7 +156,7 @@ def test_12_bit_data_has_its_white_level_and_uses_it(tmp_path):
     for i, largest in enumerate((3000, 100)):
         Image.fromarray(np.full((8, 8), largest, np.uint16)).save(tmp_path / f"{i}.png")
     source = open_images(str(tmp_path))
-    source.load({"stored_size": 8})
+    source = suited(source, {"stored_size": 8})
     assert (source.white, source.channels) == (4095, 1)
     pixels = source.fetch(np.arange(2))[0].pixels
     assert pixels[:, 0, 0, 0].tolist() == [round(3000 / 4095 * 255), round(100 / 4095 * 255)]
@@ -177,7 +172,7 @@ def test_8_bit_data_has_no_white_level(tmp_path):
 def test_unreadable_pictures_are_left_out_and_listed_once(tmp_path):
     source = open_images(fill(tmp_path, 6, broken=[3]))
     cut(tmp_path / "a" / "04.png")
-    source.load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
     for _ in range(2):
         _, kept = source.fetch(np.arange(6))
     bad = {"b/03.png": "not an image", "a/04.png": "truncated"}
@@ -191,14 +186,14 @@ def test_unreadable_pictures_are_left_out_on_demand_too(tmp_path):
     fill(tmp_path, 6)
     cut(tmp_path / "a" / "04.png")
     source = open_images(str(tmp_path), memory_limit=0, cache="off")
-    source.load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
     pictures, kept = source.fetch(np.arange(6))
     assert len(pictures) == len(kept) == 5
     assert [one.key for one in source.skipped] == ["a/04.png"]
 
 
 def test_mostly_unreadable_data_is_an_error_with_three_examples(tmp_path):
-    with pytest.raises(DataError, match=r"4 of 6 images .*: ('\S+' \(not an image\)(; )?){3}\."):
+    with pytest.raises(DataError, match=r"4 of 6 samples .*: ('\S+' \(not an image\)(; )?){3}\."):
         open_images(fill(tmp_path, 6, broken=range(4)))
 
 
@@ -206,21 +201,21 @@ def test_data_that_proves_mostly_unreadable_while_decoding_is_an_error(tmp_path)
     source = open_images(fill(tmp_path, 30))
     for path in list(tmp_path.rglob("*.png"))[:16]:
         cut(path)
-    with pytest.raises(DataError, match="16 of 30 images"):
-        source.load({"stored_size": 12})
+    with pytest.raises(DataError, match="16 of 30 samples"):
+        source = suited(source, {"stored_size": 12})
 
 
 def test_a_tenth_of_unreadable_data_is_no_error(tmp_path):
     """However few of the others are decoded so far."""
     source = open_images(fill(tmp_path, 600, broken=range(0, 600, 6)))
-    source.load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
     assert len(source.usable) == 500
 
 
 def test_one_readable_image_is_too_few_to_train_on(tmp_path):
-    with pytest.raises(DataError, match=r"one readable image.*at least two"):
+    with pytest.raises(DataError, match=r"one usable sample.*at least two"):
         open_images(fill(tmp_path / "one", 1))
-    with pytest.raises(DataError, match=r"one readable image.*at least two"):
+    with pytest.raises(DataError, match=r"one usable sample.*at least two"):
         open_images(fill(tmp_path / "two", 2, broken=[1]))
 
 
@@ -231,8 +226,8 @@ def test_one_image_is_enough_to_embed(tmp_path):
 def test_one_image_left_after_decoding_is_too_few(tmp_path):
     source = open_images(fill(tmp_path, 2))
     cut(tmp_path / "a" / "00.png")
-    with pytest.raises(DataError, match="one readable image"):
-        source.load({"stored_size": 12})
+    with pytest.raises(DataError, match="one usable sample"):
+        suited(source, {"stored_size": 12}, least=2)
 
 
 def test_no_readable_image_is_an_error(tmp_path):
@@ -267,7 +262,7 @@ def test_vectors_are_the_pixels_of_small_pictures(tmp_path):
 
 def test_vectors_of_large_pictures_are_averaged_to_32_pixels(tmp_path):
     source = open_images(fill(tmp_path, 2, width=64, height=64))
-    source.load({"stored_size": 64})
+    source = suited(source, {"stored_size": 64})
     pixels = source.fetch(np.arange(2))[0].pixels.double() / 255
     expected = pixels.view(2, 3, 32, 2, 32, 2).mean((3, 5)).flatten(1)
     assert torch.allclose(source.vectors().double(), expected, atol=1e-6)
@@ -275,7 +270,7 @@ def test_vectors_of_large_pictures_are_averaged_to_32_pixels(tmp_path):
 
 def test_vectors_have_a_row_for_each_usable_picture(tmp_path):
     source = open_images(fill(tmp_path, 6, broken=[2]))
-    assert source.vectors().shape == (5, 3 * 32 * 32)
+    assert source.vectors().shape == (5, 3 * 12 * 12)
     assert len(source.usable) == 5
 
 
@@ -286,7 +281,7 @@ def test_cards_show_the_picture_in_its_own_shape(tmp_path):
         assert (card.key, card.label) == ("b/01.png", "b")
         with Image.open(io.BytesIO(card.image)) as image:
             assert image.size == (64, 32)
-        source.load({"stored_size": 80})
+        source = suited(source, {"stored_size": 80})
 
 
 def test_the_card_of_an_unreadable_picture_has_no_image(tmp_path):
@@ -309,7 +304,7 @@ def test_digits_have_scikit_learns_pixels_and_labels():
     from sklearn.datasets import load_digits
 
     source = open_images("digits")
-    source.load({"image_size": 8})
+    source = suited(source, {"image_size": 8})
     expected = load_digits()
     pixels = source.fetch(np.arange(1797))[0].pixels[:, 0].numpy()
     assert np.array_equal(pixels, np.rint(expected.images * 255 / 16))
@@ -336,7 +331,7 @@ def test_digits_have_no_other_split():
 @pytest.mark.skipif(not (SHARED / "cifar10-test.parquet").exists(), reason="needs the CIFAR-10 parquet file")
 def test_cifar10_loads():
     source = open_images(str(SHARED / "cifar10-test.parquet")).take(np.arange(0, 10_000, 50))
-    source.load({"stored_size": 32})
+    source = suited(source, {"stored_size": 32})
     pictures, kept = source.fetch(np.arange(200))
     assert pictures.pixels.shape == (200, 3, 32, 32)
     assert len(kept) == len(set(source.ids.tolist())) == 200
@@ -352,8 +347,7 @@ def paired(root, *, extra="others/x.png", broken=False):
     rows = ["a/00.png," + extra, "b/01.png,./a/02.png", "a/02.png,", "b/03.png,"]
     (root / "m.csv").write_text("\n".join(["path,positive", *rows]))
     source = open_images(str(root / "m.csv"))
-    source.load({"stored_size": 12})
-    source.positives.load({"stored_size": 12})
+    source = suited(source, {"stored_size": 12})
     return source
 
 
@@ -369,7 +363,7 @@ def test_positives_are_the_pictures_that_the_column_names(tmp_path):
 
 
 def test_a_positive_that_is_a_sample_is_not_held_twice(tmp_path):
-    assert len(paired(tmp_path).store.listing) == 5
+    assert len(paired(tmp_path).store.samples) == 5
 
 
 def test_taken_samples_keep_their_positives(tmp_path):
@@ -403,13 +397,12 @@ def test_positives_and_negatives_are_the_pictures_that_their_columns_name(tmp_pa
     ]
     (tmp_path / "m.csv").write_text("\n".join(["path,positive,negative", *rows]))
     source = open_images(str(tmp_path / "m.csv"))
-    source.load({"stored_size": 12})
-    assert len(source.store.listing) == 6  # each once, whatever it is to whom
+    source = suited(source, {"stored_size": 12})
+    assert len(source.store.samples) == 6  # each once, whatever it is to whom
     for others, names in (
         (source.positives, ("others/p.png", "b/01.png", "others/n.png", "b/03.png")),
         (source.negatives, ("others/n.png", "others/n.png", "a/02.png", "a/00.png")),
     ):
-        others.load({"stored_size": 12})
         pictures, kept = others.fetch(np.arange(4))
         assert kept.tolist() == [0, 1, 2, 3]
         for place, name in enumerate(names):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nearfar.errors import DataError
 from nearfar.modalities.image import store as module
-from nearfar.modalities.image.source import open_images
+from tests.modalities.image.opening import open_images, suited
 
 ALL = np.arange(6)
 
@@ -36,7 +36,7 @@ def decoded(monkeypatch):
     real = module.Store._decoded
 
     def noted(self, row, *how):
-        made.append(self.listing.keys[row])
+        made.append(self.samples.keys[row])
         return real(self, row, *how)
 
     monkeypatch.setattr(module.Store, "_decoded", noted)
@@ -46,7 +46,7 @@ def decoded(monkeypatch):
 def opened(data, tmp_path, *, cache="cache", size=30, memory_limit=0, **more):
     place = cache if cache == "off" else str(tmp_path / cache)
     source = open_images(str(data), memory_limit=memory_limit, cache=place, threads=2, **more)
-    source.load({"stored_size": size})
+    source = suited(source, {"stored_size": size})
     return source
 
 
@@ -220,7 +220,7 @@ def test_pictures_gone_through_once_are_tried_and_then_decoded_in_their_order(tm
 def test_a_few_pictures_gone_through_once_are_all_tried_before(folder, tmp_path):
     for path in folder.iterdir():  # their headers are sound
         path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DataError, match="None of the images"):
+    with pytest.raises(DataError, match="None of the samples"):
         opened(folder, tmp_path, memory_limit=None, grow=False, least=1)
 
 
@@ -274,6 +274,6 @@ def test_rows_of_a_container_are_decoded_in_order_before_they_are_wanted(contain
 
 def test_samples_that_are_no_files_are_decoded_as_needed(tmp_path):
     source = open_images("digits", memory_limit=0, cache=str(tmp_path / "cache"))
-    source.load({"stored_size": 8})
+    source = suited(source, {"stored_size": 8})
     assert len(source.fetch(ALL)[1]) == 6
     assert not (tmp_path / "cache").exists()

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from nearfar.contract import Unreadable
 from nearfar.data.contents import reason_of, size_of
 
 Encoded = bytes | str | PathLike[str] | Image.Image
@@ -65,10 +66,6 @@ _TURNS = {
 _ORIENTATION = 0x0112
 _STREAMED = 2**20
 """A file of at most so many bytes is read at once: a tenth of the time that a small picture takes."""
-
-
-class Unreadable(Exception):
-    """A picture cannot be read; the text is the reason in a few words."""
 
 
 @dataclass(frozen=True)

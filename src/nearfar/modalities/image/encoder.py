@@ -1,6 +1,5 @@
 """Encoders of images: a network, and how pictures become its input."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,18 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nearfar.contract import Encoder
+from nearfar.contract import Encoder, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
+from nearfar.modalities import pretrained
 from nearfar.modalities.described import text, whole
-from nearfar.modalities.image.decode import Encoded, Unreadable, decode
+from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
+from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
-from nearfar.modalities.image.source import Pictures
 from nearfar.modalities.image.views import squares
-
-_LOGGER = logging.getLogger("nearfar")
 
 SMALL = ("resnet8", "resnet10")
 """Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""
@@ -34,12 +32,17 @@ CIFAR_STEM_UP_TO = 96
 class ImageEncoder(Encoder):
     """A network over pictures `[n, channels, size, size]`, normalised by `config["mean"]` and `config["std"]`."""
 
+    cheaper = "a smaller encoder (--width) or smaller pictures (--image-size)"
+
     def __init__(self, network: nn.Module, dim: int, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = network
         self.dim = dim
         self.config = dict(config)
         self.size: int = config["image_size"]
+        self.embed_batch = max(16, min(256, 256 * 128 * 128 // (self.size * self.size)))
+        if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+            self.optimizer = "sgd"
 
     def features(self, inputs: Tensor) -> Tensor:
         """Pictures `[n, channels, h, w]` to vectors `[n, dim]`."""
@@ -47,7 +50,7 @@ class ImageEncoder(Encoder):
 
     def prepare(self, raw: Pictures) -> Tensor:
         """The central square of each picture, resized and normalised: `[n, channels, size, size]`."""
-        pixels, aspect = raw.pixels, raw.aspect.to(raw.pixels.device)
+        pixels, aspect = raw.pixels.to(self.device), raw.aspect.to(self.device)
         stored = pixels.shape[-1]
         if stored == self.size and bool((aspect == 1).all()):
             made = pixels.to(torch.float32, copy=True)
@@ -136,50 +139,27 @@ def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
     """
     name = encoder.config["encoder"]
     if source == "hub":
-        state = _fetched(name, encoder.config["channels"], encoder.config["image_size"])
+        found = _fetched(name, encoder.config["channels"], encoder.config["image_size"])
     else:
-        state = _read_weights(Path(source))
-    own = encoder.network.state_dict()
-    state = {key.removeprefix("network."): value for key, value in state.items()}
-    fitting = {}
-    for key, value in state.items():
-        if key in own and value.ndim == own[key].ndim == 4 and (value.shape[1], own[key].shape[1]) == (3, 1):
-            value = value.sum(1, keepdim=True)  # grey pictures: the response to equal channels
-        if key in own and own[key].shape == value.shape:
-            fitting[key] = value
-    left = [key for key in own if key not in fitting]
-    if len(left) > len(own) / 2:
-        raise ConfigError(
-            f"{source!r} does not fit the encoder {name!r}: {len(fitting)} of {len(own)} weights have its names and "
-            "shapes. Give the same encoder, width and stem as the file's."
-        )
-    if left:
-        _LOGGER.warning("%s of %s weights are not in %r and start fresh: %s", len(left), len(own), source, _some(left))
-    encoder.network.load_state_dict(fitting, strict=False)
-    return left
+        found = pretrained.read(Path(source))
+    return pretrained.load(encoder.network, found, source, name, adapt=_adapted, also_known_as=_IN_SEQUENCE)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(f"--pretrained {str(path)!r} is neither 'hub' nor a file.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+_IN_SEQUENCE = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+"""The parts of a resnet that was made a sequence of its children, as many training codes do."""
 
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ConfigError(f"{str(path)!r} cannot be read as weights: {str(error)[:200]}") from None
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict):
-        raise ConfigError(f"{str(path)!r} holds no dictionary of weights.")
-    return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+
+def _adapted(value: Tensor, shape: torch.Size) -> Tensor | None:
+    """A weight as it is where its shape fits; of a first convolution over colours, what it makes of grey pictures."""
+    if value.ndim == len(shape) == 4 and (value.shape[1], shape[1]) == (3, 1):
+        value = value.sum(1, keepdim=True)
+    return value if value.shape == shape else None
 
 
 def _fetched(name: str, channels: int, size: int) -> dict[str, Tensor]:
     """timm's weights of this name, fitted by timm to the channels and the size."""
     try:
-        network = _timm(name, channels, size, pretrained=True)
+        network = _timm(name, channels, size, published=True)
     except UnknownName:
         raise ConfigError(f"The hub has no weights for {name!r}: they are there for timm's names only.") from None
     except Exception as error:
@@ -190,19 +170,19 @@ def _fetched(name: str, channels: int, size: int) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def _timm(name: str, channels: int, size: int, *, pretrained: bool = False) -> nn.Module:
+def _timm(name: str, channels: int, size: int, *, published: bool = False) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
         raise UnknownName("encoder", name, [*ENCODERS, *timm.list_models()])
-    wants: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0, "in_chans": channels}
+    wants: dict[str, Any] = {"pretrained": published, "num_classes": 0, "in_chans": channels}
     try:
         try:
             network: nn.Module = timm.create_model(name, img_size=size, **wants)
         except TypeError:  # convolutional models take any size and no such argument
             network = timm.create_model(name, **wants)
     except Exception as error:
-        if pretrained:
+        if published:
             raise
         raise ConfigError(f"timm cannot make {name!r} for pictures of {size} pixels: {str(error)[:200]}") from None
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1, 1)
@@ -217,10 +197,6 @@ def _timm(name: str, channels: int, size: int, *, pretrained: bool = False) -> n
 def _timm_dim(network: Any) -> int:
     """The length of its features: some models put a layer behind their last map's channels."""
     return int(getattr(network, "head_hidden_size", None) or network.num_features)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _encoded(given: Any, name: str) -> Encoded:

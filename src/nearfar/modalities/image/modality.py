@@ -2,43 +2,49 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from nearfar.contract import Card, Requirements, Rows, Views
-from nearfar.data.reader import parse_data, splits_of
+from nearfar.contract import Builtin, Card, Modality, Requirements, Rows, Views
+from nearfar.data.samples import Samples
 from nearfar.modalities.described import numbers, whole
 from nearfar.modalities.image import encoder as encoders
 from nearfar.modalities.image.decode import EXTENSIONS
-from nearfar.modalities.image.digits import SPLITS
+from nearfar.modalities.image.digits import SPLITS, digits
 from nearfar.modalities.image.encoder import ImageEncoder
-from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, LARGEST, ImageOptions
+from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
-from nearfar.modalities.image.source import BUILTINS, ImageSource, Pictures, open_images, thumbnail
+from nearfar.modalities.image.source import ImageSource, image_source, thumbnail
 from nearfar.modalities.image.views import ViewMaker
 from nearfar.options import Choice, Facts, Settling
 
 _AT_ONCE = 64  # pictures whose mean and spread are taken at once
 
 
-class Images:
+class Images(Modality):
     """The image modality."""
 
     name = "image"
     Options = ImageOptions
-    encoders: Mapping[str, str] = ENCODERS
+    encoders = ENCODERS
+    extensions = EXTENSIONS
+    columns = ("image", "path", "file", "filepath", "filename", "img")
+    builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(digits, SPLITS)}
 
-    def open(self, data: str, **options: Any) -> ImageSource:
-        """Find the pictures of `data` and scan their headers; see `open_images`."""
-        return open_images(data, **options)
-
-    def splits(self, data: str) -> list[str]:
-        """The names of the parts that the data itself says it has; none where one of them is asked for."""
-        path, asked = parse_data(data, builtins=BUILTINS)
-        if asked is not None:
-            return []
-        return list(SPLITS) if path in BUILTINS else splits_of(data, extensions=EXTENSIONS)
+    def source(
+        self,
+        samples: Samples,
+        *,
+        options: ImageOptions | None = None,
+        cache: str = "auto",
+        grow: bool = True,
+        threads: int | None = None,
+    ) -> ImageSource:
+        """The pictures of these samples, the headers of some of them looked over; see `image_source`."""
+        most = None if options is None else options.max_pixels
+        return image_source(samples, max_pixels=most, cache=cache, grow=grow, threads=threads)
 
     def settle(
         self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts
@@ -76,10 +82,17 @@ class Images:
             settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
         return settling.options, encoder, settling.choices
 
-    def encoder(self, name: str, source: ImageSource, options: ImageOptions, **more: Any) -> ImageEncoder:
-        """A new encoder; `more` are width, pretrained and max_pixels. Loads the pictures for their statistics."""
+    def encoder(
+        self,
+        name: str,
+        source: ImageSource,
+        options: ImageOptions,
+        *,
+        width: int | None = None,
+        pretrained: str | None = None,
+    ) -> ImageEncoder:
+        """A new encoder; some of the pictures are decoded for their statistics."""
         assert options.image_size is not None
-        width = more.get("width")
         if width is None and name in encoders.SMALL:
             width = encoders.SMALL_WIDTH
         config: dict[str, Any] = {
@@ -91,14 +104,13 @@ class Images:
             "stored_size": stored_size(source.short_side, options.image_size, options.crop_scale or 1),
             "stem": encoders.stem_for(name, options.image_size, options.stem),
             "pool": encoders.pool_for(name, options.pool),
-            "max_pixels": more.get("max_pixels", MAX_PIXELS),
+            "max_pixels": options.max_pixels,
             "white": source.white,
         }
         made = encoders.build(config)  # before the pictures are decoded: a wrong name should cost no minutes
-        source.load(config)
-        made.config["mean"], made.config["std"] = statistics(source)
-        if more.get("pretrained"):
-            encoders.load_pretrained(made, more["pretrained"])
+        made.config["mean"], made.config["std"] = statistics(source.suited(config))
+        if pretrained:
+            encoders.load_pretrained(made, pretrained)
         return made
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
@@ -122,7 +134,7 @@ class Images:
         encoder: ImageEncoder,
     ) -> Views:
         """The views of a raw batch on the encoder's device, made when asked for."""
-        device = next(encoder.parameters()).device
+        device = encoder.device
         moved: dict[tuple[int, int], torch.Tensor] = {}  # the part that is at work: a large batch may not fit
         mean, std = torch.tensor(encoder.config["mean"]), torch.tensor(encoder.config["std"])
         maker = ViewMaker(options, size=encoder.size, mean=mean, std=std, seed=seed)
@@ -164,8 +176,9 @@ def stored_size(native: int, size: int, crop_scale: float) -> int:
 def statistics(source: ImageSource) -> tuple[list[float], list[float]]:
     """Mean and spread of each channel in [0, 1], over the source's sample; the spread is never below 0.05."""
     count, total, squares = 0, torch.zeros(1), torch.zeros(1)
-    for start in range(0, len(source.sample), _AT_ONCE):
-        pictures, _ = source.fetch(source.sample[start : start + _AT_ONCE])
+    sample = source.sample
+    for start in range(0, len(sample), _AT_ONCE):
+        pictures, _ = source.fetch(sample[start : start + _AT_ONCE])
         pixels = pictures.pixels.transpose(0, 1).flatten(1).double() / 255
         count += pixels.shape[1]
         total = total + pixels.sum(1)

@@ -32,6 +32,8 @@ class ImageOptions:
 
     image_size: int | None = None
     """Side in pixels of what the encoder sees."""
+    max_pixels: int = MAX_PIXELS
+    """Images with more pixels than this are skipped, before any decoder sees them."""
     views_strength: float | None = None
     """Brightness, contrast, saturation and hue at once: 0 none, 1 SimCLR's ImageNet setting, 0.5 its CIFAR setting."""
     brightness: float | None = None
@@ -86,6 +88,7 @@ class ImageOptions:
     """Features of a resnet: means of its last stage's map (last), or means and spreads of all stages' maps (stages)."""
 
     def __post_init__(self) -> None:
+        must(self.max_pixels >= 1, "max_pixels must be at least 1", got=self.max_pixels)
         size = 8 if self.image_size is None else self.image_size
         must(size >= 8, "image_size must be at least 8", got=size)
         must(size <= LARGEST, f"image_size must be at most {LARGEST}", got=size)

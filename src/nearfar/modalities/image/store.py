@@ -1,9 +1,10 @@
-"""Decoded squares of a listing's pictures: each is decoded once, and kept in memory or in the cache on disk."""
+"""Decoded squares of pictures: each is decoded once, and kept in memory or in the cache on disk."""
 
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,20 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.contract import Skipped
+from nearfar.contract import Reading, Rows, Unreadable
 from nearfar.data.contents import reason_of
 from nearfar.data.decoded_store import open_records
 from nearfar.data.identity import Identity
-from nearfar.data.reader import Samples
 from nearfar.data.record_file import Records, digest
-from nearfar.errors import DataError
+from nearfar.data.samples import Samples
 from nearfar.memory import available_memory
-from nearfar.modalities.image.decode import Unreadable, decode
+from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.memory import room
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.progress import track
 
-Rows = NDArray[np.int64]
 Squares = NDArray[np.uint8]
 T = TypeVar("T")
 log = logging.getLogger("nearfar")
@@ -33,76 +32,93 @@ log = logging.getLogger("nearfar")
 _CHUNK = 64
 SMALL = 64
 """Pictures of at most this side are quicker decoded than looked up: they are kept in memory only, where they fit."""
-_TRUST = 20
-"""From this many pictures on, more unreadable than readable ones are an error."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How pictures are decoded: squares of `size` pixels, their channels, and what grey ones take for `white`."""
+
+    size: int
+    channels: int
+    white: int | None = None
 
 
 class Store:
-    """The squares of all N pictures of a listing, shared by all sources that show some of them.
+    """The squares of all N pictures of some samples, shared by all sources that show some of them.
 
     A picture is decoded when it is first fetched, and then kept: small pictures in memory, where they take no more than
     `memory_limit` bytes (None: a quarter of what is free), larger ones in the `cache` on disk (`auto`, `off` or a
     folder), or in memory too where there is no such cache. `grow=False` is for pictures that are gone through once and
-    in their order: the cache is only read then. `data` is the path that the listing was made from.
+    in their order: the cache is only read then.
     """
 
     def __init__(
         self,
-        listing: Samples,
+        samples: Samples,
+        reading: Reading,
+        form: Form,
         *,
         max_pixels: int | None,
         threads: int,
         memory_limit: int | None = None,
         cache: str = "auto",
         grow: bool = True,
-        data: str = "",
     ) -> None:
-        self.listing = listing
+        self.samples = samples
+        self.reading = reading
+        self.form = form
         self.max_pixels = max_pixels
         self.threads = threads
         self.memory_limit = memory_limit
         self.cache = cache
         self.grow = grow
-        self.skipped: list[Skipped] = listing.skipped
-        self.ids = np.arange(len(listing))
-        self.aspect = np.ones(len(listing))
-        self.met = np.zeros(len(listing), dtype=bool)
-        self.bad = np.zeros(len(listing), dtype=bool)
-        self.form: tuple[int, int, int | None] | None = None
-        self._identity = Identity(listing, data)
-        self._kept = np.zeros(len(listing), dtype=bool)
+        self.aspect = np.ones(len(samples))
+        self._identity = Identity(samples, samples.origin)
+        self._kept = np.zeros(len(samples), dtype=bool)
+        self._chosen = False
         self._memory: Squares | None = None  # [N s s c]; a row is valid where kept
         self._records: Records | None = None
-        self._slots = np.zeros(len(listing), dtype=np.int64)  # in the records; valid where kept
+        self._slots = np.zeros(len(samples), dtype=np.int64)  # in the records; valid where kept
         self._lock = threading.Lock()
+        self._by_form = {form: self}
 
-    def load(self, rows: Rows, size: int, channels: int, white: int | None, *, sample: Rows) -> None:
-        """From now on pictures are fetched as `[channels, size, size]`; `rows` are those that will be.
+    def of(self, form: Form) -> "Store":
+        """The store of the same pictures in another form; there is one for each."""
+        if form not in self._by_form:
+            other = Store(
+                self.samples,
+                self.reading.with_new_ids(),
+                form,
+                max_pixels=self.max_pixels,
+                threads=self.threads,
+                memory_limit=self.memory_limit,
+                cache=self.cache,
+                grow=self.grow,
+            )
+            other._by_form = self._by_form
+            self._by_form[form] = other
+        return self._by_form[form]
+
+    def fill(self, rows: Rows, *, sample: Rows) -> None:
+        """Make ready for `rows` to be fetched.
 
         Where pictures are kept, the rows of `sample` are decoded now; and where they grow, all rows of parquet files in
         their order, as another order costs much more. Raises DataError when more than half of the pictures met are
         unreadable.
         """
-        if self.form != (size, channels, white):
-            self.form = (size, channels, white)
-            self.ids[:] = np.arange(len(self.listing))
-            self._kept[:] = False
-            self._memory = self._records = None
-        if self._memory is None and self._records is None:
-            self._choose(len(rows))
+        self._choose(len(rows))
         if self._memory is None and (self._records is None or not self._records.limit):
             return
         for chunk in track(_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
             self.fetch(chunk)
-        if self.grow and self.listing.contents.in_groups:
+        if self.grow and self.samples.contents.in_groups:
             for chunk in track(_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
                 self._fill(chunk, quiet=True)
-        self.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same
+        self.reading.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same
 
     def fetch(self, rows: Rows) -> tuple[Pictures, Rows]:
         """The squares of these rows, and the places in `rows` of those that could be read."""
-        if self.form is None:
-            raise RuntimeError("load() comes before fetch().")
+        self._choose(len(self.samples))
         if self._memory is not None and self._kept[rows].all():
             kept = torch.from_numpy(self._memory.reshape(len(self._memory), -1))
             pixels = room(len(rows), kept.shape[1], dtype=torch.uint8)
@@ -110,41 +126,38 @@ class Store:
             pixels = pixels.view(-1, *self._memory.shape[1:]).permute(0, 3, 1, 2)
             return Pictures(pixels, torch.from_numpy(self.aspect[rows]).float()), np.arange(len(rows))
         pixels = self._fill(rows)
-        self._check_trust()
-        good = np.flatnonzero(~self.bad[rows])
+        self.reading.check()
+        good = np.flatnonzero(~self.reading.unreadable[rows])
         if len(good) < len(rows):
             pixels = pixels[torch.from_numpy(good)]
         return Pictures(pixels, torch.from_numpy(self.aspect[rows[good]]).float()), good
 
-    def refuse(self, row: int, reason: str) -> None:
-        """Note that a picture cannot be read, once."""
-        with self._lock:
-            self.met[row] = True
-            if not self.bad[row]:
-                self.bad[row] = True
-                self.skipped.append(Skipped(self.listing.keys[row], reason))
-
     def _choose(self, count: int) -> None:
-        """Choose where `count` pictures are kept."""
-        assert self.form is not None
-        size, channels, white = self.form
+        """Choose where `count` pictures are kept, once."""
+        with self._lock:
+            if not self._chosen:
+                self._choose_for(count)
+                self._chosen = True
+
+    def _choose_for(self, count: int) -> None:
+        size, channels, white = self.form.size, self.form.channels, self.form.white
         bytes_each = channels * size * size
         limit = available_memory() // 4 if self.memory_limit is None else self.memory_limit
         fits = count * bytes_each <= limit
         if not (fits and size <= SMALL) and self.cache != "off" and self._identity.known:
             form = {
                 "data": self._identity.place,
-                "split": self.listing.split,
+                "split": self.samples.split,
                 "picture": [size, size, channels],
                 "white": white,
                 "max_pixels": self.max_pixels,
                 "decoder": f"Pillow {PIL.__version__}",
             }
-            name = f"{self.listing.name}-{size}px"
+            name = f"{self.samples.name}-{size}px"
             self._records = open_records(self.cache, name, form, size=bytes_each, count=count, grow=self.grow)
         if self._records is None and fits:
             # Pages that nothing is written to cost nothing, so the rows never asked for are free.
-            self._memory = np.empty((len(self.listing), size, size, channels), dtype=np.uint8)
+            self._memory = np.empty((len(self.samples), size, size, channels), dtype=np.uint8)
         elif self._records is None:
             log.info("pictures take %.1f GB decoded: they are decoded as needed", count * bytes_each / 1e9)
 
@@ -154,11 +167,10 @@ class Store:
         Here and wherever they are kept, squares lie in memory as `[s, s, c]`, as PIL makes them and views want them.
         With `quiet`, unreadable ones are not noted yet: they will be when they are wanted.
         """
-        assert self.form is not None
-        size, channels, _ = self.form
+        size, channels = self.form.size, self.form.channels
         pixels = room(len(rows), size, size, channels, dtype=torch.uint8)
         squares: Squares = pixels.numpy()
-        wanted = np.flatnonzero(~self.bad[rows])
+        wanted = np.flatnonzero(~self.reading.unreadable[rows])
         for place in wanted[self._kept[rows[wanted]]].tolist():
             self._kept[rows[place]] = self._again(int(rows[place]), squares[place])
         new = wanted[~self._kept[rows[wanted]]]
@@ -192,26 +204,27 @@ class Store:
         found = self._records.checked(slot, out)
         if found is None:
             return False
-        self.ids[row], self.aspect[row] = found
+        self.reading.ids[row], self.aspect[row] = found
         self._slots[row] = slot
-        self.met[row] = self._kept[row] = True
+        self.reading.tried[row] = self._kept[row] = True
         return True
 
     def _decoded(self, row: int, out: Squares, quiet: bool) -> bool:
         """Decode a picture into `out`; False where it is unreadable."""
-        assert self.form is not None
-        size, channels, white = self.form
+        form = self.form
         try:
-            given = encoded(self.listing, row)
-            square, aspect = decode(given, size=size, channels=channels, max_pixels=self.max_pixels, white=white)
+            given = encoded(self.samples, row)
+            square, aspect = decode(
+                given, size=form.size, channels=form.channels, max_pixels=self.max_pixels, white=form.white
+            )
         except Unreadable as error:
             if not quiet:
-                self.refuse(row, str(error))
+                self.reading.refuse(row, str(error))
             return False
         out[:] = square.transpose(1, 2, 0)
-        if self.ids[row] == row:  # not known yet
-            self.ids[row], self.aspect[row] = digest(out, aspect), aspect
-        self.met[row] = True
+        if self.reading.ids[row] == row:  # not known yet
+            self.reading.ids[row], self.aspect[row] = digest(out, aspect), aspect
+        self.reading.tried[row] = True
         return True
 
     def _keep(self, rows: Rows, made: list[tuple[int, int | None]], squares: Squares) -> None:
@@ -222,7 +235,7 @@ class Store:
             self._kept[rows[places]] = True
         elif self._records is not None and self._records.limit:
             named = [(place, name) for place, name in made if name is not None]
-            notes = [(int(self.ids[rows[place]]), float(self.aspect[rows[place]])) for place, _ in named]
+            notes = [(int(self.reading.ids[rows[place]]), float(self.aspect[rows[place]])) for place, _ in named]
             try:
                 slots = self._records.append([name for _, name in named], [squares[p] for p, _ in named], notes)
             except OSError as error:
@@ -235,27 +248,16 @@ class Store:
                 if slot is not None:
                     self._slots[rows[place]], self._kept[rows[place]] = slot, True
 
-    def _check_trust(self) -> None:
-        met, bad = int(self.met.sum()), int(self.bad.sum())
-        if met >= _TRUST and bad > met / 2:
-            raise DataError(mostly_unreadable(self.listing.name, bad, met, self.skipped))
 
-
-def encoded(listing: Samples, row: int) -> bytes | str:
+def encoded(samples: Samples, row: int) -> bytes | str:
     """What the decoder gets of a sample: its file, or its bytes. Raises Unreadable."""
-    path = listing.path(row)
+    path = samples.path(row)
     if path is not None:
         return path
     try:
-        return listing.bytes(row)
+        return samples.bytes(row)
     except OSError as error:
         raise Unreadable(reason_of(error)) from None
-
-
-def mostly_unreadable(name: str, bad: int, met: int, skipped: list[Skipped]) -> str:
-    """The text of an error about data of which most cannot be read: three examples with their reasons."""
-    shown = "; ".join(f"{one.key!r} ({one.reason})" for one in skipped[-bad:][:3])
-    return f"{bad} of {met} images of {name!r} cannot be read: {shown}. Check the data, or leave those files out."
 
 
 def _chunks(rows: Rows, size: int) -> list[Rows]:

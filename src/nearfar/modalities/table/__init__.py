@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nearfar.contract import Modality
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.table.options import ENCODERS, TableOptions
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.data.samples import Samples
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
     from nearfar.options import Choice, Facts
@@ -24,18 +26,22 @@ if TYPE_CHECKING:
 __all__ = ["MODALITY", "Table", "claims"]
 
 
-class Table:
+class Table(Modality):
     """The modality `table`."""
 
     name = "table"
     Options = TableOptions
-    encoders: Mapping[str, str] = ENCODERS
+    encoders = ENCODERS
 
-    def open(self, data: str, *, label_column: str | None = None, least: int = 1, **options: Any) -> TableSource:
-        """The rows of `FILE` or `FILE:split`. Raises DataError where fewer than `least` can be used."""
+    def open(self, data: str, *, label_column: str | None = None, split: str | None = None) -> TableSource:
+        """The rows of `FILE` or `FILE:split`; raises DataError where none can be used."""
         from nearfar.modalities.table.source import TableSource
 
-        return TableSource(data, label_column=label_column, least=least)
+        return TableSource(data if split is None else f"{data}:{split}", label_column=label_column)
+
+    def source(self, samples: Samples, **reading: Any) -> TableSource:
+        """The rows of the file that the samples come from."""
+        return self.open(samples.origin)
 
     def splits(self, data: str) -> list[str]:
         """The values of the column `split`; none where there is no such column, or one of them is asked for."""
@@ -47,7 +53,7 @@ class Table:
     def settle(
         self, options: TableOptions, source: TableSource, encoder: str | None, facts: Facts
     ) -> tuple[TableOptions, str, list[Choice]]:
-        """Options without None (but for the label column), the encoder's name, and what was chosen."""
+        """Options without None, the encoder's name, and what was chosen."""
         from nearfar.modalities.table.views import CORRUPTION
         from nearfar.options import Choice
 
@@ -74,7 +80,6 @@ class Table:
         *,
         width: int | None = None,
         pretrained: str | None = None,
-        **more: Any,
     ) -> TableEncoder:
         """A new encoder for these columns; `width` stands for `hidden`. Raises UnknownName and ConfigError."""
         from nearfar.modalities.table.columns import to_config

@@ -27,6 +27,8 @@ class TableEncoder(Encoder):
     depends on the other rows of its batch, and any micro-batch gives the same gradients.
     """
 
+    cheaper = "a smaller encoder (--hidden, --layers)"
+
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.config = dict(config)
@@ -48,7 +50,7 @@ class TableEncoder(Encoder):
         """Cells to standardised rows `[n, D]` on the encoder's device."""
         if not same_layout(raw.columns, self.columns):
             raise DataError(
-                "The table's columns are not those of the encoder: call source.load(encoder.config) before fetching."
+                "The table's columns are not those of the encoder: fetch from source.suited(encoder.config)."
             )
         found: Tensor = self.inputs(raw.rows.to(self.inputs.mean.device))
         return found

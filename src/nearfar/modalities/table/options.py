@@ -16,8 +16,6 @@ MOST_LAYERS = 100
 class TableOptions:
     """How rows are read and how their views are made."""
 
-    label_column: str | None = None
-    """Column of the classes; when not given: label, class, target or category. It is never an input."""
     corruption: float | None = None
     """Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF."""
     hidden: int | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.contract import Card, Skipped
+from nearfar.contract import Card, Skipped, Source
 from nearfar.data import labels as coding
 from nearfar.data import splits
+from nearfar.data.contents import Cells as Contained
+from nearfar.data.samples import Samples
 from nearfar.data.sheet import ROLES
+from nearfar.data.strings import Strings
 from nearfar.errors import DataError
 from nearfar.modalities.table.columns import (
     Column,
@@ -62,50 +66,71 @@ class Cells:
         return replace(self, rows=self.rows.to(device))
 
 
-class TableSource:
+class TableSource(Source):
     """N rows of C columns in memory. Raises DataError where the file holds no usable rows."""
 
-    def __init__(self, data: str, *, label_column: str | None = None, least: int = 1) -> None:
+    def __init__(self, data: str, *, label_column: str | None = None) -> None:
         self._path, split = locate(data)
         self._label_column = label_column
-        self.name = self._path.name
-        self.skipped: list[Skipped] = []
+        self._named = self._path.name
+        self._lost: list[Skipped] = []
         self._trained: tuple[Column, ...] | None = None
         raw = read(self._path)
-        self.skipped.extend(raw.skipped)
+        self._lost.extend(raw.skipped)
         self._label_name = self._find_label(raw, label_column)
         leave_out = {name for name in raw.columns if name.lower() in _RESERVED or name.startswith("Unnamed:")}
         leave_out |= {self._label_name} if self._label_name else set()
         layout = recognise(raw, leave_out)
         table = lay_out(raw, layout)
         rows = np.flatnonzero(self._usable(raw, layout, table, self._in_split(raw, split)))
-        lost = len(self.skipped)
-        if lost > len(rows) or len(rows) < least:
-            why = (
-                f" (the first of {lost} unusable ones: {self.skipped[0].key}: {self.skipped[0].reason})" if lost else ""
-            )
-            needed = f"; at least {least} are needed" if len(rows) < least else ""
-            raise DataError(f"{self._path}: {len(rows)} of {len(rows) + lost} rows can be used{why}{needed}.")
+        lost = len(self._lost)
+        if lost > len(rows) or not len(rows):
+            why = f" (the first of {lost} unusable ones: {self._lost[0].key}: {self._lost[0].reason})" if lost else ""
+            raise DataError(f"{self._path}: {len(rows)} of {len(rows) + lost} rows can be used{why}.")
         self._set_rows(raw, layout, table, rows)
 
     def _set_rows(self, raw: RawTable, layout: Sequence[Column], table: NDArray[np.float32], rows: Rows) -> None:
         self._layout = tuple(layout)
-        self._table = table[rows]
+        self._cells = table[rows]
         self._ordinals = raw.ordinals[rows]
-        self.keys: Sequence[str] = [f"{raw.file}#{number}" for number in self._ordinals]
-        labels, self.label_names = self._classes(raw)
-        self._labels = None if labels is None or (labels[rows] < 0).all() else labels[rows]
+        labels, label_names = self._classes(raw)
         group = raw.named("group")
         groups = None if group is None else coding.groups(coding.Column(_plain(raw.columns[group])))
-        self._groups = None if groups is None else groups[rows]
-        missing = int(np.isnan(self._table).sum())
-        self.missing = missing
-        """Cells that hold nothing, or nothing that fits their column."""
+        samples = Samples(
+            name=self._named,
+            keys=Strings.of(f"{raw.file}#{number}" for number in self._ordinals),
+            contents=Contained([]),
+            rows=np.arange(len(rows)),
+            labels=None if labels is None or (labels[rows] < 0).all() else labels[rows],
+            label_names=tuple(label_names),
+            groups=None if groups is None else groups[rows],
+            refused=tuple((one.key, one.reason) for one in self._lost),
+        )
+        super().__init__(samples)
+        cells = np.ascontiguousarray(self._cells)
+        whole = cells.view(np.dtype((np.void, cells.shape[1] * cells.itemsize)))[:, 0]
+        self.reading.ids = np.unique(whole, return_inverse=True)[1].astype(np.int64).reshape(-1)  # equal cells
+        missing = int(np.isnan(self._cells).sum())
         if missing:
             log.info("%s: %d cells are missing; the encoder sees the column's median.", self.name, missing)
 
-    def __len__(self) -> int:
-        return len(self._table)
+    @property
+    def missing(self) -> int:
+        """Cells that hold nothing, or nothing that fits their column."""
+        return int(np.isnan(self._table).sum())
+
+    @property
+    def _table(self) -> NDArray[np.float32]:
+        """The cells of these rows [N, C]."""
+        return self._cells if len(self.at) == len(self._cells) and (self.at == self._all).all() else self._taken
+
+    @cached_property
+    def _all(self) -> Rows:
+        return np.arange(len(self._cells))
+
+    @cached_property
+    def _taken(self) -> NDArray[np.float32]:
+        return self._cells[self.at]
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -121,60 +146,28 @@ class TableSource:
         """The column the labels come from."""
         return self._label_name
 
-    @property
-    def labels(self) -> Rows | None:
-        """Class numbers [N] into `label_names`, -1 where a row has none; None where none has."""
-        return self._labels
-
-    @cached_property
-    def ids(self) -> Rows:
-        """[N]: equal for rows whose cells are all equal."""
-        cells = np.ascontiguousarray(self._table)
-        whole = cells.view(np.dtype((np.void, cells.shape[1] * cells.itemsize)))[:, 0]
-        found: Rows = np.unique(whole, return_inverse=True)[1].astype(np.int64).reshape(-1)
-        return found
-
-    @property
-    def groups(self) -> Rows | None:
-        """[N]: equal for rows with the same value in the column `group`; None where there is none."""
-        return self._groups
-
-    @property
-    def positives(self) -> None:
-        """None: rows name no other rows."""
-
-    @property
-    def negatives(self) -> None:
-        """None: rows name no other rows."""
-
-    @property
-    def shards(self) -> None:
-        """None: all rows are in memory."""
-
-    @property
-    def usable(self) -> Rows:
-        """All rows: what cannot be read is left out when the file is opened."""
-        return np.arange(len(self), dtype=np.int64)
-
-    def load(self, config: Mapping[str, Any]) -> None:
-        """Lay the columns out as the encoder of this `config` knows them, whatever their order in the file.
+    def suited(self, config: Mapping[str, Any]) -> TableSource:
+        """The columns laid out as the encoder of this `config` knows them, whatever their order in the file.
 
         Raises DataError naming a column that the file lacks.
         """
+        some = copy(self)
         columns = from_config(config["columns"])
         if not same_layout(columns, self._layout):
             raw = read(self._path)
-            rows = np.searchsorted(raw.ordinals, self._ordinals)
+            rows = np.searchsorted(raw.ordinals, self._ordinals[self.at])
             if self._label_column is None and config.get("labels_in") in raw.columns:
-                self._label_name = config["labels_in"]
-            self._set_rows(raw, columns, lay_out(raw, columns), rows)
-            self.__dict__.pop("ids", None)
-            infinite = np.isinf(self._table).any(axis=1)
+                some._label_name = config["labels_in"]
+            for name in ("samples", "_all", "_taken"):
+                some.__dict__.pop(name, None)
+            some._set_rows(raw, columns, lay_out(raw, columns), rows)
+            infinite = np.isinf(some._table).any(axis=1)
             if infinite.any():  # columns that were not read before may bring new ones
                 row = int(np.flatnonzero(infinite)[0])
-                raise DataError(f"{self.keys[row]}: an infinite number in a column that the encoder needs.")
-        self.__dict__.pop("_measured", None)
-        self._trained = columns
+                raise DataError(f"{some.keys[row]}: an infinite number in a column that the encoder needs.")
+        some.__dict__.pop("_measured", None)
+        some._trained = columns
+        return some
 
     def fetch(self, rows: Rows) -> tuple[Cells, Rows]:
         """These rows, and the same row numbers: nothing is left out here."""
@@ -186,20 +179,6 @@ class TableSource:
     def _tensor(self) -> Tensor:
         return torch.from_numpy(self._table)
 
-    def take(self, rows: Rows) -> TableSource:
-        """The same table, these rows only: statistics and donors of views come from them alone."""
-        some = object.__new__(TableSource)
-        some.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_measured", "ids")})
-        at = np.asarray(rows, dtype=np.int64)
-        some._table = self._table[at]
-        some._ordinals = self._ordinals[at]
-        some.keys = [self.keys[i] for i in at]
-        some._labels = None if self._labels is None else self._labels[at]
-        some._groups = None if self._groups is None else self._groups[at]
-        some.missing = int(np.isnan(some._table).sum())
-        some.ids = self.ids[at]
-        return some
-
     def vectors(self) -> Tensor:
         """Standardised numbers and one-hot categories, `[N, D]`."""
         found: Tensor = Inputs(self.columns)(self._tensor)
@@ -207,12 +186,10 @@ class TableSource:
 
     def cards(self, rows: Rows) -> list[Card]:
         """The first twelve cells of each row, a line each, as `column: value`."""
-        found = []
-        for row in np.asarray(rows, dtype=np.int64):
-            text = as_text(self._layout, self._table[row])
-            label = -1 if self._labels is None else int(self._labels[row])
-            found.append(Card(key=self.keys[row], label=self.label_names[label] if label >= 0 else None, text=text))
-        return found
+        cards = super().cards(rows)
+        return [
+            replace(card, text=as_text(self._layout, self._table[row])) for card, row in zip(cards, rows, strict=True)
+        ]
 
     def _find_label(self, raw: RawTable, asked: str | None) -> str | None:
         if asked is None:
@@ -231,7 +208,7 @@ class TableSource:
         chosen = splits.pick(str(self._path), existing, asked)
         if chosen is None:
             return np.ones(len(raw.ordinals), dtype=bool)
-        self.name = f"{self._path.name}:{chosen}"
+        self._named = f"{self._path.name}:{chosen}"
         return np.array([value is not None and str(value) == chosen for value in values])
 
     def _usable(
@@ -243,7 +220,7 @@ class TableSource:
         for row in np.flatnonzero(wanted & ~usable).tolist():
             at = np.flatnonzero(infinite[row])
             reason = f"column {layout[int(at[0])].name!r} is infinite" if len(at) else "no cell is filled"
-            self.skipped.append(Skipped(f"{raw.file}#{raw.ordinals[row]}", reason))
+            self._lost.append(Skipped(f"{raw.file}#{raw.ordinals[row]}", reason))
         return wanted & usable
 
     def _classes(self, raw: RawTable) -> tuple[Rows | None, Sequence[str]]:

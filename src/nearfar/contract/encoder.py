@@ -1,0 +1,143 @@
+"""What maps inputs to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nearfar.contract import inputs as samples_of
+from nearfar.contract.inputs import Inputs
+from nearfar.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Map:
+    """A feature map `values` `[n, c, h, w]`; one of its cells stands for `stride` x `stride` cells of the input."""
+
+    values: Tensor
+    stride: int
+
+
+class Encoder(nn.Module):
+    """Maps inputs to vectors; `dim` is their length.
+
+    A modality's encoder defines `features`, one view's inputs `[n, ...]` to `[n, dim]`; `prepare`, what a source
+    fetches to such inputs; and `preprocess`, what a user has (paths, arrays, ...) to such inputs. `config` is all that
+    is needed to build it again, as plain values. With `splits = False` the frame embeds a batch in one piece.
+    """
+
+    dim: int
+    config: dict[str, Any]
+    splits: bool = True
+    optimizer: str = "adamw"
+    """What trains it best where nothing is asked for: `sgd` for convolutions with batch norm, else `adamw`."""
+    embed_batch: int = 256
+    """Samples a batch that it embeds at a time, so that a batch takes much the same memory for all encoders."""
+    cheaper: str = "a smaller encoder"
+    """What to take where memory does not suffice, with the options for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output: nn.Module = nn.Identity()
+        """What follows the features in a finished encoder: nothing, or a `Whitening`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        tensor = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    def features(self, inputs: Any) -> Tensor:
+        """One view's inputs `[n, ...]` to vectors `[n, dim]`."""
+        raise NotImplementedError
+
+    def vectors(self, inputs: Any) -> Tensor:
+        """One view's inputs `[n, ...]` to the encoder's vectors `[n, dim]`: its features, whitened once finished."""
+        found: Tensor = self.output(self.features(inputs))
+        return found
+
+    def maps(self, inputs: Any) -> list[Map]:
+        """Feature maps of one view's inputs, finest first; raises ConfigError where the encoder has none."""
+        raise ConfigError(f"The encoder {self._name!r} has no feature maps: take one that convolves, such as a resnet.")
+
+    def tokens(self, inputs: Any) -> Tensor:
+        """A vector for each part of each input `[n, t, d]`; raises ConfigError where the encoder has none."""
+        raise ConfigError(f"The encoder {self._name!r} has no tokens: take a transformer.")
+
+    def prepare(self, raw: Any) -> Inputs:
+        """A batch as `Source.fetch` gives it to the inputs of `features`, on the encoder's device, without randomness.
+
+        By default the batch is taken to be such inputs already.
+        """
+        return samples_of.move(raw, self.device)
+
+    def preprocess(self, inputs: Sequence[Any]) -> Inputs:
+        """A list of samples as a user has them (paths, arrays, ...) to the inputs of `features`, without randomness."""
+        raise NotImplementedError
+
+    def is_sample(self, inputs: Any) -> bool:
+        """Whether `inputs` is one sample, not a list of them."""
+        return isinstance(inputs, str | PathLike)
+
+    def forward(self, views: Sequence[Inputs] | Inputs) -> Tensor:
+        """Views to `[v, b, dim]`; bare inputs are one view, to `[b, dim]`.
+
+        Views of one signature (type and shape) pass through the network together, and so share batch statistics.
+        """
+        if isinstance(views, Tensor | Mapping):
+            return self.vectors(views)
+        given = [views[i] for i in range(len(views))]
+        vectors: list[Tensor] = [torch.empty(0)] * len(given)
+        alike: dict[Hashable, list[int]] = {}
+        for i, view in enumerate(given):
+            alike.setdefault(samples_of.signature(view), []).append(i)
+        for members in alike.values():
+            together = self.vectors(samples_of.join([given[i] for i in members]))
+            parts = torch.split(together, [samples_of.count(given[i]) for i in members])
+            for i, part in zip(members, parts, strict=True):
+                vectors[i] = part
+        return torch.stack(vectors)
+
+    @torch.no_grad()
+    def encode(
+        self,
+        inputs: Any,
+        batch_size: int = 64,
+        normalize_embeddings: bool = False,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[np.float32]:
+        """Raw samples (paths, arrays, ...) to vectors `[N, dim]`; one bare sample to `[dim]`.
+
+        Runs in evaluation mode on the encoder's own device; `show_progress_bar=None` shows one in a terminal when
+        there are many batches.
+        """
+        from nearfar.progress import track
+
+        single = self.is_sample(inputs)
+        samples = [inputs] if single else list(inputs)
+        was_training = self.training
+        self.eval()
+        try:
+            vectors = [torch.empty(0, self.dim)]
+            for start in track(range(0, len(samples), batch_size), "encode", show=show_progress_bar):
+                batch = samples_of.move(self.preprocess(samples[start : start + batch_size]), self.device)
+                vectors.append(self.vectors(batch).float().cpu())
+        finally:
+            self.train(was_training)
+        found = torch.cat(vectors)
+        if normalize_embeddings:
+            found = nn.functional.normalize(found, dim=-1)
+        return (found[0] if single else found).numpy()
+
+    @property
+    def _name(self) -> str:
+        config: Mapping[str, Any] = getattr(self, "config", {})
+        return str(config.get("encoder", type(self).__name__))

@@ -1,0 +1,96 @@
+"""One kind of data. Imports nothing heavy, so that a modality can be declared and its options listed without torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nearfar.errors import UnknownName
+
+if TYPE_CHECKING:
+    from nearfar.contract.batches import Requirements, Views
+    from nearfar.contract.encoder import Encoder
+    from nearfar.contract.source import Card, Rows, Source
+    from nearfar.data.samples import Samples
+    from nearfar.options import Choice, Facts
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """Data that comes with the package: `read` gives the samples of one of its `splits`, or of all for None."""
+
+    read: Callable[[str | None], Samples]
+    splits: Sequence[str] = ()
+
+
+class Modality(ABC):
+    """One kind of data: how it is found and read, what its views are, which encoders it offers.
+
+    It never opens a file of a manifest or an archive: `modalities.opening` finds the samples of any DATA by what is
+    said here (`extensions` of files, lower case, `columns` of manifests, the first one present being taken) and hands
+    them to `source`. With `inline` a cell of such a column is the sample itself, else its path.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type]
+    """A frozen dataclass of the options of inputs and views; None stands for automatic."""
+    encoders: ClassVar[Mapping[str, str]]
+    """Names of the encoders, and a line for each; the first is the usual one."""
+    extensions: ClassVar[frozenset[str]] = frozenset()
+    columns: ClassVar[Sequence[str]] = ()
+    inline: ClassVar[bool] = False
+    builtins: ClassVar[Mapping[str, Builtin]] = {}
+    raw_baseline: ClassVar[str] = "raw input"
+    """What an evaluation calls the baseline of `Source.vectors`."""
+    advice: ClassVar[Mapping[str, str]] = {}
+    """What to change for this kind of data, by the name of the alarm."""
+
+    @abstractmethod
+    def source(
+        self,
+        samples: Samples,
+        *,
+        options: Any = None,
+        cache: str = "auto",
+        grow: bool = True,
+        threads: int | None = None,
+    ) -> Source:
+        """The samples as a source whose `fetch` works; raises DataError where they cannot be used.
+
+        `options` are an instance of `Options`. `cache` (`auto`, `off` or a folder) is where what is costly to read may
+        be kept; with `grow=False` nothing is added to it. `threads` may read at a time.
+        """
+
+    def settle(self, options: Any, source: Any, encoder: str | None, facts: Facts) -> tuple[Any, str, list[Choice]]:
+        """Options without None, the encoder's name, and a line for each thing that was chosen; raises UnknownName."""
+        from nearfar.options import Choice
+
+        usual = next(iter(self.encoders))
+        if encoder is None:
+            return options, usual, [Choice("encoder", usual, "the usual one")]
+        if encoder not in self.encoders:
+            raise UnknownName("encoder", encoder, self.encoders)
+        return options, encoder, []
+
+    @abstractmethod
+    def encoder(
+        self, name: str, source: Any, options: Any, *, width: int | None = None, pretrained: str | None = None
+    ) -> Encoder:
+        """A new encoder for this data."""
+
+    @abstractmethod
+    def restore(self, config: Mapping[str, Any]) -> Encoder:
+        """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
+
+    @abstractmethod
+    def views(self, raw: Any, draws: Rows, *, requires: Requirements, seed: int, options: Any, encoder: Any) -> Views:
+        """The views of a raw batch, sample i keyed by (seed, draws[i], view), on the encoder's device."""
+
+    def show(self, inputs: Any, encoder: Any) -> list[Card]:
+        """What a report shows of one view's inputs; keys are empty."""
+        from nearfar.contract import inputs as samples_of
+        from nearfar.contract.source import Card
+
+        return [Card(key="")] * samples_of.count(inputs)

@@ -1,0 +1,267 @@
+"""Opened data: samples that are read by row."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.contract import inputs
+from nearfar.contract.inputs import Inputs
+from nearfar.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nearfar.data.samples import Samples
+
+Rows = NDArray[np.int64]
+"""Numbers of samples."""
+
+_TRUST = 20
+"""From this many samples on, more unreadable than readable ones are an error."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An input that could not be used, and why."""
+
+    key: str
+    reason: str
+
+
+class Unreadable(Exception):
+    """A sample cannot be used; the text is the reason in a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a report shows of a sample: a small encoded picture, a text, or both."""
+
+    key: str
+    label: str | None = None
+    image: bytes | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Containers that samples are read from: `numbers` [N] rise in reading order; all of them are `size` bytes."""
+
+    numbers: Rows
+    size: int
+
+
+class Reading:
+    """What reading has shown of the N samples of opened data; all sources taken from one another share it.
+
+    `tried` and `unreadable` [N] say which samples were read, and which cannot be; `skipped` lists those with the
+    reason. `ids` [N] are equal for samples read so far whose content is the same, and row numbers for the others.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self.name = samples.name
+        self.skipped: list[Skipped] = list(samples.skipped)
+        self.ids = np.arange(len(samples))
+        self.tried = np.zeros(len(samples), dtype=bool)
+        self.unreadable = np.zeros(len(samples), dtype=bool)
+        self._samples = samples
+        self._lock = threading.Lock()
+
+    def refuse(self, row: int, reason: str) -> None:
+        """Note that a sample cannot be used, once."""
+        with self._lock:
+            self.tried[row] = True
+            if not self.unreadable[row]:
+                self.unreadable[row] = True
+                self.skipped.append(Skipped(self._samples.keys[row], reason))
+
+    def with_new_ids(self) -> Reading:
+        """The same, shared, but for the ids: what is the same in content depends on the form it is read in."""
+        other = copy(self)
+        other.ids = np.arange(len(self.ids))
+        return other
+
+    def check(self) -> None:
+        """Raise DataError where most of what was read cannot be used."""
+        if (tried := int(self.tried.sum())) >= _TRUST:
+            self.check_share(int(self.unreadable.sum()), tried)
+
+    def check_share(self, unreadable: int, tried: int) -> None:
+        """Raise DataError, with three examples and their reasons, where that is more than half."""
+        if unreadable <= tried / 2:
+            return
+        shown = "; ".join(f"{one.key!r} ({one.reason})" for one in self.skipped[-unreadable:][:3])
+        raise DataError(
+            f"{unreadable} of {tried} samples of {self.name!r} cannot be read: {shown}. "
+            "Check the data, or leave those out."
+        )
+
+
+class Source:
+    """Opened data: N samples, read by row.
+
+    A modality's source writes either `read`, one row to the inputs of one sample, or, where batches are quicker,
+    `fetch`. All else has a default by the `samples`, which say what was found: keys, labels, groups, where the bytes
+    lie. `whole` are all samples that were opened and `at` [N] says which of them this source shows.
+    """
+
+    def __init__(self, samples: Samples, reading: Reading | None = None) -> None:
+        self.whole = samples
+        self.at: Rows = np.arange(len(samples), dtype=np.int64)
+        self.reading = reading or Reading(samples)
+        self._positives: Rows | None = None
+        self._negatives: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @cached_property
+    def samples(self) -> Samples:
+        """What was found of these rows."""
+        return self.whole.take(self.at)
+
+    @property
+    def name(self) -> str:
+        """What messages call the data."""
+        return self.whole.name
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The samples' names [N]."""
+        return self.samples.keys
+
+    @property
+    def labels(self) -> Rows | None:
+        """Class numbers [N] into `label_names`, -1 where a sample has none; None where none has."""
+        labels = self.whole.labels
+        return None if labels is None else labels[self.at]
+
+    @property
+    def label_names(self) -> Sequence[str]:
+        """The names of the classes."""
+        return self.whole.label_names
+
+    @property
+    def groups(self) -> Rows | None:
+        """[N]: equal for samples that the user says belong together; None where nothing is said."""
+        groups = self.whole.groups
+        return None if groups is None else groups[self.at]
+
+    @property
+    def domains(self) -> Rows | None:
+        """[N]: numbers of where samples come from; None where nothing is said."""
+        domains = self.whole.domains
+        return None if domains is None else domains[self.at]
+
+    @property
+    def shards(self) -> Shards | None:
+        """The containers that the samples lie in, if reading them in another order costs more; else None."""
+        numbers = self.whole.shards
+        return None if numbers is None else Shards(numbers[self.at], self.whole.size)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """The samples found unusable so far, of all that was opened."""
+        return self.reading.skipped
+
+    @property
+    def usable(self) -> Rows:
+        """The rows not found unreadable so far, in order."""
+        return np.flatnonzero(~self.reading.unreadable[self.at])
+
+    @property
+    def ids(self) -> Rows:
+        """[N]: of the samples fetched so far, equal for those whose content is the same."""
+        ids: Rows = self.reading.ids[self.at]
+        return ids
+
+    @property
+    def positives(self) -> Source | None:
+        """[N]: the sample that the user gives as the positive of each, itself where none is or where it is unreadable.
+
+        None where nothing is said.
+        """
+        return self._beside(self._positives)
+
+    @property
+    def negatives(self) -> Source | None:
+        """[N]: the sample that the user gives as a negative of each, as `positives` are given."""
+        return self._beside(self._negatives)
+
+    def suited(self, config: Mapping[str, Any]) -> Source:
+        """The same samples, read as an encoder of this `config` needs them; may take long."""
+        return self
+
+    def read(self, row: int) -> Inputs:
+        """The inputs of one sample, without the first axis; raises Unreadable."""
+        raise NotImplementedError("A source defines `read` or `fetch`.")
+
+    def fetch(self, rows: Rows) -> tuple[Any, Rows]:
+        """These samples as one raw batch, and the rows that are in it: unreadable ones are left out and listed."""
+        read, kept = [], []
+        for row in np.asarray(rows, dtype=np.int64).tolist():
+            place = int(self.at[row])
+            if self.reading.unreadable[place]:
+                continue
+            try:
+                sample = self.read(row)
+            except Unreadable as error:
+                self.refuse(row, str(error))
+                continue
+            self.reading.ids[place] = inputs.digest(sample)
+            self.reading.tried[place] = True
+            read.append(sample)
+            kept.append(row)
+        self.reading.check()
+        return inputs.stack(read) if read else None, np.array(kept, dtype=np.int64)
+
+    def refuse(self, row: int, reason: str) -> None:
+        """Note that a sample cannot be used."""
+        self.reading.refuse(int(self.at[row]), reason)
+
+    def take(self, rows: Rows) -> Source:
+        """The same data, these rows only; what was found unreadable stays shared."""
+        return self._showing(self.at[np.asarray(rows, dtype=np.int64)])
+
+    def with_partners(self, count: int, positives: Rows | None, negatives: Rows | None) -> Source:
+        """The first `count` samples; row i has that at `positives[i]` for its positive, and likewise its negative."""
+        some = self._showing(self.at[:count])
+        some._positives, some._negatives = positives, negatives
+        return some
+
+    def vectors(self) -> Tensor | None:
+        """The raw input of the `usable` samples as vectors [N, D] float32: the baseline that needs no encoder.
+
+        None where the raw input is nothing that can be compared.
+        """
+        return None
+
+    def cards(self, rows: Rows) -> list[Card]:
+        """What a report shows of these samples."""
+        labels, names = self.labels, self.label_names
+        found = []
+        for row in np.asarray(rows, dtype=np.int64).tolist():
+            label = None if labels is None or labels[row] < 0 else names[labels[row]]
+            found.append(Card(key=self.keys[row], label=label))
+        return found
+
+    def _beside(self, others: Rows | None) -> Source | None:
+        if others is None:
+            return None
+        places = others[self.at]
+        return self._showing(np.where(self.reading.unreadable[places], self.at, places))
+
+    def _showing(self, at: Rows) -> Source:
+        some = copy(self)
+        for name in list(vars(some)):  # what was worked out of the other rows
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del vars(some)[name]
+        some.at = at
+        return some

@@ -1,0 +1,106 @@
+"""DATA to a source: the samples are found by what a modality says it reads, for all kinds alike."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from nearfar.errors import DataError
+
+if TYPE_CHECKING:
+    from nearfar.contract import Modality, Source
+
+
+def open_source(
+    modality: "Modality",
+    data: str,
+    *,
+    config: Mapping[str, Any] | None = None,
+    options: Any = None,
+    least: int = 1,
+    split: str | None = None,
+    label_column: str | None = None,
+    cache: str = "auto",
+    grow: bool = True,
+    threads: int | None = None,
+) -> "Source":
+    """The samples of DATA, ready to be fetched; with the `config` of an encoder, as that one needs them.
+
+    `options` are those of the modality, by default those that `config` names. `cache`, `grow` and `threads` are as for
+    `Modality.source`. Raises DataError where fewer than `least` samples can be used.
+    """
+    from nearfar.data.samples import with_others
+
+    if options is None:
+        options = options_of(modality, config or {})
+    reading: dict[str, Any] = {"options": options, "cache": cache, "grow": grow, "threads": threads}
+    if hasattr(modality, "open"):
+        source: Source = modality.open(data, split=split, label_column=label_column)
+    else:
+        samples = found(modality, data, split=split)
+        check_enough(samples.name, len(samples), least)
+        count = len(samples)
+        if samples.positives is None and samples.negatives is None:
+            source = modality.source(samples, **reading)
+        else:
+            whole, positives, negatives = with_others(samples)
+            source = modality.source(whole, **reading).with_partners(count, positives, negatives)
+    check_enough(source.name, len(source.usable), least)
+    return source if config is None else suited(source, config, least=least)
+
+
+def suited(source: "Source", config: Mapping[str, Any], *, least: int = 1) -> "Source":
+    """The same samples as an encoder of this `config` needs them; raises DataError where too few can be used."""
+    some = source.suited(config)
+    check_enough(some.name, len(some.usable), least)
+    return some
+
+
+def found(modality: "Modality", data: str, *, split: str | None = None) -> Any:
+    """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are."""
+    from nearfar.data.reader import open_samples, parse_data
+
+    path, asked = parse_data(data, builtins=modality.builtins)
+    if path in modality.builtins:
+        samples = modality.builtins[path].read(split or asked)
+    else:
+        samples = open_samples(
+            data,
+            extensions=modality.extensions,
+            columns=modality.columns,
+            split=split,
+            inline=modality.inline,
+            kind=modality.name,
+            builtins=modality.builtins,
+        )
+    return replace(samples, origin=path)
+
+
+def splits(modality: "Modality", data: str) -> list[str]:
+    """The names of the parts that DATA itself says it has; none where one of them is asked for."""
+    from nearfar.data.reader import parse_data, splits_of
+
+    path, asked = parse_data(data, builtins=modality.builtins)
+    if asked is not None:
+        return []
+    if path in modality.builtins:
+        return list(modality.builtins[path].splits)
+    if hasattr(modality, "splits"):
+        own: list[str] = modality.splits(data)
+        return own
+    return splits_of(data, extensions=modality.extensions)
+
+
+def options_of(modality: "Modality", config: Mapping[str, Any]) -> Any:
+    """The modality's options with what the `config` of an encoder says of them."""
+    names = [field.name for field in fields(modality.Options) if config.get(field.name) is not None]
+    return modality.Options(**{name: config[name] for name in names})
+
+
+def check_enough(name: str, usable: int, least: int) -> None:
+    """Raise DataError where fewer than `least` samples can be used."""
+    if usable >= least:
+        return
+    if not usable:
+        raise DataError(f"None of the samples of {name!r} can be used.")
+    count = "one usable sample" if usable == 1 else f"{usable} usable samples"
+    raise DataError(f"{name!r} has {count}, and {least} are needed: a contrast needs at least two.")
