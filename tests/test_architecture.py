@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
-    "reporting": {"reporting"} | EVERYWHERE,
+    "reporting": {"reporting", "evaluation"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,
     "modalities": {"modalities", "data"} | EVERYWHERE,
     "data": {"data"} | EVERYWHERE,

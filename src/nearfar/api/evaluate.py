@@ -153,32 +153,31 @@ def measure(
 
 
 def compare_systems(
-    measured: Measured, *, seed: int, view_retrieval: Mapping[str, float] | None = None
+    measured: Measured, *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
 ) -> "Evaluation":
-    """The evaluation of measured systems: by labels where both parts have them, else by the figures without."""
+    """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
+
+    `views` are, for some of the systems, the vectors of two views of the same samples.
+    """
     import torch
 
-    from nearfar.evaluation.protocol import compare, label_free
-    from nearfar.evaluation.split import Split
+    from nearfar.evaluation.run import judge_systems
+    from nearfar.evaluation.task import TaskData, Vectors
 
     train, test = measured.train, measured.test
     labels = train.labels
     if labels is None or not measured.has_labels:
-        return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
+        systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
+        return judge_systems(systems, TaskData(views=views or {}, seed=seed))
     numbers = torch.from_numpy(labels)
     if test is None:
         assert measured.held is not None
-        chosen = _apart(numbers, measured.held)
-        splits = {name: Split.at(first, numbers, *chosen) for name, (first, _) in measured.systems.items()}
-        return compare(splits, classes=list(train.label_names), seed=seed)
+        learnt, held = _apart(numbers, measured.held)
+        systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
+        return judge_systems(systems, TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed))
     classes, there = common_classes(train, test)
-    others = torch.tensor(there)
-    splits = {
-        name: Split(first, numbers, second, others)
-        for name, (first, second) in measured.systems.items()
-        if second is not None
-    }
-    return compare(splits, classes=classes, seed=seed)
+    systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
+    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed))
 
 
 def _apart(labels: "Tensor", held: "Rows") -> "tuple[Tensor, Tensor]":

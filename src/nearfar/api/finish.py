@@ -10,6 +10,8 @@ from nearfar.api.run import Run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
     from nearfar.api.prepare import Ready
     from nearfar.contract import Card, Encoder, Skipped, Source
     from nearfar.evaluation.result import Evaluation
@@ -47,7 +49,9 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
     if not measured.has_labels:
         before = untrained(encoder, measured.train, folder.path)
         views = {UNTRAINED: _views_found(ready, before), TRAINED: _views_found(ready, encoder)}
-    found = compare_systems(measured, seed=ready.config.machine.seed, view_retrieval=views)
+    found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
+    found.steps = state.step
+    found.epochs = state.step * (ready.config.optimisation.batch_size or 0) / len(ready.source)
     folder.write_json("evaluation.json", found.to_json())
     vectors = measured.systems[TRAINED][0]
     train = measured.train
@@ -55,15 +59,12 @@ def finish(ready: "Ready", folder: "RunFolder", state: "State") -> Run:
         labels = label_names(train, _all(train))
         Embeddings(vectors.numpy(), [train.keys[i] for i in range(len(train))], labels).save(folder.path / EMBEDDINGS)
     write_report(ready, folder, state, found, train, vectors, skipped)
-    _, sentence = found.verdict()
-    return Run(folder.path, encoder, found, sentence, state.elapsed, time.monotonic() - began)
+    return Run(folder.path, encoder, found, found.verdict(), state.elapsed, time.monotonic() - began)
 
 
-def _views_found(ready: "Ready", encoder: "Encoder") -> float:
-    """How often the encoder finds a sample's other view among those of up to 1,024 samples."""
+def _views_found(ready: "Ready", encoder: "Encoder") -> "tuple[Tensor, Tensor]":
+    """The encoder's vectors of two views of up to 1,024 samples."""
     import torch
-
-    from nearfar.diagnostics import view_retrieval
 
     rows = _all(ready.source)[:: max(1, len(ready.source) // 1024)][:1024]
     found = []
@@ -73,7 +74,7 @@ def _views_found(ready: "Ready", encoder: "Encoder") -> float:
             pair = ready.plan.views(raw, kept)[:2]
             found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
-    return view_retrieval(first, second).item()
+    return first, second
 
 
 def write_report(
@@ -91,7 +92,6 @@ def write_report(
     from nearfar.reporting import report
 
     config = ready.config
-    level, sentence = found.verdict()
     seed = config.machine.seed
     rows = map.sample_evenly(len(train), _ON_THE_MAP, seed)
     some = vectors[rows]
@@ -116,11 +116,9 @@ def write_report(
     }
     page = report.Report(
         title=folder.path.resolve().name,
-        verdict_level=level,  # type: ignore[arg-type]
-        verdict=sentence,
         facts=facts,
         alarms=[vars(alarm) for alarm in state.alarms],
-        evaluation=found.to_json(),
+        evaluation=found,
         metrics=folder.metrics(),
         map=plane,
         views=_views(ready, train),
