@@ -30,7 +30,7 @@ class Data:
     label_column: str | None = None
     """Column of the classes; when not given: label, class, target or category. It is never an input."""
     cache: str = "auto"
-    """Where decoded images are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
+    """Where decoded samples are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
     positives: Literal["views", "group", "pair"] | None = None
     """What is drawn near: two views of a sample, a view of it and one of another sample of its `group`, or one of the
     sample in its column `positive`; by the columns there are when not given."""

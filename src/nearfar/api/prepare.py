@@ -191,6 +191,7 @@ def prepare(parts: Parts, *, fresh: bool, usable: Rows | None = None) -> Ready:
         checkpoint_every=config.watch.checkpoint_every,
         probe=_probe(encoder, source, held if learns else None, config.model.whiten),
         probe_every=config.watch.knn_every,
+        advice=modality.advice,
     )
     return Ready(config, modality, source, usable, test, held, encoder, plan, choices)
 
@@ -251,7 +252,7 @@ def _encoder(
             encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith("output.")})
         except RuntimeError:
             raise RunError(
-                f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
+                f"The encoder of {run!r} is of another shape; give the options of its encoder here too."
             ) from None
     return encoder
 
@@ -300,7 +301,7 @@ def lasting(data: str) -> str:
     from nearfar.data import patterns
     from nearfar.modalities import registry
 
-    return patterns.lasting(data, builtins=registry.BUILTINS)
+    return patterns.lasting(data, builtins=registry.builtins())
 
 
 def _lasting_cache(cache: str) -> str:

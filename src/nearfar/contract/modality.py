@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nearfar.contract.batches import Requirements, Views
     from nearfar.contract.encoder import Encoder
     from nearfar.contract.source import Card, Rows, Source
+    from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.options import Choice, Facts
 
@@ -46,6 +47,12 @@ class Modality(ABC):
     """What an evaluation calls the baseline of `Source.vectors`."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
+
+    def claims(self, found: Found) -> bool:
+        """Whether data is of this kind, by what a glance at it shows: by default its own built-in data, files of its
+        extensions and manifests with one of its columns."""
+        named = not set(self.columns).isdisjoint(found.columns)
+        return found.path in self.builtins or named or not self.extensions.isdisjoint(found.files)
 
     @abstractmethod
     def source(

@@ -16,6 +16,12 @@ ENCODERS: dict[str, str] = {
 }
 """Names built in, and a line for each; any timm name works beside them."""
 
+EXTENSIONS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".avif", ".jp2",
+})  # fmt: skip
+"""Files that are pictures."""
+
 MAX_PIXELS = 100_000_000
 """Of a picture, where nothing else is said."""
 
