@@ -47,10 +47,10 @@ MAY_IMPORT = {
     "kernels": {"kernels", "errors", "threads"},
     # What data it is about, the contract says by types alone.
     "contract": {"contract", "progress", "errors", "options", "kernels.ring", "data.samples", "data.glance"},
-    "options": set(),
+    "options": {"errors"},
     "compiled": set(),
     "whitening": set(),
-    "config": {"errors"},
+    "config": {"errors", "options"},
     "diagnostics": {"losses", "errors"},
     "files": {"errors"},
     "progress": set(),

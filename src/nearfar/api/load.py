@@ -41,7 +41,7 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
 
 def _restored(config: Mapping[str, Any]) -> "Encoder":
     from nearfar.modalities import registry
-    from nearfar.modalities.described import text, whole
+    from nearfar.options import text, whole
     from nearfar.whitening import Whitening
 
     if "seed" in config:

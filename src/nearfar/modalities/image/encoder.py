@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from nearfar.contract import Encoder, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities import pretrained
-from nearfar.modalities.described import text, whole
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
@@ -21,6 +20,7 @@ from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.views import squares
+from nearfar.options import text, whole
 
 SMALL = ("resnet8", "resnet10")
 """Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""

@@ -136,8 +136,8 @@ class Images(Modality):
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
         """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
-        from nearfar.modalities.described import numbers, whole
         from nearfar.modalities.image.encoder import build
+        from nearfar.options import numbers, whole
 
         made = build(config)
         for name in ("mean", "std"):

@@ -115,8 +115,8 @@ class Table(Modality):
 
     def restore(self, config: Mapping[str, Any]) -> TableEncoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
-        from nearfar.modalities.described import text
         from nearfar.modalities.table.encoder import TableEncoder
+        from nearfar.options import text
 
         self._check(text(config, "encoder"))
         if config.get("labels_in") is not None:
