@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 EVERYWHERE = {
     "contract", "errors", "config", "randomness", "progress", "diagnostics", "whitening", "files", "threads", "memory",
-    "torchrun", "options", "compiled",
+    "torchrun", "options", "prefetch", "compiled",
 }  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "api", "data.embeddings"},
@@ -58,6 +58,7 @@ MAY_IMPORT = {
     "threads": set(),
     "memory": set(),
     "torchrun": set(),
+    "prefetch": set(),
     "errors": set(),
 }
 """What each part may import of nearfar; the empty name is `nearfar` itself, whose names are imported when asked for."""
