@@ -45,6 +45,8 @@ class Modality(ABC):
     builtins: ClassVar[Mapping[str, Builtin]] = {}
     raw_baseline: ClassVar[str] = "raw input"
     """What an evaluation calls the baseline of `Source.vectors`."""
+    tasks: ClassVar[Sequence[str]] = ("classify", "retrieve", "label_free")
+    """How an encoder of this kind is judged: names of `evaluation.tasks`, of which those apply that the data allows."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
 
