@@ -26,7 +26,7 @@ from machine import facts, read, runs_so_far, split, write
 
 from nearfar.methods.registry import METHODS, known
 
-ROWS = {"kNN": ("knn", 20), "linear": ("linear", None)}
+ROWS: dict[str, dict[str, Any]] = {"kNN": {"probe": "kNN", "k": 20}, "linear": {"probe": "linear"}}
 
 
 def one(data: Path, method: str, budget: str, seed: int, more: list[str], folder: Path) -> dict[str, Any]:
@@ -66,12 +66,11 @@ def alarms(run: Path) -> list[dict[str, Any]]:
 
 def accuracies(evaluation: dict[str, Any], system: str) -> dict[str, float]:
     """kNN and linear with all labels of one system, in percent."""
-    return {
-        name: round(100 * row["accuracy"]["mean"], 2)
-        for name, (probe, k) in ROWS.items()
-        for row in evaluation["rows"]
-        if (row["system"], row["probe"], row["k"], row["labels_per_class"]) == (system, probe, k, None)
-    }
+    from nearfar.evaluation import Evaluation
+
+    found = Evaluation.from_json(evaluation)
+    rows = {name: found.find("accuracy", system, labels_per_class="all", **setting) for name, setting in ROWS.items()}
+    return {name: round(100 * row.value.mean, 2) for name, row in rows.items() if row is not None}
 
 
 def interval(values: list[float]) -> str:

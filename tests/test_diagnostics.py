@@ -8,7 +8,6 @@ from nearfar.diagnostics import (
     alignment,
     dead_dimensions,
     effective_rank,
-    geometry,
     mean_cosine,
     pull,
     repeats,
@@ -106,24 +105,6 @@ def test_sampled_rows_are_distinct_and_repeat():
     x = torch.arange(100.0)[:, None]
     assert len(sample_rows(x, 30).unique()) == 30
     assert torch.equal(sample_rows(x, 30), sample_rows(x, 30))
-
-
-@pytest.mark.parametrize(
-    ("x", "words"),
-    [
-        (torch.full((30, 4), 0.3), "never change"),
-        (torch.zeros(30, 4), "never change"),
-        (torch.full((30, 4), torch.nan), "not finite"),
-        (torch.ones(30, 4) + 0.01 * random(30, 4), "point the same way"),
-        (random(30, 1) * torch.ones(1, 4), "effective rank is 1.0 of 4"),
-    ],
-)
-def test_collapse_is_seen(x, words):
-    assert words in (geometry(x).collapsed or "")
-
-
-def test_spread_embeddings_have_not_collapsed():
-    assert geometry(random(100, 8)).collapsed is None
 
 
 def test_wrong_shapes_are_explained():

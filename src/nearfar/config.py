@@ -10,168 +10,145 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, must
+from nearfar.options import Options, automatic, option
 
 FORMAT = 1
 """Version of the run folder's layout; a later nearfar reads all earlier ones."""
-
-
 MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class Data(Options):
     """What is trained on."""
 
-    data: str = ""
-    """Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards `'s-{000..099}.tar'`, .npy or
-    .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split."""
-    modality: str | None = None
-    """Kind of data; found from the data when not given."""
-    label_column: str | None = None
-    """Column of the classes; when not given: label, class, target or category. It is never an input."""
-    cache: str = "auto"
-    """Where decoded images are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder."""
-    positives: Literal["views", "group", "pair"] | None = None
-    """What is drawn near: two views of a sample, a view of it and one of another sample of its `group`, or one of the
-    sample in its column `positive`; by the columns there are when not given."""
-    order: Literal["shuffled", "streamed"] | None = None
-    """How samples are read: from everywhere, or shard after shard through a shuffle buffer; streamed when not given for
-    shards that do not fit into half of the free memory."""
-    shuffle_buffer: int = 10_000
-    """Samples that a streamed order is shuffled among."""
+    data: str = option(
+        "",
+        "Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards `'s-{000..099}.tar'`, .npy "
+        "or .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split.",
+    )
+    modality: str = automatic("Kind of data; found from the data when not given.", basic=True)
+    label_column: str | None = option(
+        None, "Column of the classes; when not given: label, class, target or category. It is never an input."
+    )
+    cache: str = option(
+        "auto",
+        "Where decoded samples are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder.",
+        path="cache",
+    )
+    positives: Literal["views", "group", "pair"] = automatic(
+        "What is drawn near: two views of a sample, a view of it and one of another sample of its `group`, or one of "
+        "the sample in its column `positive`; by the columns there are when not given."
+    )
+    order: Literal["shuffled", "streamed"] = automatic(
+        "How samples are read: from everywhere, or shard after shard through a shuffle buffer; streamed when not given "
+        "for shards that do not fit into half of the free memory."
+    )
+    shuffle_buffer: int = option(10_000, "Samples that a streamed order is shuffled among.", least=1)
 
-    def __post_init__(self) -> None:
-        must(self.shuffle_buffer >= 1, "shuffle_buffer must be at least 1", got=self.shuffle_buffer)
-        named = bool(self.cache.strip()) and "\0" not in self.cache
-        must(named, "cache must be auto, off or a folder", got=self.cache)
+    def check(self) -> None:
+        """The cache has a name."""
+        must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class Model(Options):
     """What is trained, and by which method."""
 
-    method: str = "simclr"
-    """Training objective; `nearfar list methods` names all."""
-    encoder: str | None = None
-    """Network; `nearfar list encoders` names all; any timm name works too."""
-    width: int | None = None
-    """Channels of the network's first stage (narrower is faster)."""
-    pretrained: str | None = None
-    """Start from weights: `hub`, a file (.safetensors, .pth, .pt), or a run folder."""
-    whiten: bool = True
-    """Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search)."""
-
-    def __post_init__(self) -> None:
-        must(self.width is None or self.width >= 1, "width must be at least 1", got=self.width)
+    method: str = option("simclr", "Training objective; `nearfar list methods` names all.", basic=True)
+    encoder: str = automatic("Network; `nearfar list encoders` names all; any timm name works too.", basic=True)
+    width: int | None = option(
+        None, "Channels of the network's first stage (narrower is faster).", least=1, most=8192, automatic=True
+    )
+    pretrained: str | None = option(
+        None, "Start from weights: `hub`, a file (.safetensors, .pth, .pt), or a run folder.", path="input"
+    )
+    whiten: bool = option(
+        True,
+        "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search).",
+        off="Leave the finished encoder's vectors as they were trained; by default they are whitened half way, so that "
+        "weak directions count more in cosines (kNN, search).",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Length:
+class Length(Options):
     """How long training goes on: exactly one of these."""
 
-    budget: str | None = None
-    """Wall time from the command's start to the last step, such as `90s`, `10m`, `2h` (default 10m)."""
-    epochs: int | None = None
-    """Passes over the data."""
-    steps: int | None = None
-    """Optimiser steps."""
+    budget: str | None = option(
+        None,
+        "Wall time from the command's start to the last step, such as `90s`, `10m`, `2h` (default 10m).",
+        basic=True,
+    )
+    epochs: int | None = option(None, "Passes over the data.", least=1, basic=True)
+    steps: int | None = option(None, "Optimiser steps.", least=1, basic=True)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """One of them at most, and a budget that can be read."""
         given = [name for name in ("budget", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"--{given[0]} and --{given[1]} contradict each other: give one of them.")
-        must(self.epochs is None or self.epochs >= 1, "epochs must be at least 1", got=self.epochs)
-        must(self.steps is None or self.steps >= 1, "steps must be at least 1", got=self.steps)
         if self.budget is not None:
             seconds(self.budget)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimisation:
+class Optimisation(Options):
     """How the weights move."""
 
-    batch_size: int | None = None
-    """Samples a step, over all processes."""
-    micro_batch: int | Literal["auto"] | None = None
-    """Samples that a process embeds with one graph; a larger batch is embedded twice, and takes no more memory. What
-    fits into memory when not given."""
-    sync_norm: bool = False
-    """Batch norm over the samples of all processes, where many train together."""
-    gather: Literal["all", "ring"] = "all"
-    """What a process compares its samples with at a time: with `all` of the batch, or with one process's after another
-    in a `ring`, so that none holds all of their embeddings (large batches on many processes; some methods)."""
-    optimizer: Literal["sgd", "lars", "adamw"] | None = None
-    """sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."""
-    lr: float | None = None
-    """Peak learning rate, after warm-up; it falls along a cosine."""
-    weight_decay: float | None = None
-    """L2 penalty on weights; biases and norms are free of it."""
-    warmup: float | None = None
-    """Share of the run in which the learning rate rises, in [0, 1)."""
-    clip: float | None = None
-    """Largest norm of the gradient; longer ones are cut to it. Off when not given."""
-
-    def __post_init__(self) -> None:
-        must(
-            self.batch_size is None or self.batch_size >= 2,
-            "batch_size must be at least 2 (a contrast needs two samples)",
-            got=self.batch_size,
-        )
-        micro = self.micro_batch
-        must(
-            micro in (None, "auto") or (isinstance(micro, int) and micro >= 2),
-            "micro_batch must be auto or at least 2",
-            got=micro,
-        )
-        must(self.lr is None or self.lr > 0, "lr must be above 0", got=self.lr)
-        must(
-            self.weight_decay is None or self.weight_decay >= 0,
-            "weight_decay must be 0 or more",
-            got=self.weight_decay,
-        )
-        must(self.warmup is None or 0 <= self.warmup < 1, "warmup must be in [0, 1)", got=self.warmup)
-        must(self.clip is None or self.clip > 0, "clip must be above 0", got=self.clip)
+    batch_size: int = automatic(
+        "Samples a step, over all processes.", least=2, reason=" (a contrast needs two samples)", basic=True
+    )
+    micro_batch: int | Literal["auto"] | None = option(
+        None,
+        "Samples that a process embeds with one graph; a larger batch is embedded twice, and takes no more memory. "
+        "What fits into memory when not given.",
+        least=2,
+    )
+    sync_norm: bool = option(False, "Batch norm over the samples of all processes, where many train together.")
+    gather: Literal["all", "ring"] = option(
+        "all",
+        "What a process compares its samples with at a time: with `all` of the batch, or with one process's after "
+        "another in a `ring`, so that none holds all of their embeddings (large batches on many processes; some "
+        "methods).",
+    )
+    optimizer: Literal["sgd", "lars", "adamw"] = automatic(
+        "sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."
+    )
+    lr: float = automatic("Peak learning rate, after warm-up; it falls along a cosine.", above=0, basic=True)
+    weight_decay: float = automatic("L2 penalty on weights; biases and norms are free of it.", least=0)
+    warmup: float = automatic("Share of the run in which the learning rate rises, in [0, 1).", least=0, below=1)
+    clip: float | None = option(
+        None, "Largest norm of the gradient; longer ones are cut to it. Off when not given.", above=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Options):
     """Where it runs."""
 
-    device: str | None = None
-    """auto, cpu, cuda, cuda:1 or mps."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Arithmetic of the encoder; when not given, measured once on this machine."""
-    threads: int | None = None
-    """Threads of the processor."""
-    compile: bool = False
-    """Compile the encoder with torch.compile: slow to start, then often faster."""
-    seed: int = 0
-    """Key of all randomness: order, views, weights."""
-
-    def __post_init__(self) -> None:
-        must(
-            self.threads is None or 1 <= self.threads <= MOST_THREADS,
-            f"threads must be from 1 to {MOST_THREADS}",
-            got=self.threads,
-        )
-        must(0 <= self.seed < 2**63, "seed must be from 0 to 2^63 - 1", got=self.seed)
+    device: str = automatic("auto, cpu, cuda, cuda:1 or mps.", basic=True)
+    precision: Literal["fp32", "bf16"] = automatic(
+        "Arithmetic of the encoder; when not given, measured once on this machine."
+    )
+    threads: int = automatic("Threads of the processor.", least=1, most=MOST_THREADS)
+    compile: bool = option(False, "Compile the encoder with torch.compile: slow to start, then often faster.")
+    seed: int = option(0, "Key of all randomness: order, views, weights.", least=0, basic=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
+class Watch(Options):
     """What is measured and kept while it runs."""
 
-    health_every: int | None = None
-    """Steps between two records of loss and health in metrics.jsonl."""
-    knn_every: float = 0.1
-    """Share of the run between two kNN checks, where labels exist; 0 switches them off."""
-    checkpoint_every: float = 60.0
-    """Seconds between two checkpoints."""
-
-    def __post_init__(self) -> None:
-        must(self.health_every is None or self.health_every >= 1, "health_every must be >= 1", got=self.health_every)
-        must(0 <= self.knn_every <= 1, "knn_every must be in [0, 1]", got=self.knn_every)
-        must(self.checkpoint_every > 0, "checkpoint_every must be above 0", got=self.checkpoint_every)
+    health_every: int | None = option(
+        None, "Steps between two records of loss and health in metrics.jsonl.", least=1, automatic=True
+    )
+    knn_every: float = option(
+        0.1,
+        "Share of the run between two kNN checks, where labels exist; 0 switches them off.",
+        least=0,
+        most=1,
+    )
+    checkpoint_every: float = option(60.0, "Seconds between two checkpoints.", above=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,6 @@
 Pure functions of tensors that stay on the device and do not wait for it. A value that is not finite makes a figure NaN.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -99,10 +97,23 @@ def view_retrieval(first: Tensor, second: Tensor, *, ids: Tensor | None = None) 
     0. Samples of equal `ids` [N] show the same and are not looked among; NaN where there are no others. Nothing is
     checked and nothing leaves the device: for watching a run.
     """
+    found, others = _views_found(first, second, ids)
+    return torch.where(others.any(), found.float().mean(), torch.nan)
+
+
+@torch.no_grad()
+def view_hits(first: Tensor, second: Tensor) -> Tensor:
+    """Whether each sample's second view is the nearest of all second views to its first: `[N, D]` twice -> `[N]` bool.
+
+    As `view_retrieval`, sample by sample.
+    """
+    return _views_found(first, second, None)[0]
+
+
+def _views_found(first: Tensor, second: Tensor, ids: Tensor | None) -> tuple[Tensor, Tensor]:
     similarity, others = _between(first, second, ids)
     own = similarity.diagonal()[:, None]
-    found = own.isfinite()[:, 0] & ~((similarity >= own) & others).any(dim=1)
-    return torch.where(others.any(), found.float().mean(), torch.nan)
+    return own.isfinite()[:, 0] & ~((similarity >= own) & others).any(dim=1), others
 
 
 @torch.no_grad()
@@ -152,41 +163,3 @@ def repeats(ids: Tensor) -> Tensor:
     """Share of pairs of samples that show the same thing: ids `[N]` -> `[]` in [0, 1], NaN with one sample."""
     count = len(ids)
     return ((ids[:, None] == ids[None]).double().sum() - count) / (count * (count - 1) or torch.nan)
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The label-free figures of one set of embeddings; None where a figure does not exist."""
-
-    samples: int
-    dims: int
-    effective_rank: float | None
-    uniformity: float | None
-    mean_cosine: float | None
-    dead_dimensions: float | None
-    view_retrieval: float | None = None
-    """Share of samples whose other view is their nearest, where views were compared."""
-
-    @property
-    def collapsed(self) -> str | None:
-        """Say what shows that the embedding has collapsed, or None.
-
-        Signs: a dead share of 0.9 or more, a mean cosine of 0.999 or more, an effective rank under 1.5.
-        """
-        if self.effective_rank is None:
-            return "it holds values that are not finite"
-        if self.dead_dimensions is not None and self.dead_dimensions >= 0.9:
-            return f"{100 * self.dead_dimensions:.0f} % of its dimensions never change"
-        if self.mean_cosine is not None and self.mean_cosine >= 0.999:
-            return f"all samples point the same way (mean cosine {self.mean_cosine:.4f})"
-        if self.effective_rank < 1.5 and min(self.samples, self.dims) > 1:
-            return f"its effective rank is {self.effective_rank:.1f} of {self.dims} dimensions"
-        return None
-
-
-def geometry(x: Tensor, *, view_retrieval: float | None = None, limit: int = 2048) -> Geometry:
-    """Measure embeddings `[N, D]`, on at most `limit` rows."""
-    rows = sample_rows(x, limit)
-    figures = [f(rows) for f in (effective_rank, uniformity, mean_cosine, dead_dimensions)]
-    rank, even, cosine, dead = (float(f) if f.isfinite() else None for f in figures)
-    return Geometry(len(rows), rows.shape[1], rank, even, cosine, dead, view_retrieval)

@@ -32,9 +32,12 @@ def live() -> bool:
     return not _QUIET and (sys.stderr.isatty() or "ipykernel" in sys.modules)
 
 
-def track(items: Iterable[T], what: str, *, show: bool | None = None) -> Iterator[T]:
-    """Yield `items` under a bar named `what`; `show=None` decides by who looks on and by the length."""
-    count = len(items) if isinstance(items, Sized) else None
+def track(items: Iterable[T], what: str, *, show: bool | None = None, count: int | None = None) -> Iterator[T]:
+    """Yield `items` under a bar named `what`; `show=None` decides by who looks on and by the length.
+
+    `count` is the number of items, where they cannot say it.
+    """
+    count = len(items) if isinstance(items, Sized) else count
     if show is None:
         show = live() and (count is None or count > _FEW)
     if not show:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 
@@ -32,6 +34,30 @@ _NAMES = (
     "TORCHELASTIC_RESTART_COUNT",
     "TORCHELASTIC_MAX_RESTARTS",
 )
+
+
+def mark(error: BaseException, rank: str) -> None:
+    """Note on an error which rank it is of, where that rank fails alone."""
+    error.nearfar_rank = rank  # type: ignore[attr-defined]
+
+
+def marked(error: BaseException) -> str | None:
+    """The rank that `mark` noted on an error; None where all ranks have it."""
+    return getattr(error, "nearfar_rank", None)
+
+
+def record(text: str) -> None:
+    """Write down why this process fails where torchrun looks for it, so that its summary ends with the cause.
+
+    The format is that of torch.distributed.elastic.multiprocessing.errors.ErrorHandler.
+    """
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        import json
+
+        extra = {"py_callstack": text, "timestamp": str(int(time.time()))}
+        with suppress(OSError), open(file, "w", encoding="utf-8", errors="backslashreplace") as handle:
+            json.dump({"message": {"message": text, "extraInfo": extra}}, handle)
 
 
 def leave(code: int) -> NoReturn:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 
 from nearfar.api import options as opts
@@ -54,50 +53,15 @@ def test_an_option_of_another_method_names_those_that_have_it(given: dict[str, A
     ("given", "message"),
     [
         ({"steps": "12"}, "steps must be a whole number, got '12'"),
-        ({"steps": 12.0}, "steps must be a whole number, got 12.0"),
-        ({"steps": True}, "steps must be a whole number, got True"),
-        ({"budget": 600}, "budget must be text, got 600"),
-        ({"lr": "high"}, "lr must be a number, got 'high'"),
-        ({"lr": False}, "lr must be a number, got False"),
-        ({"compile": "yes"}, "compile must be true or false, got 'yes'"),
-        ({"encoder": 5}, "encoder must be text, got 5"),
-        ({"temperature": [0.1]}, r"temperature must be a number, got \[0.1\]"),
-        ({"image_size": np.zeros(3)}, "image_size must be a whole number"),
+        ({"optimizer": "adam"}, "No optimizer is named 'adam'. Did you mean 'adamw'"),
+        ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
+        ({"stem": 3}, "No stem is named '3'. Choose from: auto, patch"),
+        ({"seed": -1}, "seed must be at least 0"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(given: dict[str, Any], message: str) -> None:
+def test_a_bad_value_of_any_section_is_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         assembled(**given)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"optimizer": "adam"}, "No optimizer is named 'adam'. Did you mean 'adamw'"),
-        ({"precision": "fp16"}, "No precision is named 'fp16'"),
-        ({"stem": 3}, "No stem is named '3'. Choose from: auto, patch"),
-    ],
-)
-def test_a_value_outside_of_its_choices_is_named(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(UnknownName, match=message):
-        assembled(**given)
-
-
-@pytest.mark.parametrize(
-    "given", [{"lr": float("nan")}, {"lr": 0}, {"batch_size": 1}, {"warmup": 1.0}, {"seed": -1}, {"steps": 0}]
-)
-def test_a_value_out_of_range_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"^{next(iter(given))}"):
-        assembled(**given)
-
-
-def test_numbers_and_paths_become_plain_values() -> None:
-    config = assembled(lr=1, batch_size=np.int64(32), seed=np.uint8(3), pretrained=Path("w.safetensors"))
-    assert config.optimisation.lr == 1.0
-    assert isinstance(config.optimisation.lr, float)
-    assert type(config.optimisation.batch_size) is int
-    assert type(config.machine.seed) is int
-    assert config.model.pretrained == "w.safetensors"
 
 
 def test_lengths_contradict_each_other() -> None:

@@ -94,8 +94,8 @@ def test_classes_of_the_test_set_go_by_their_names(finished: Finished, photos: P
 
 def test_evaluating_without_labels_needs_none(finished: Finished, photos: Photos) -> None:
     found = nf.evaluate(finished[1].path, photos(classes=0))
-    assert found.rows == []
-    assert set(found.geometries) == {"raw input", "untrained encoder", "trained encoder"}
+    assert found.linear is None
+    assert {row.system for row in found.rows} == {"raw input", "untrained encoder", "trained encoder"}
 
 
 def test_a_test_set_without_labels_is_refused(finished: Finished, photos: Photos) -> None:
@@ -133,11 +133,13 @@ def test_the_untrained_baseline_is_what_the_run_started_from(
 def test_the_untrained_baseline_of_a_continued_run_is_its_start(finished: Finished, tiny: Tiny) -> None:
     from nearfar.api.baselines import untrained
     from nearfar.api.sources import open_for
+    from nearfar.evaluation.embedding import whiten
 
     data, before = finished
     run = tiny(data, init=before.path)
     encoder = nf.load(run.path)
     start = untrained(encoder, open_for(encoder, str(data)), run.path)
+    whiten(start, open_for(encoder, str(data)))
     for name, value in start.named_parameters():
         assert torch.equal(value, dict(before.encoder.named_parameters())[name]), name
     vectors = nf.embed(start, data).vectors

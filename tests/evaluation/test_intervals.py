@@ -9,6 +9,7 @@ from nearfar.evaluation.intervals import (
     Interval,
     bootstrap,
     bootstrap_columns,
+    crossed,
     over_draws,
     over_seeds,
     paired,
@@ -38,12 +39,28 @@ def test_bootstrap_repeats():
 
 def test_columns_share_their_resamples():
     a, b = random(60), random(60, seed=1)
-    assert bootstrap_columns(torch.stack([a, b], dim=1)) == [bootstrap(a), bootstrap(b)]
+    for one, other in zip(bootstrap_columns(torch.stack([a, b], dim=1)), (bootstrap(a), bootstrap(b)), strict=True):
+        assert (one.low, one.high) == (other.low, other.high)
 
 
 def test_t_intervals_cover_the_truth_95_times_in_100():
     covered = sum((i := over_draws(row)).low <= 0 <= i.high for row in random(2000, 10))
     assert 0.93 < covered / 2000 < 0.97
+
+
+def test_crossed_intervals_cover_the_truth_where_draws_and_samples_both_vary():
+    generator = torch.Generator().manual_seed(0)
+    covered = 0
+    for _ in range(600):
+        draws, samples, both = (torch.randn(shape, generator=generator) for shape in ((10, 1), (1, 40), (10, 40)))
+        covered += (i := crossed(0.3 * draws + samples + both)).low <= 0 <= i.high
+    assert 0.93 < covered / 600 < 0.98
+
+
+def test_crossed_intervals_are_those_of_draws_where_samples_are_alike():
+    draws = random(10)[:, None].expand(10, 30)
+    assert crossed(draws).half_width == pytest.approx(over_draws(draws[:, 0]).half_width)
+    assert crossed(torch.ones(3, 5)).half_width == 0
 
 
 def test_pairing_removes_what_draws_have_in_common():
@@ -62,7 +79,7 @@ def test_outcome_says_on_which_side_of_zero(kind, shift, outcome):
 
 
 def test_one_value_is_never_ahead():
-    assert over_seeds(torch.tensor([5.0])) == Interval(5.0, 5.0, 5.0, SEEDS, 1)
+    assert over_seeds(torch.tensor([5.0])) == Interval(5.0, 5.0, 5.0, SEEDS, 1, error=0.0, freedom=0)
     assert paired(torch.tensor([5.0]), torch.tensor([1.0]), kind=SEEDS).outcome == "unclear"
     assert paired(torch.tensor([5.0]), torch.tensor([1.0]), kind=SAMPLES).outcome == "unclear"
 

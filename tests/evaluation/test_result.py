@@ -1,36 +1,31 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from nearfar.diagnostics import Geometry
 from nearfar.errors import DataError
-from nearfar.evaluation import Evaluation, Interval, Row
+from nearfar.evaluation import Evaluation
+from nearfar.evaluation.task import RAW, UNTRAINED
+from tests.evaluation.systems import evaluation
+
+OLD = Path(__file__).parents[1] / "data_format_1"
 
 
-def small():
-    value = Interval(0.5, 0.4, 0.6, "bootstrap over test samples", 10)
-    return Evaluation(
-        "protocol",
-        ["a", "b"],
-        [Row("a", "knn", 20, None, value, value), Row("b", "knn", 20, None, value)],
-        {"b": {"mrr": value}},
-        {"b": Geometry(10, 3, 2.0, -1.0, 0.1, 0.0)},
-        chance=0.5,
-    )
-
-
-def test_json_comes_back_equal():
-    assert Evaluation.from_json(json.loads(json.dumps(small().to_json(), allow_nan=False))) == small()
+def some():
+    return evaluation({"kNN": {RAW: 0.1, UNTRAINED: 0.2}})
 
 
 def test_not_finite_values_become_null():
-    found = small()
+    found = some()
     found.seconds = float("nan")
     assert found.to_json()["seconds"] is None
 
 
 def test_json_holds_the_verdict():
-    assert small().to_json()["verdict"]["level"] == small().verdict()[0]
+    kept = some().to_json()["verdict"]
+    assert kept["level"] == "good"
+    assert kept["sentence"] == str(some().verdict())
+    assert [one["answer"] for one in kept["statements"]] == ["yes", "yes", "yes"]
 
 
 @pytest.mark.parametrize("plain", [{}, {"format": 99}])
@@ -39,8 +34,27 @@ def test_other_formats_are_refused(plain):
         Evaluation.from_json(plain)
 
 
-def test_damage_is_explained():
-    plain = small().to_json()
+@pytest.mark.parametrize("number", [1, 2])
+def test_damage_is_explained(number):
+    plain = some().to_json() if number == 2 else json.loads((OLD / "table" / "evaluation.json").read_text())
     del plain["rows"]
     with pytest.raises(DataError, match="damaged"):
         Evaluation.from_json(plain)
+
+
+@pytest.mark.parametrize(("name", "linear"), [("digits", 0.8), ("table", 0.8333333333333334)])
+def test_format_1_is_read(name, linear):
+    plain = json.loads((OLD / name / "evaluation.json").read_text())
+    found = Evaluation.from_json(plain)
+    assert found.linear is not None
+    assert found.linear.mean == next(
+        row["accuracy"]["mean"]
+        for row in plain["rows"]
+        if (row["system"], row["probe"], row["labels_per_class"]) == ("trained encoder", "linear", None)
+    )
+    assert found.retrieval["map@r"].mean == plain["retrievals"]["trained encoder"]["map@r"]["mean"]
+    assert found.label_free["effective rank"].mean == plain["geometries"]["trained encoder"]["effective_rank"]
+    assert len(found.judged("raw input")) == 7
+    assert found.verdict().level in ("bad", "unclear")
+    assert Evaluation.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
+    assert "accuracy" in str(found)

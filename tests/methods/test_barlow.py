@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from nearfar.contract import Latents
-from nearfar.errors import ConfigError
 from nearfar.methods.barlow import Barlow, BarlowOptions
 from nearfar.options import UNKNOWN
 from tests.methods.normed import Toy, batch_of, facts_of, views_of
@@ -106,16 +105,3 @@ def test_what_is_given_stays():
     options, choices = Barlow.settle(half, UNKNOWN, Toy())
     assert options == BarlowOptions(projector_hidden=512, projector_out=17)
     assert [choice.name for choice in choices] == ["projector_hidden"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"redundancy": -0.1}, "redundancy must be 0 or more, got -0.1"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        BarlowOptions(**options)

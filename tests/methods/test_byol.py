@@ -1,14 +1,12 @@
 """BYOL as a method: what predicts what, how the target follows, and that it learns."""
 
 import copy
-import math
 
 import pytest
 import torch
 from torch import nn
 
 from nearfar.contract import Batch, Encoder, Latents, Views
-from nearfar.errors import ConfigError
 from nearfar.methods.byol import BYOL, BYOLOptions
 from nearfar.options import UNKNOWN, Facts
 from nearfar.training.step import training_step
@@ -134,18 +132,3 @@ def test_hidden_layers_widen_with_the_data(samples, hidden):
 def test_what_is_given_stays():
     given = BYOLOptions(projector_hidden=33, predictor_hidden=44, momentum=0.5)
     assert BYOL.settle(given, UNKNOWN, Toy()) == (given, [])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"predictor_hidden": 0}, "predictor_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"momentum": 1.5}, "momentum must be between 0 and 1"),
-        ({"momentum": math.nan}, "momentum must be between 0 and 1"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        BYOLOptions(**options)

@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
-from nearfar.errors import ConfigError
 from nearfar.methods import dino
 from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
 from nearfar.options import UNKNOWN, Facts
@@ -253,22 +252,3 @@ def test_what_is_given_stays():
         teacher_temperature=0.06, teacher_temperature_start=0.03, momentum=0.5, prototypes=9, projector_hidden=33
     )
     assert DINO.settle(given, UNKNOWN, Toy()) == (given, [])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
-        ({"teacher_temperature": 0.0}, "teacher_temperature must be above 0"),
-        ({"teacher_temperature_start": -0.1}, "teacher_temperature_start must be above 0"),
-        ({"momentum": 1.1}, r"momentum must be in \[0, 1\]"),
-        ({"center_momentum": -0.1}, r"center_momentum must be in \[0, 1\]"),
-        ({"prototypes": 1}, "prototypes must be at least 2"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"small_views": -1}, "small_views must be at least 0"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        DINOOptions(**options)

@@ -192,23 +192,6 @@ def test_without_a_queue_a_predictor_is_chosen():
     assert options.predictor_hidden == options.projector_hidden
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"queue": -1}, "queue must be at least 0"),
-        ({"momentum": 1.1}, r"momentum must be in 0\.\.1"),
-        ({"norm_group": 1}, "norm_group must be 0 or at least 2"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"predictor_hidden": -1}, "predictor_hidden must be at least 0"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        MoCoOptions(**options)
-
-
 def test_a_queue_longer_than_the_data_is_refused():
     with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
         MoCo.settle(MoCoOptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())

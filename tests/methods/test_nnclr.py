@@ -98,21 +98,6 @@ def test_what_is_not_given_is_chosen_and_said():
     assert NNCLR.settle(NNCLROptions(), Facts(samples=3000, device="cpu", threads=1), Toy())[0].queue == 1500
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"queue": 0}, "queue must be at least 1"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"predictor_hidden": 0}, "predictor_hidden must be at least 1"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        NNCLROptions(**options)
-
-
 def test_a_queue_longer_than_the_data_is_refused():
     with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
         NNCLR.settle(NNCLROptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())

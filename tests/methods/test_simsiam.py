@@ -9,7 +9,6 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from nearfar.contract import Batch, Encoder, Latents, Losses, Views
 from nearfar.diagnostics import effective_rank
-from nearfar.errors import ConfigError
 from nearfar.methods.simsiam import SimSiam, SimSiamOptions
 from nearfar.options import UNKNOWN, Facts
 from nearfar.training import optimisers, schedule
@@ -129,16 +128,3 @@ def test_heads_widen_with_the_data_up_to_the_papers(samples, width):
 def test_what_is_given_stays():
     given = SimSiamOptions(projector_hidden=33, projector_out=20, predictor_hidden=7)
     assert SimSiam.settle(given, UNKNOWN, Toy()) == (given, [])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"predictor_hidden": 0}, "predictor_hidden must be at least 1"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        SimSiamOptions(**options)

@@ -7,7 +7,6 @@ import torch
 from torch.nn.functional import normalize
 
 from nearfar.contract import Batch, Encoder, Latents
-from nearfar.errors import ConfigError
 from nearfar.methods.supcon import SupCon, SupConOptions
 from nearfar.options import UNKNOWN, Facts
 
@@ -109,19 +108,3 @@ def test_samples_without_a_label_are_wanted_where_a_term_is_there_for_them():
     assert method(samples_per_class=4).requires.samples_per_class == 4
     part = dataclasses.replace(FACTS, labelled=80, held=20)
     assert SupCon.settle(SupConOptions(samples_per_class=4), part, Toy())[0].supervised_weight == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"supervised_weight": 0.0}, r"supervised_weight must be in \(0, 1\]"),
-        ({"supervised_weight": 1.2}, r"supervised_weight must be in \(0, 1\]"),
-        ({"samples_per_class": -1}, "samples_per_class must be 0 or more"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        SupConOptions(**options)

@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
-from nearfar.errors import ConfigError
 from nearfar.losses import swav
 from nearfar.methods.swav import SwAV, SwAVOptions, prototypes_for
 from nearfar.options import UNKNOWN, Facts
@@ -191,20 +190,3 @@ def test_codes_are_harder_where_data_is_small(samples, epsilon):
 def test_what_is_given_stays():
     given = SwAVOptions(prototypes=7, projector_hidden=33, sinkhorn_epsilon=0.03)
     assert SwAV.settle(given, UNKNOWN, Toy()) == (given, [])
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
-        ({"sinkhorn_epsilon": -1.0}, "sinkhorn_epsilon must be above 0"),
-        ({"prototypes": 1}, "prototypes must be at least 2"),
-        ({"projector_hidden": 0}, "projector_hidden must be at least 1"),
-        ({"projector_out": 1}, "projector_out must be at least 2"),
-        ({"small_views": -1}, "small_views must be at least 0"),
-        ({"queue": -1}, "queue must be at least 0"),
-    ],
-)
-def test_a_bad_option_is_named(options, said):
-    with pytest.raises(ConfigError, match=said):
-        SwAVOptions(**options)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from nearfar.contract import Card
+from nearfar.evaluation import Listing, Row
+from nearfar.evaluation.intervals import figure
 from nearfar.reporting.report import Report, write
+from tests.reporting.conftest import evaluation
 
-SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "settings"]
+SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "meanings", "settings"]
 DESKTOP = {"width": 1280, "height": 900}
 
 
@@ -94,12 +97,18 @@ def test_all_parts_are_there_in_order_and_silent(show, make_report):
     assert opened.outside() == []
 
 
-def test_a_report_without_parts_shows_the_verdict_alone(show):
-    opened = show(Report(title="run", verdict_level="bad", verdict="It collapsed."))
+def test_a_report_without_parts_says_that_nothing_was_judged(show):
+    opened = show(Report(title="run"))
     assert opened.page.eval_on_selector_all("main > section", "nodes => nodes.map(node => node.id)") == ["verdict"]
-    assert opened.page.locator("h1").inner_text() == "It collapsed."
-    assert opened.page.locator(".level").inner_text() == "Bad"
+    assert opened.page.locator("h1").inner_text() == "This run has not been evaluated."
     assert opened.messages == []
+
+
+def test_the_verdict_is_a_headline_without_numbers_and_a_line_for_each_question(show, make_report):
+    page = show(make_report()).page
+    assert page.locator("h1").inner_text() == "Training helps; better than the raw input."
+    assert page.locator(".answers li").count() == 3
+    assert page.locator(".length").inner_text().split() == ["1,200", "steps", "40", "epochs"]
 
 
 @pytest.mark.parametrize("missing", ["evaluation", "metrics", "map", "closest"])
@@ -115,22 +124,21 @@ def test_figures_stand_with_their_spread_and_the_best_is_marked(show, make_repor
     rows = page.locator("#evaluation .eval").first.locator("tbody tr")
     assert rows.nth(0).locator("td").nth(2).inner_text().split() == ["79.3", "±", "1.2", "best"]
     assert rows.nth(1).locator("td.is-best").inner_text().split() == ["20.0", "±", "1.2", "best"]
-    assert rows.nth(0).locator("[data-mark=ahead]").inner_text() == "ahead of raw input"
-    assert rows.nth(1).locator("th").inner_text().split("\n")[-1] == "1 label a class"
+    assert rows.nth(0).locator("[data-mark=ahead]").first.inner_text() == "ahead of raw input"
+    assert rows.nth(1).locator("th").inner_text() == "Linear, 1 label per class"
 
 
-def test_an_evaluation_with_many_figures_folds_most_of_them(show, make_report):
-    names = ["precision@1", "map@r", "mrr", "hit@1", "hit@5", "recall@5", "ndcg@5"]
-    scores = {name: {"mean": 0.5, "low": 0.4, "high": 0.6} for name in names}
-    opened = show(
-        make_report(evaluation={"systems": ["raw", "trained"], "retrievals": {"raw": scores, "trained": scores}})
-    )
-    tables = opened.page.locator("#evaluation .eval")
-    assert tables.nth(0).locator("tbody tr").count() == 2
-    assert tables.nth(0).locator("tbody th").all_inner_texts()[1] == "Mean average precision at R, %"
-    assert tables.nth(1).locator("tbody").is_hidden()
-    tables.nth(1).locator("summary").click()
-    assert tables.nth(1).locator("tbody tr").count() == 5
+def test_details_fold_away_and_a_name_leads_to_its_meaning(show, make_report):
+    opened = show(make_report())
+    page = opened.page
+    second = page.locator("#evaluation .eval").nth(1)
+    assert second.locator("tbody tr").first.locator("td").nth(2).inner_text().split() == ["41", "±", "0.012"]
+    assert second.locator("details tbody").is_hidden()
+    second.locator("summary").click()
+    assert second.locator("details tbody").is_visible()
+    page.locator("#evaluation a.term").first.click()
+    assert page.locator(":target").inner_text().split("\n")[0] == "kNN"
+    assert page.locator(".listing tbody").inner_text().split() == ["circle", "star", "3"]
     assert opened.messages == []
 
 
@@ -275,28 +283,26 @@ def test_hostile_names_are_only_text(show, make_report, name):
         make_report(
             items=items,
             title=name,
-            verdict=name,
             config=name,
             facts={name: name},
             environment={name: name},
             skipped=[{"key": name, "reason": name}],
             alarms=[{"step": 1, "name": name, "sentence": name}],
             metrics=[{"step": 1, name: 1.0, "loss": 2.0}, {"step": 2, name: 2.0, "loss": 1.0}],
-            evaluation={
-                "protocol": name,
-                "systems": [name, "constructor"],
-                "notes": [name],
-                "counts": {name: 3},
-                "rows": [{"probe": name, "cells": [{"system": name, "mean": 0.5}], "ahead": {name: name}}],
-                "geometry": {name: 1.0},
-            },
+            evaluation=evaluation(
+                protocol=name,
+                systems=[name, "constructor"],
+                notes=[name],
+                rows=[Row(name, name, name, {name: name}, figure(0.5, 1), chance=0.5)],
+                listings=[Listing(name, [name], [[name]])],
+                meanings={name: name},
+            ),
         )
     )
     page = opened.page
     page.eval_on_selector_all("details", "nodes => nodes.forEach(node => { node.open = true; })")
     page.mouse.click(*centre(page))
     assert page.locator(".pinned .key").inner_text() == name
-    assert page.locator("h1").inner_text() == name
     assert page.locator("main img").count() == 0
     assert page.locator("script").count() == 2
     assert page.evaluate("window.alerts") == 0
@@ -307,7 +313,7 @@ def test_hostile_names_are_only_text(show, make_report, name):
 
 def test_the_configuration_is_copied(show, make_report):
     page = show(make_report(), permissions=["clipboard-read", "clipboard-write"]).page
-    page.locator(".fold summary").first.click()
+    page.locator("#settings .fold summary").first.click()
     page.locator(".copy").click()
     page.get_by_text("Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == 'seed = 0\n[method]\nname = "simclr"\n'

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from nearfar.contract import Card
-from nearfar.errors import ConfigError, DataError
+from nearfar.errors import DataError
+from nearfar.evaluation import Evaluation, Row
+from nearfar.evaluation.intervals import figure
 from nearfar.reporting import payload
 from nearfar.reporting.report import MapData, Report, ViewsRow, render, write
 
@@ -32,12 +34,12 @@ def embedded(page):
 
 
 def minimal(**parts):
-    return Report(title="run", verdict_level="unclear", verdict="Nothing was measured.", **parts)
+    return Report(title="run", **parts)
 
 
-def test_a_report_of_a_verdict_alone_renders():
+def test_a_report_of_a_title_alone_renders():
     data = embedded(render(minimal()))
-    assert data["verdict"] == "Nothing was measured."
+    assert data["verdict"] is None
     assert data["map"] is None
     assert data["evaluation"] is None
 
@@ -67,7 +69,7 @@ def test_hostile_names_never_stand_in_the_page_as_they_are(make_report, name):
         make_report(
             items=items,
             title=name,
-            verdict=name,
+            evaluation=Evaluation(name, [name], [Row(name, name, name, {name: name}, figure(1, 1), fault=name)]),
             config=name,
             facts={name: name},
             environment={name: name},
@@ -98,8 +100,7 @@ def test_keys_that_are_not_utf8_can_be_written(tmp_path):
 
 
 def test_a_title_that_is_not_utf8_can_be_written(tmp_path):
-    report = Report(title=os.fsdecode(b"caf\xe9"), verdict_level="good", verdict="Good.")
-    write(report, tmp_path / "report.html")
+    write(Report(title=os.fsdecode(b"caf\xe9")), tmp_path / "report.html")
     assert "<title>caf?</title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -114,10 +115,7 @@ def test_numbers_that_are_not_finite_never_reach_the_page(make_map, value):
             minimal(
                 metrics=[{"step": 1, "loss": 2.0}, {"step": 2, "loss": value}],
                 map=MapData(xy=points.xy, items=items, neighbours=points.neighbours, similarities=similarities),
-                evaluation={
-                    "rows": [{"probe": "knn", "cells": [{"system": "a", "mean": value}]}],
-                    "geometry": {"x": value},
-                },
+                evaluation=Evaluation("", ["a"], [Row("a", "t", "m", {}, figure(value, 1))]),
                 environment={"x": value},
                 alarms=[{"step": value, "name": "nan", "sentence": "Not a number."}],
             )
@@ -125,8 +123,7 @@ def test_numbers_that_are_not_finite_never_reach_the_page(make_map, value):
     )
     assert data["curves"] == [{"name": "loss", "steps": [1], "values": [2.0], "not_finite": 1}]
     assert data["map"]["similarities"][0][0] is None
-    assert data["evaluation"]["rows"][0]["cells"] == [None]
-    assert data["evaluation"]["figures"] == []
+    assert data["evaluation"]["sections"][0]["rows"][0]["cells"] == [None]
 
 
 def test_sparse_fields_keep_their_own_steps():
@@ -184,11 +181,14 @@ def test_two_hundred_skipped_inputs_are_listed_and_all_are_counted():
     assert data["skipped_total"] == 1_234
 
 
-@pytest.mark.parametrize(
-    "raw", [{}, {"rows": None, "notes": None}, {"rows": [{}]}, {"rows": [{"cells": [{}]}]}, {"retrieval": 3}]
-)
-def test_an_evaluation_with_fields_missing_renders(raw):
-    assert embedded(render(minimal(evaluation=raw)))["evaluation"] is not None
+def test_figures_stand_by_task_with_a_cell_a_system(make_report):
+    found = embedded(render(make_report()))["evaluation"]
+    assert [section["task"] for section in found["sections"]] == ["classify", "label free"]
+    row = found["sections"][0]["rows"][0]
+    assert [cell["mean"] for cell in row["cells"]] == [0.35, 0.4, 0.793]
+    assert row["marks"] == [["raw input", "ahead"], ["untrained encoder", "ahead"]]
+    assert (row["name"], row["words"]) == ("kNN, k = 20, all labels", ["kNN"])
+    assert ["Test samples", "10,000"] in found["counts"]
 
 
 def test_values_of_numpy_in_records_and_environment_are_plain():
@@ -214,20 +214,6 @@ def test_writing_replaces_the_old_page_and_leaves_nothing_behind(tmp_path):
     assert os.listdir(tmp_path) == ["report.html"]
 
 
-def test_a_failed_write_leaves_the_old_page(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    path.write_text("old")
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write(minimal(), path)
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["report.html"]
-
-
 def test_the_same_report_gives_the_same_page(make_report):
     assert render(make_report()) == render(make_report())
 
@@ -235,12 +221,7 @@ def test_the_same_report_gives_the_same_page(make_report):
 def test_a_thumbnail_of_another_kind_is_refused():
     card = Card(key="a.svg", image=b"<svg onload=alert(1)>")
     with pytest.raises(DataError, match=r"thumbnail of 'a\.svg' is neither JPEG, PNG nor WebP"):
-        render(Report(title="t", verdict_level="good", verdict="v", views=[ViewsRow(item=card, views=[])]))
-
-
-def test_an_unknown_level_is_refused():
-    with pytest.raises(ConfigError, match="verdict_level must be one of good, unclear, bad, got 'fine'"):
-        Report(title="", verdict_level="fine", verdict="")
+        render(minimal(views=[ViewsRow(item=card, views=[])]))
 
 
 @pytest.mark.parametrize(

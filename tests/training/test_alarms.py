@@ -32,8 +32,8 @@ ALARMS: list[tuple[str, dict[str, Any], str]] = [
     ("one point", {"uniformity": -0.001}, "--lr"),
     ("dead dimensions", {"dead_dimensions": 0.6}, "--weight-decay"),
     ("no pull", {"pull": 0.01}, "--temperature"),
-    ("views unrelated", {"agreement": 0.01}, "--views-strength"),
-    ("too easy", {"view_retrieval": 1.0}, "--views-strength"),
+    ("views unrelated", {"agreement": 0.01}, " (lower --mildness)"),
+    ("too easy", {"view_retrieval": 1.0}, " (raise --mildness)"),
     ("not replayed", {"replay_deviation": 0.2}, "--micro-batch"),
     ("waiting for data", {"data_wait": 0.8}, "--threads"),
 ]
@@ -42,7 +42,7 @@ wrong = pytest.mark.parametrize(("name", "record", "advice"), ALARMS, ids=[alarm
 
 def looks(*records: dict[str, Any]) -> list[Alarm]:
     """The alarms of a run with these records, after a first one that is healthy."""
-    watchdog = Watchdog()
+    watchdog = Watchdog(advice={"views unrelated": "lower --mildness", "too easy": "raise --mildness"})
     assert watchdog.look(HEALTHY | {"progress": 0.0}) == []
     return [alarm for record in records for alarm in watchdog.look(HEALTHY | record)]
 

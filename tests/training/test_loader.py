@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nearfar.contract import Rows
 from nearfar.errors import DataError
@@ -83,15 +82,3 @@ def test_leaving_ends_the_thread() -> None:
     with loader_of(Numbers()) as loader:
         loader.get(0)
     assert threading.active_count() == before
-
-
-def test_the_thread_that_fetches_leaves_the_training_s_threads_alone() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with loader_of(Numbers()) as loader:
-            loader.get(0)
-            assert loader._pool.submit(torch.get_num_threads).result() == 1
-            assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

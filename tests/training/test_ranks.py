@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
 import nearfar
+from nearfar import torchrun
 from nearfar.contract import Latents, Views
 from nearfar.errors import DataError
+from nearfar.training import failures
 from nearfar.training.ranks import ALONE, OutOfMemory, Shares
 from tests.training import together
 
@@ -161,3 +165,41 @@ def test_synchronised_norms_of_pieces_are_those_of_the_ranks_pieces(ranks_made: 
         for key, value in method.named_parameters():
             assert value.grad is not None
             torch.testing.assert_close(found[f"grad {key}"], value.grad, rtol=1e-9, atol=1e-11)
+
+
+def test_a_rank_that_fails_alone_says_why_and_the_launcher_ends_with_it() -> None:
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, "-m", "tests.training.failing"], cwd=ROOT, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    ours = sorted(line for line in done.stdout.splitlines() if line.startswith("nearfar: "))
+    assert len(ours) == 2, done.stdout
+    assert ours[0].startswith("nearfar: Rank 1 of 2 failed: KeyError: 'weights'. What was saved is kept")
+    assert ours[1].startswith("nearfar: rank 1 of 2: sorry, this should not have happened: KeyError: 'weights'")
+    assert re.search("traceback : .*ank 1 of 2.* KeyError: 'weights'", done.stdout.rpartition("Root Cause")[2])
+
+
+def failed(*errors: tuple[int, Exception]) -> tuple[list[str | None], str]:
+    """Which ranks of two speak where these fail in turn, and what one that lost them says."""
+    store = dist.HashStore()
+    places = [torchrun.Place(rank, 2) for rank in range(2)]
+    for rank, error in errors:
+        failures.tell(error, store, places[rank])
+    return [torchrun.marked(error) for _, error in errors], str(failures.lost(store, places[0]))
+
+
+def test_errors_that_all_ranks_have_are_said_by_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_PATIENCE", 0.1)
+    spoken, _ = failed((0, DataError("nothing there")), (1, DataError("nothing there")))
+    assert spoken == [None, None]
+    spoken, said = failed((1, DataError("shard 7 is\nnot here.")))
+    assert spoken == ["rank 1 of 2"]
+    assert said.startswith("Rank 1 of 2 failed: shard 7 is not here. What was saved is kept")
+    spoken, said = failed((1, OSError("disk")), (0, DataError("other")))
+    assert spoken == ["rank 1 of 2", None]
+    assert "failed: OSError: disk." in said
+    assert failed((0, KeyError("x")))[0] == ["rank 0 of 2"]
+    assert failed()[1].startswith("Another of the 2 ranks is gone. What was saved")

@@ -25,10 +25,9 @@ def seed_weights(seed: int) -> None:
 def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> "Encoder":
     """The encoder as it was before training: from the run's saved start, or made again from its seed.
 
-    Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first, and its features are
-    whitened where the trained one's are, so that the baseline is as good as it can be without learning.
+    Batch norms of a new encoder know nothing of the data; theirs are settled on some of it first. Where the trained
+    one's features are whitened, its own are to be, too: the baseline is as good as it can be without learning.
     """
-    from nearfar.evaluation.embedding import whiten
     from nearfar.modalities import registry
     from nearfar.training.encoder_folder import load_weights
 
@@ -42,10 +41,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
         load_weights(start, fresh)
     else:
         settle_norms(fresh, source)
-    fresh = fresh.to(next(encoder.parameters()).device).eval()
-    if config.get("whitened"):
-        whiten(fresh, source)
-    return fresh
+    return fresh.to(next(encoder.parameters()).device).eval()
 
 
 @torch.no_grad()

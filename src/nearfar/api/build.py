@@ -60,7 +60,7 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
             made.load_state_dict({name: value for name, value in state.items() if not name.startswith("output.")})
         except RuntimeError:
             raise RunError(
-                f"The encoder of {run!r} is of another shape; give its --encoder, --width and --image-size here too."
+                f"The encoder of {run!r} is of another shape; give the options of its encoder here too."
             ) from None
     return made
 
@@ -92,7 +92,6 @@ def views(config: TrainConfig, modality: Modality, encoder: Encoder, requires: R
 def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:
     """The order that samples are read in, `labels` [N] being those that may be seen; raises ConfigError."""
     size, seed = config.optimisation.batch_size, config.machine.seed
-    assert size is not None
     if requires.samples_per_class:
         assert labels is not None
         return Balanced(labels, size, seed, samples_per_class=requires.samples_per_class)
@@ -117,9 +116,6 @@ def positives(config: TrainConfig, source: Source, requires: Requirements) -> Po
 def optimizer(config: TrainConfig, method: Method) -> Optimizer:
     """The optimiser of the method's parameters."""
     given = config.optimisation
-    assert given.optimizer is not None
-    assert given.lr is not None
-    assert given.weight_decay is not None
     return optimisers.build(method, name=given.optimizer, lr=given.lr, weight_decay=given.weight_decay)
 
 

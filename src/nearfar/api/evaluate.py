@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,8 @@ class Measured:
     train: "Source"
     test: "Source | None"
     held: "Rows | None" = None
+    encoders: "Mapping[str, Encoder]" = field(default_factory=dict)
+    """Of those systems that are encoders."""
 
     @property
     def has_labels(self) -> bool:
@@ -91,13 +93,14 @@ def measure(
     *,
     baselines: bool = True,
     run: Path | None = None,
+    embedded: "tuple[Tensor, Rows] | None" = None,
 ) -> Measured:
-    """Embed sources by the encoder and by what it must beat."""
+    """Embed sources by the encoder, and by what it must beat; `embedded` are the vectors of `train` if known."""
     from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
-    from nearfar.evaluation.embedding import embed_source
+    from nearfar.evaluation.embedding import embed_source, whiten
 
     test, held = judges.test, judges.held
-    first, rows = embed_source(encoder, train)
+    first, rows = embedded or embed_source(encoder, train)
     train = train.take(rows)
     if held is not None:
         held = np.flatnonzero(np.isin(rows, held))
@@ -106,46 +109,44 @@ def measure(
         second, rows = embed_source(encoder, test)
         test = test.take(rows)
     systems: dict[str, tuple[Tensor, Tensor | None]] = {}
+    encoders = {TRAINED: encoder}
     if baselines:
-        before = untrained(encoder, train, run)
         raw = train.vectors()
         if raw is not None:
             systems[RAW] = (raw, None if test is None else test.vectors())
-        systems[UNTRAINED] = (
-            embed_source(before, train)[0],
-            None if test is None else embed_source(before, test)[0],
-        )
+        encoders = {UNTRAINED: (before := untrained(encoder, train, run)), TRAINED: encoder}
+        vectors, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
+        systems[UNTRAINED] = (vectors, None if test is None else embed_source(before, test)[0])
     systems[TRAINED] = (first, second)
-    return Measured(systems, train, test, held)
+    return Measured(systems, train, test, held, encoders)
 
 
 def compare_systems(
-    measured: Measured, *, seed: int, view_retrieval: Mapping[str, float] | None = None
+    measured: Measured, *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
 ) -> "Evaluation":
-    """The evaluation of measured systems: by labels where both parts have them, else by the figures without."""
+    """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
+
+    `views` are, for some of the systems, the vectors of two views of the same samples.
+    """
     import torch
 
-    from nearfar.evaluation.protocol import compare, label_free
-    from nearfar.evaluation.split import Split
+    from nearfar.evaluation.run import judge_systems
+    from nearfar.evaluation.task import TaskData, Vectors
 
     train, test = measured.train, measured.test
     labels = train.labels
     if labels is None or not measured.has_labels:
-        return label_free({name: first for name, (first, _) in measured.systems.items()}, view_retrieval=view_retrieval)
+        systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
+        return judge_systems(systems, TaskData(views=views or {}, seed=seed))
     numbers = torch.from_numpy(labels)
     if test is None:
         assert measured.held is not None
-        chosen = _apart(numbers, measured.held)
-        splits = {name: Split.at(first, numbers, *chosen) for name, (first, _) in measured.systems.items()}
-        return compare(splits, classes=list(train.label_names), seed=seed)
+        learnt, held = _apart(numbers, measured.held)
+        systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
+        return judge_systems(systems, TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed))
     classes, there = common_classes(train, test)
-    others = torch.tensor(there)
-    splits = {
-        name: Split(first, numbers, second, others)
-        for name, (first, second) in measured.systems.items()
-        if second is not None
-    }
-    return compare(splits, classes=classes, seed=seed)
+    systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
+    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed))
 
 
 def _apart(labels: "Tensor", held: "Rows") -> "tuple[Tensor, Tensor]":

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.api.baselines import TRAINED, UNTRAINED, untrained
+from nearfar.api.baselines import TRAINED
 from nearfar.api.evaluate import compare_systems, measure
 from nearfar.api.page import write_page
 from nearfar.api.sources import list_unreadable
 from nearfar.data.embeddings import Embeddings
-from nearfar.diagnostics import view_retrieval
 from nearfar.evaluation.embedding import label_names, whiten
 from nearfar.training.encoder_folder import save_encoder
 from nearfar.training.run_folder import RunFolder
@@ -47,18 +46,18 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     """
     began = time.monotonic()
     encoder = ready.encoder.eval()
-    if ready.config.model.whiten:
-        whiten(encoder, ready.source)
+    embedded = whiten(encoder, ready.source) if ready.config.model.whiten else None
     save_encoder(folder.path / "encoder", encoder)
     found = None
     if evaluate:
-        measured = measure(encoder, ready.source, ready.judges, run=folder.path)
+        measured = measure(encoder, ready.source, ready.judges, run=folder.path, embedded=embedded)
         list_unreadable(folder.path, ready.source, ready.judges.test)
         views = None
         if not measured.has_labels:
-            before = untrained(encoder, measured.train, folder.path)
-            views = {UNTRAINED: _views_found(ready, before), TRAINED: _views_found(ready, encoder)}
-        found = compare_systems(measured, seed=ready.config.machine.seed, view_retrieval=views)
+            views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
+        found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
+        found.steps = state.step
+        found.epochs = state.step * ready.plan.order.batch_size / len(ready.source)
         folder.write_json("evaluation.json", found.to_json())
         train, vectors = measured.train, measured.systems[TRAINED][0]
         if len(vectors) <= _KEPT:
@@ -79,8 +78,8 @@ def whitened(encoder: "Encoder", whitening: Mapping[str, Tensor]) -> "Encoder":
     return encoder.eval()
 
 
-def _views_found(ready: "Ready", encoder: "Encoder") -> float:
-    """How often the encoder finds a sample's other view among those of up to 1,024 samples."""
+def _two_views(ready: "Ready", encoder: "Encoder") -> tuple[Tensor, Tensor]:
+    """The encoder's vectors of two views of up to 1,024 samples."""
     rows = np.arange(len(ready.source))[:: max(1, len(ready.source) // 1024)][:1024]
     found = []
     with torch.no_grad():
@@ -89,4 +88,4 @@ def _views_found(ready: "Ready", encoder: "Encoder") -> float:
             pair = ready.plan.views(raw, kept)[:2]
             found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
-    return view_retrieval(first, second).item()
+    return first, second

@@ -59,7 +59,7 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
 
 def _restored(config: Mapping[str, Any]) -> "Encoder":
     from nearfar.modalities import registry
-    from nearfar.modalities.described import text, whole
+    from nearfar.options import text, whole
     from nearfar.whitening import Whitening
 
     if "seed" in config:

@@ -4,53 +4,31 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from nearfar.config import SECTIONS, Length, Model, TrainConfig
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import registry as methods
+from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
 _LENGTHS = tuple(field.name for field in fields(Length))
-_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def assemble(given: Mapping[str, Any], method_options: type, modality_options: type) -> TrainConfig:
     """Put each option into its section; raises UnknownName for one that no section has, ConfigError for one of another
     method and for a bad value."""
     kinds = {**SECTIONS, "method_options": method_options, "modality_options": modality_options}
-    home = {field.name: section for section, kind in kinds.items() for field in fields(kind)}
-    hints = {section: get_type_hints(kind) for section, kind in kinds.items()}
+    home = {name: (section, one) for section, kind in kinds.items() for name, one in declared(kind).items()}
     values: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     for name, value in given.items():
         if name not in home:
             methods.check_own(name, given.get("method") or Model.method)
             raise UnknownName("option", name, home)
         if value is not None:
-            values[home[name]][name] = _fitting(name, value, hints[home[name]][name])
+            section, one = home[name]
+            values[section][name] = one.read(value)
     return TrainConfig(**{section: kind(**values[section]) for section, kind in kinds.items()})
-
-
-def _fitting(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the plain type that the option has; raises ConfigError for another."""
-    choices = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
-    if get_origin(hint) is Literal:
-        choices = [hint]
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # numpy's and torch's scalars
-        value = value.item()
-    for kind in choices:
-        if get_origin(kind) is Literal:
-            if value in get_args(kind):
-                return value
-            raise UnknownName(name, str(value), map(str, get_args(kind)))
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
-            return value
-    wanted = " or ".join(_WORDS.get(kind, kind.__name__) for kind in choices)
-    raise ConfigError(f"{name} must be {wanted}, got {value!r}.")
 
 
 def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:

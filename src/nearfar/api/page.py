@@ -27,7 +27,6 @@ def write_page(
 ) -> None:
     """Write report.html from what the run knows; raises as `files.write`."""
     config, skipped = ready.config, unreadable(ready.source, ready.judges.test)
-    level, sentence = found.verdict()
     seed = config.machine.seed
     rows = map.sample_evenly(len(train), _ON_THE_MAP, seed)
     some = vectors[rows]
@@ -52,11 +51,9 @@ def write_page(
     }
     page = report.Report(
         title=folder.path.resolve().name,
-        verdict_level=level,  # type: ignore[arg-type]
-        verdict=sentence,
         facts=facts,
         alarms=[vars(alarm) for alarm in state.alarms],
-        evaluation=found.to_json(),
+        evaluation=found,
         metrics=folder.metrics(),
         map=plane,
         views=_views(ready, train),

@@ -105,8 +105,6 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         compile_network(encoder)
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
-    assert optimisation.lr is not None
-    assert optimisation.warmup is not None
     assert isinstance(optimisation.micro_batch, int)
     plan = Plan(
         method=method,
@@ -129,6 +127,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         checkpoint_every=config.watch.checkpoint_every,
         probe=build.probe(config, encoder, source, judges.held if settle.learns_from_labels(requires) else None),
         probe_every=config.watch.knn_every,
+        advice=modality.advice,
     )
     return Ready(config, choices, modality, source, judges, encoder, plan)
 
@@ -137,4 +136,4 @@ def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
     from nearfar.data import patterns
 
-    return patterns.lasting(data, builtins=modalities.BUILTINS)
+    return patterns.lasting(data, builtins=modalities.builtins())

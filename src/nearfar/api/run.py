@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nearfar.contract import Encoder
     from nearfar.evaluation.result import Evaluation
-
-NOT_EVALUATED = "Not evaluated."
+    from nearfar.evaluation.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Run:
     """Wall time of the evaluation and the report, which no budget counts."""
 
     @property
-    def verdict(self) -> str:
-        """A sentence or three that say how good it is."""
-        return NOT_EVALUATED if self.evaluation is None else self.evaluation.verdict()[1]
+    def verdict(self) -> "Verdict | None":
+        """What the evaluation comes to: `.level`, `.headline`, `.statements`; `str` gives it in sentences."""
+        return None if self.evaluation is None else self.evaluation.verdict()
 
     @property
     def report(self) -> Path:

@@ -28,7 +28,7 @@ def search(
 ) -> list[Hit]:
     """The `k` samples nearest to `query` by cosine, nearest first; exact.
 
-    `query` is a vector [D] of numbers, or a sample as the encoder takes it (a path, an image ...), for which `encoder`
+    `query` is a vector [D] of numbers, or a sample as the encoder takes it (a path ...), for which `encoder`
     is needed. Raises UserError.
     """
     import torch

@@ -82,7 +82,6 @@ def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf
     open_memory = optimisation.micro_batch in (None, "auto")
     if not open_precision and not open_memory:
         return config, []
-    assert optimisation.batch_size is not None
     raw, kept = source.fetch(np.arange(min(len(source), optimisation.batch_size, _MEASURED_ON)))
     if open_precision:
         kind, why = precision.UNMEASURED

@@ -36,7 +36,7 @@ def train(
     """Train on `data` and return the finished run, written to `out` (made by name under `runs/` when not given).
 
     Every option of the command line is a keyword: method, encoder, budget or epochs or steps, batch_size, lr,
-    temperature, image_size ... What is not given is chosen, logged and written to `config.toml`, which `config` takes
+    temperature ... What is not given is chosen, logged and written to `config.toml`, which `config` takes
     back. `init` starts from the encoder of another run, and takes its encoder, width and size. With `evaluate` False
     the run ends with its last step; `nearfar.report` judges it later. `started` is the `time.monotonic()` from which a
     budget counts.

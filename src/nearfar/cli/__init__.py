@@ -88,22 +88,26 @@ def _run(words: list[str]) -> int:
 
 def _failed(error: Exception) -> int:
     from nearfar.errors import NearfarError
+    from nearfar.torchrun import marked
 
     if os.environ.get("NEARFAR_DEBUG", "0") not in ("", "0"):
         import traceback
 
         traceback.print_exception(error)
+    rank = marked(error)
     if isinstance(error, NearfarError):
-        return _say(str(error), error.exit_code)
+        return _say(str(error), error.exit_code, rank)
     return _say(
         f"sorry, this should not have happened: {type(error).__name__}: {error} "
         "(the same command with NEARFAR_DEBUG=1 in front shows where)",
         1,
+        rank,
     )
 
 
-def _say(text: str, code: int) -> int:
-    if os.environ.get("RANK", "0") != "0":  # of the ranks that train together, the first speaks
+def _say(text: str, code: int, rank: str | None = None) -> int:
+    """Print an error; of ranks that train together the first speaks, and one that fails alone, with its `rank`."""
+    if rank is None and os.environ.get("RANK", "0") != "0":
         return code
-    print(f"nearfar: {' '.join(text.split())}", file=sys.stderr)
+    print(f"nearfar: {f'{rank}: ' if rank else ''}{' '.join(text.split())}", file=sys.stderr, flush=True)
     return code

@@ -55,7 +55,7 @@ class Evaluate(Common):
     seed: int | None = None
     """Key of the split and of the intervals; the run's own when not given."""
     cache: str = "auto"
-    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
+    """Where decoded samples are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None
@@ -80,7 +80,7 @@ class Embed(Common):
     precision: Literal["fp32", "bf16"] | None = None
     """Arithmetic of the encoder; when not given, bf16 where that measures faster on much data."""
     cache: str = "auto"
-    """Where decoded images are kept: `auto`, `off`, or the folder that the run was given."""
+    """Where decoded samples are kept: `auto`, `off`, or the folder that the run was given."""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps."""
     threads: int | None = None

@@ -93,7 +93,7 @@ def _of_run(run: Any) -> Result:
     page = Path(run.path) / "report.html"
     found = {
         "path": run.path,
-        "verdict": run.verdict,
+        "verdict": str(run.verdict),
         "evaluation": run.evaluation,
         "report": page if page.exists() else None,
     }

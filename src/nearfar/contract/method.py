@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from nearfar.contract.batches import Batch, Latents, Losses, Requirements, Views
 from nearfar.contract.encoder import Encoder
-
-if TYPE_CHECKING:
-    from nearfar.options import Choice, Facts
+from nearfar.options import UNKNOWN, Choice, Facts, Options, Settling
 
 
 class Method(nn.Module):
     """A training objective around an encoder, cut at the embedding.
 
-    `Options` is a frozen dataclass in the method's file; `requires` says which views it asks for, of the class what it
-    asks for by default, of a method what it asks for under its options. Where these decide about labels, `required`
-    says so before anything is settled. `rate` is its learning rate where none is given, in units of the optimiser's
-    usual one. `ring` are the options that its loss needs to compare over a ring of ranks; None where it cannot. A
-    method is made by `Method(encoder, options)`.
+    `Options` is the class of its options. `requires` says which views it asks for: of the class what it asks for by
+    default, of a method what it asks for under its options (`required`). `rate` is its learning rate where none is
+    given, in units of the optimiser's usual one. `ring` are the options that its loss needs to compare over a ring of
+    ranks; None where it cannot. A method is made by `Method(encoder, options)`; options that were left open are settled
+    as for data that is not known.
     """
 
-    Options: ClassVar[type]
+    Options: ClassVar[type] = Options
     rate: ClassVar[float] = 1.0
     ring: ClassVar[Mapping[str, Any] | None] = None
     requires: Requirements
+    options: Any
+    """All of them settled."""
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__()
         self.encoder = encoder
+        given = self.Options() if options is None else options
+        self.options = given if getattr(given, "settled", False) else self.settle(given, UNKNOWN, encoder)[0]
+        self.requires = self.required(self.options)
 
     @classmethod
     def required(cls, options: Any) -> Requirements:
@@ -46,7 +49,13 @@ class Method(nn.Module):
     @classmethod
     def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
         """Options without None for these facts, and a line for each thing that was chosen."""
-        return options, []
+        settling = Settling(options)
+        cls.choose(settling, facts, encoder)
+        return settling.options, settling.choices
+
+    @classmethod
+    def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:
+        """Settle the options that were not given; raises ConfigError for one that these facts do not allow."""
 
     def embed(self, views: Views) -> Latents:
         """Latents that want gradients; called per micro-batch, under autocast, and perhaps twice."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nearfar.contract.batches import Requirements, Views
     from nearfar.contract.encoder import Encoder
     from nearfar.contract.source import Card, Rows, Source
+    from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.options import Choice, Facts
 
@@ -44,8 +45,16 @@ class Modality(ABC):
     builtins: ClassVar[Mapping[str, Builtin]] = {}
     raw_baseline: ClassVar[str] = "raw input"
     """What an evaluation calls the baseline of `Source.vectors`."""
+    tasks: ClassVar[Sequence[str]] = ("classify", "retrieve", "label_free")
+    """How an encoder of this kind is judged: names of `evaluation.tasks`, of which those apply that the data allows."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
+
+    def claims(self, found: Found) -> bool:
+        """Whether data is of this kind, by what a glance at it shows: by default its own built-in data, files of its
+        extensions and manifests with one of its columns."""
+        named = not set(self.columns).isdisjoint(found.columns)
+        return found.path in self.builtins or named or not self.extensions.isdisjoint(found.files)
 
     @abstractmethod
     def source(

@@ -1,25 +1,31 @@
-"""Honest evaluation of frozen embeddings: stated protocols, baselines, 95 % intervals."""
+"""Honest evaluation of frozen embeddings: tasks give rows, and rows give a verdict; baselines, 95 % intervals."""
 
 from nearfar.evaluation.intervals import Interval, bootstrap, over_draws, over_seeds, paired, t_interval
 from nearfar.evaluation.knn import knn_predict, nearest
 from nearfar.evaluation.linear import LinearProbe, fit_linear
-from nearfar.evaluation.protocol import compare, label_free
-from nearfar.evaluation.result import Evaluation, Row
+from nearfar.evaluation.result import Evaluation
 from nearfar.evaluation.retrieval import Retrieval, ranked_scores, retrieve
-from nearfar.evaluation.split import Split, stratified_split
+from nearfar.evaluation.run import judge_systems
+from nearfar.evaluation.split import stratified_split
+from nearfar.evaluation.task import Listing, Row, Task, TaskData, Vectors
+from nearfar.evaluation.verdict import Statement, Verdict, too_short
 
 __all__ = [
     "Evaluation",
     "Interval",
     "LinearProbe",
+    "Listing",
     "Retrieval",
     "Row",
-    "Split",
+    "Statement",
+    "Task",
+    "TaskData",
+    "Vectors",
+    "Verdict",
     "bootstrap",
-    "compare",
     "fit_linear",
+    "judge_systems",
     "knn_predict",
-    "label_free",
     "nearest",
     "over_draws",
     "over_seeds",
@@ -28,4 +34,5 @@ __all__ = [
     "retrieve",
     "stratified_split",
     "t_interval",
+    "too_short",
 ]

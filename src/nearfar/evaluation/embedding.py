@@ -1,7 +1,6 @@
 """Embedding a source: batch after batch through the encoder, the next one fetched meanwhile."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Rows, Source
+from nearfar.prefetch import Prefetcher
 from nearfar.progress import track
 from nearfar.whitening import Whitening
 
 _WHITEN_FROM = 20_000
-_AHEAD = 2
 
 
 @torch.no_grad()
@@ -35,20 +34,17 @@ def embed_batches(
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
-    # One thread for its tensor operations: a second team beside the encoder's, on the same cores, slows both.
-    pool = ThreadPoolExecutor(1, "nearfar-embed", initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        starts = range(0, len(wanted), batch_size)
-        ahead = [pool.submit(source.fetch, wanted[start : start + batch_size]) for start in starts[:_AHEAD]]
-        for start in track(starts, "embed", show=show):
-            raw, kept = ahead.pop(0).result()
-            after = start + _AHEAD * batch_size
-            if after < len(wanted):
-                ahead.append(pool.submit(source.fetch, wanted[after : after + batch_size]))
-            yield _vectors(encoder, raw, device, dtype) if len(kept) else torch.empty(0, encoder.dim), kept
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        encoder.train(was_training)
+    starts = range(0, len(wanted), batch_size)
+
+    def fetch(start: int) -> tuple[Any, Rows]:
+        return source.fetch(wanted[start : start + batch_size])
+
+    with Prefetcher(fetch) as prefetcher:
+        try:
+            for raw, kept in track(prefetcher.walk(starts), "embed", show=show, count=len(starts)):
+                yield _vectors(encoder, raw, device, dtype) if len(kept) else torch.empty(0, encoder.dim), kept
+        finally:
+            encoder.train(was_training)
 
 
 def embed_source(
@@ -70,13 +66,20 @@ def embed_source(
     return torch.cat(vectors), np.concatenate(rows)
 
 
-def whiten(encoder: Encoder, source: Source) -> None:
-    """Put a whitening, fitted to up to 20,000 samples of a loaded source, behind the encoder's features."""
+def whiten(encoder: Encoder, source: Source, *, show: bool | None = None) -> tuple[Tensor, Rows]:
+    """Put a whitening behind the encoder's features; returns what `embed_source` then would.
+
+    It is fitted to the features of up to 20,000 samples, evenly taken; all samples are embedded once.
+    """
     encoder.output = nn.Identity()
+    features, rows = embed_source(encoder, source, show=show)
     step = max(1, len(source) // _WHITEN_FROM)
-    features, _ = embed_source(encoder, source.take(np.arange(0, len(source), step, dtype=np.int64)), show=False)
-    encoder.output = Whitening(encoder.dim).fit(features).to(next(encoder.parameters()).device)
+    whitening = Whitening(encoder.dim).fit(features[torch.from_numpy(rows % step == 0)])
+    with torch.no_grad():
+        vectors: Tensor = whitening(features)
+    encoder.output = whitening.to(next(encoder.parameters()).device)
     encoder.config["whitened"] = True
+    return vectors, rows
 
 
 def label_names(source: Source, rows: Rows) -> list[str | None] | None:

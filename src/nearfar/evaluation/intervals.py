@@ -1,10 +1,12 @@
 """95 % intervals, each of the kind that its figure calls for, and printed with that kind.
 
-One fit: bootstrap over test samples (Efron 1979). Label draws, seeds: Student's t over them. Two systems are compared
-by the interval of their mean difference on the same draws or test samples; ahead means that it excludes zero.
+One fit: bootstrap over test samples (Efron 1979). Several label draws: both the draws and the test samples vary. Seeds:
+Student's t over them. Two systems are compared by the interval of their mean difference on the same test samples, draws
+or seeds; ahead means that it excludes zero.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from nearfar.errors import ConfigError, DataError
 
 SAMPLES = "bootstrap over test samples"
 DRAWS = "t over label draws"
+CROSSED = "t over label draws and test samples"
 SEEDS = "t over seeds"
+FIGURE = "no interval"
 KINDS = (SAMPLES, DRAWS, SEEDS)
 
 
@@ -26,6 +30,10 @@ class Interval:
     high: float
     kind: str
     count: int
+    error: float | None = None
+    """Standard error of the mean; None where it is not known."""
+    freedom: float | None = None
+    """Degrees of freedom of `error`."""
 
     @property
     def half_width(self) -> float:
@@ -33,7 +41,7 @@ class Interval:
         return (self.high - self.low) / 2
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> Literal["ahead", "behind", "unclear"]:
         """Read a difference: "ahead" or "behind" where the interval excludes zero, else "unclear"."""
         if self.count >= 2 and self.low > 0:
             return "ahead"
@@ -48,6 +56,11 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.percent()} %"
+
+
+def figure(value: float, count: int) -> Interval:
+    """A value of `count` samples that has no interval: both ends are the value."""
+    return Interval(value, value, value, FIGURE, count)
 
 
 def bootstrap(values: Tensor, *, resamples: int = 2000, seed: int = 0) -> Interval:
@@ -72,8 +85,11 @@ def bootstrap_columns(values: Tensor, *, resamples: int = 2000, seed: int = 0) -
         )
         means.append(times @ x / count)
     ends = torch.quantile(torch.cat(means), torch.tensor([0.025, 0.975], dtype=x.dtype), dim=0)
-    middle = x.mean(0).tolist()
-    return [Interval(m, low, high, SAMPLES, count) for m, (low, high) in zip(middle, ends.T.tolist(), strict=True)]
+    errors = x.std(0) / count**0.5 if count > 1 else torch.zeros(x.shape[1])
+    return [
+        Interval(mean, low, high, SAMPLES, count, error, count - 1)
+        for mean, (low, high), error in zip(x.mean(0).tolist(), ends.T.tolist(), errors.tolist(), strict=True)
+    ]
 
 
 def t_interval(values: Tensor, *, kind: str = DRAWS) -> Interval:
@@ -81,15 +97,12 @@ def t_interval(values: Tensor, *, kind: str = DRAWS) -> Interval:
 
     With one value there is no interval: both ends are the value, and `count` says 1.
     """
-    from scipy.special import stdtrit
-
     x = values.detach().double().cpu()
     count = len(x)
     if not count:
         raise DataError("An interval needs at least one value, got none.")
-    mean = float(x.mean())
-    half = float(stdtrit(count - 1, 0.975)) * float(x.std()) / count**0.5 if count > 1 else 0.0
-    return Interval(mean, mean - half, mean + half, kind, count)
+    error = float(x.std()) / count**0.5 if count > 1 else 0.0
+    return _student(float(x.mean()), error, count - 1, kind, count)
 
 
 def over_draws(values: Tensor) -> Interval:
@@ -100,6 +113,27 @@ def over_draws(values: Tensor) -> Interval:
 def over_seeds(values: Tensor) -> Interval:
     """`t_interval` over training seeds."""
     return t_interval(values, kind=SEEDS)
+
+
+def crossed(values: Tensor) -> Interval:
+    """Interval of the mean of `[R, N]`, R label draws each judged on the same N test samples.
+
+    Both vary: the variance of the mean is that of a table with random rows and columns, (MS_draws + MS_samples -
+    MS_both) / (R N), its degrees of freedom by Satterthwaite (Searle, Casella and McCulloch, "Variance components",
+    1992, chapter 4). It is never taken for less than the larger of its two parts.
+    """
+    x = values.detach().double().cpu()
+    draws, count = x.shape
+    if draws < 2 or count < 2:
+        return t_interval(x.mean(dim=1))
+    mean, by_draw, by_sample = x.mean(), x.mean(dim=1), x.mean(dim=0)
+    both = (x - by_draw[:, None] - by_sample + mean).square().sum() / ((draws - 1) * (count - 1))
+    parts = torch.stack([by_draw.var() / draws, by_sample.var() / count])  # each MS / (R N)
+    variance = float(torch.maximum(parts.sum() - both / (draws * count), parts.max()))
+    if variance == 0:
+        return _student(float(mean), 0.0, draws - 1, CROSSED, draws)
+    spread = float(parts[0] ** 2 / (draws - 1) + parts[1] ** 2 / (count - 1))
+    return _student(float(mean), variance**0.5, max(variance**2 / spread, 1.0), CROSSED, draws)
 
 
 def paired(a: Tensor, b: Tensor, *, kind: str = SAMPLES, seed: int = 0) -> Interval:
@@ -113,3 +147,10 @@ def paired(a: Tensor, b: Tensor, *, kind: str = SAMPLES, seed: int = 0) -> Inter
         raise DataError(f"Paired values must be over the same {kind.split()[-1]}: got {len(a)} and {len(b)} of them.")
     difference = a.detach().double().cpu() - b.detach().double().cpu()
     return bootstrap(difference, seed=seed) if kind == SAMPLES else t_interval(difference, kind=kind)
+
+
+def _student(mean: float, error: float, freedom: float, kind: str, count: int) -> Interval:
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(freedom, 0.975)) * error if error > 0 else 0.0
+    return Interval(mean, mean - half, mean + half, kind, count, error, freedom)

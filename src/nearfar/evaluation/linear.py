@@ -17,6 +17,7 @@ from nearfar.evaluation.threads import one_thread
 
 GRID = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7)
 """L2 strengths, strong to weak: mean cross-entropy + strength / 2 * |w|^2, on features of mean square norm one."""
+_CHOOSE_ON = 10_000
 _PATIENCE = 2
 _MAX_ITERATIONS = 300
 _ONE_THREAD = 2**24
@@ -90,8 +91,9 @@ def fit_linear(
 ) -> LinearProbe:
     """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
 
-    The L2 strength is the one of `GRID` with the highest accuracy on a stratified 20 % of the training set (equal:
-    the stronger), tried from strong to weak until two in a row are no better; then all of the training set is fitted.
+    The L2 strength is the one of `GRID` with the highest accuracy on a stratified 20 % of (at most 10,000 samples of)
+    the training set, tried from strong to weak until two in a row are no better (equal: the stronger); then all of the
+    training set is fitted.
     Where the median class has fewer than 5 samples it is `fixed_strength`. With a `scaler` the features are taken as
     standardised by it already. Classes without a sample are never predicted.
     """
@@ -124,8 +126,13 @@ def fit_linear(
 
 
 def _choose(problem: "_Problem", seed: int) -> tuple[float, Tensor]:
-    """Pick the strength of `GRID`, and return its weights as the start of the last fit."""
-    fitted, held = (i.to(problem.x.device) for i in stratified_split(problem.targets, seed=seed))
+    """Pick the strength of `GRID` on at most `_CHOOSE_ON` samples; its weights are the start of the last fit."""
+    targets = problem.targets
+    if len(targets) > _CHOOSE_ON:
+        targets = targets.clone()
+        left = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))[_CHOOSE_ON:]
+        targets[left.to(targets.device)] = -1
+    fitted, held = (i.to(problem.x.device) for i in stratified_split(targets, seed=seed))
     part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
     x, targets = problem.x[held], problem.targets[held]
     best, chosen, waited = -1, GRID[0], 0

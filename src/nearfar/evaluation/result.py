@@ -1,97 +1,95 @@
 """What an evaluation found: rows with their intervals, written to and read from plain JSON."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nearfar.diagnostics import Geometry
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.task import Listing, Row
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from nearfar.evaluation.verdict import Verdict
 
-
-@dataclass(frozen=True)
-class Row:
-    """The accuracy of one probe on one system's vectors."""
-
-    system: str
-    probe: str
-    """"knn" or "linear"."""
-    k: int | None
-    """Neighbours that vote; None for the linear probe."""
-    labels_per_class: int | None
-    """Labels of each class that the probe was given; None: all of them."""
-    accuracy: Interval
-    lead: Interval | None = None
-    """How far the last system is ahead of this one: the paired difference, on the same draws or test samples."""
-
-    @property
-    def outcome(self) -> str | None:
-        """Say whether the last system is "ahead" of this one, "behind", or "unclear"; None for the last itself."""
-        return self.lead.outcome if self.lead else None
+FORMAT = 2
 
 
 @dataclass
 class Evaluation:
-    """Systems compared on the same labels and draws; the last one is the one in question, the others are baselines."""
+    """Systems compared on the same samples; the last one is the one in question, the others are baselines."""
 
     protocol: str
     systems: list[str]
     rows: list[Row] = field(default_factory=list)
-    retrievals: dict[str, dict[str, Interval]] = field(default_factory=dict)
-    """system -> score -> interval; the scores are those of `nearfar.evaluation.retrieval`."""
-    geometries: dict[str, Geometry] = field(default_factory=dict)
+    correlations: dict[str, list[list[float]]] = field(default_factory=dict)
+    """baseline -> how the leads of its judged rows are related `[R, R]`."""
+    listings: list[Listing] = field(default_factory=list)
+    meanings: dict[str, str] = field(default_factory=dict)
+    """Words of the rows (metrics, probes) -> what they mean, in a sentence."""
     train: int = 0
-    """Labelled training samples."""
+    """Labelled training samples; without labels, all."""
     test: int = 0
-    """Test samples; without labels, all samples."""
+    """Test samples; without labels, none."""
     classes: list[str] = field(default_factory=list)
-    chance: float | None = None
-    """One over the number of classes in the training labels."""
-    majority: float | None = None
-    """Test accuracy of always naming the most frequent class of the training labels."""
+    steps: int | None = None
+    """Steps that the last system was trained for, where known."""
+    epochs: float | None = None
     seed: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
 
-    def find(self, system: str, probe: str, labels_per_class: int | None = None, k: int | None = None) -> Row | None:
-        """Look a row up; without k, the first of the protocol (k = 20 with all labels)."""
+    def find(self, metric: str, system: str | None = None, **setting: str | int) -> Row | None:
+        """The first row of a metric whose setting holds `setting`, of the last system where none is named.
+
+        Underscores in names of settings stand for spaces: `find("accuracy", probe="kNN", labels_per_class=5)`.
+        """
+        wanted = {name.replace("_", " "): value for name, value in setting.items()}
+        name = self.systems[-1] if system is None else system
         for row in self.rows:
-            if (row.system, row.probe, row.labels_per_class) == (system, probe, labels_per_class) and k in (
-                None,
-                row.k,
-            ):
+            if (row.system, row.metric) == (name, metric) and wanted.items() <= dict(row.setting).items():
                 return row
         return None
 
-    def _headline(self, probe: str) -> Interval | None:
-        row = self.find(self.systems[-1], probe)
-        return row.accuracy if row else None
+    def judged(self, system: str) -> list[Row]:
+        """The rows of a system that count in the verdict."""
+        return [row for row in self.rows if row.system == system and row.role == "judged"]
+
+    def figures(self, roles: Sequence[str] = ("judged", "shown", "detail")) -> list[dict[str, Row]]:
+        """Rows grouped by figure, in order: for each, system -> row."""
+        groups: dict[Any, dict[str, Row]] = {}
+        for row in self.rows:
+            if row.role in roles:
+                groups.setdefault(row.key, {})[row.system] = row
+        return list(groups.values())
 
     @property
     def knn(self) -> Interval | None:
         """Accuracy of the last system by kNN with k = 20 and all labels; None without labels."""
-        return self._headline("knn")
+        row = self.find("accuracy", probe="kNN", k=20, labels_per_class="all")
+        return row.value if row else None
 
     @property
     def linear(self) -> Interval | None:
         """Accuracy of the last system by the linear probe with all labels; None without labels."""
-        return self._headline("linear")
+        row = self.find("accuracy", probe="linear", labels_per_class="all")
+        return row.value if row else None
 
     @property
     def retrieval(self) -> dict[str, Interval]:
         """Retrieval scores of the last system; empty without labels."""
-        return self.retrievals.get(self.systems[-1], {})
+        return self._of("retrieve")
 
     @property
-    def geometry(self) -> Geometry | None:
-        """Label-free figures of the last system."""
-        return self.geometries.get(self.systems[-1])
+    def label_free(self) -> dict[str, Interval]:
+        """Figures of the last system that need no labels."""
+        return self._of("label_free")
 
-    def verdict(self) -> tuple[str, str]:
-        """Judge the last system against the others: ("good" | "unclear" | "bad", a plain sentence or three)."""
+    def _of(self, task: str) -> dict[str, Interval]:
+        return {row.metric: row.value for row in self.rows if (row.task, row.system) == (task, self.systems[-1])}
+
+    def verdict(self) -> "Verdict":
+        """Judge the last system against the others and against chance."""
         from nearfar.evaluation.verdict import judge
 
         return judge(self)
@@ -103,43 +101,60 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Give plain, strict JSON values (no NaN); `from_json` takes them back."""
-        level, sentence = self.verdict()
-        plain = {"format": FORMAT, **asdict(self), "verdict": {"level": level, "sentence": sentence}}
-        result: dict[str, Any] = _finite(plain)
+        verdict = self.verdict()
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["rows"] = [_row_to_json(row) for row in self.rows]
+        plain["listings"] = [asdict(listing) for listing in self.listings]
+        plain["verdict"] = {
+            "level": verdict.level,
+            "sentence": str(verdict),
+            "headline": verdict.headline,
+            "caution": verdict.caution,
+            "statements": [asdict(one) for one in verdict.statements],
+        }
+        result: dict[str, Any] = _finite({"format": FORMAT, **plain})
         return result
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "Evaluation":
-        """Read what `to_json` wrote; raises DataError where it is something else, or of a later format."""
-        if plain.get("format") != FORMAT:
-            raise DataError(
-                f"This evaluation cannot be read: its format is {plain.get('format')!r}, known is {FORMAT}. "
-                "Evaluate again with this version."
-            )
+        """Read what `to_json` wrote, now or in format 1; raises DataError where it is something else or later."""
+        from nearfar.evaluation.format_1 import read
+
         try:
-            values = {f.name: plain[f.name] for f in fields(cls)}
-            values["rows"] = [
-                Row(
-                    **{
-                        **row,
-                        "accuracy": Interval(**row["accuracy"]),
-                        "lead": Interval(**row["lead"]) if row["lead"] else None,
-                    }
-                )
-                for row in plain["rows"]
-            ]
-            values["retrievals"] = {
-                system: {name: Interval(**value) for name, value in scores.items()}
-                for system, scores in plain["retrievals"].items()
-            }
-            values["geometries"] = {system: Geometry(**value) for system, value in plain["geometries"].items()}
-            return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
+            if plain.get("format") == 1:
+                return read(plain)
+            if plain.get("format") == FORMAT:
+                values = {f.name: plain[f.name] for f in fields(cls)}
+                values["rows"] = [_row_of(row) for row in plain["rows"]]
+                values["listings"] = [Listing(**listing) for listing in plain["listings"]]
+                return cls(**values)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"This evaluation is damaged ({error}); evaluate again.") from error
+        raise DataError(
+            f"This evaluation cannot be read: its format is {plain.get('format')!r}, known are 1 to {FORMAT}. "
+            "Evaluate again with this version."
+        )
+
+
+def interval_of(plain: Mapping[str, Any]) -> Interval:
+    """An interval from JSON, where a value that was not finite is null."""
+    ends = {name: math.nan if plain[name] is None else float(plain[name]) for name in ("mean", "low", "high")}
+    return Interval(**{**plain, **ends})
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "influence"}
+    plain["setting"] = dict(row.setting)
+    return plain | {"value": asdict(row.value), "lead": asdict(row.lead) if row.lead else None}
+
+
+def _row_of(plain: Mapping[str, Any]) -> Row:
+    lead = interval_of(plain["lead"]) if plain["lead"] else None
+    return Row(**{**plain, "value": interval_of(plain["value"]), "lead": lead})
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]

@@ -21,6 +21,8 @@ class Retrieval:
     """Scores of each query that has something to find: name -> `[Q']` float64; `skipped` queries have nothing."""
 
     scores: dict[str, Tensor]
+    rows: Tensor
+    """`[Q']`: the numbers of these queries."""
     queries: int
     gallery: int
     skipped: int
@@ -96,6 +98,7 @@ def retrieve(
     chosen = torch.randperm(len(asked), generator=generator)[:limit].sort().values.to(device)
     rows = max(1, min(128, _TILE // max(len(unit), 1)))
     parts: list[dict[str, Tensor]] = []
+    answered: list[Tensor] = []
     skipped = 0
     with full_precision(device):
         for own in torch.split(chosen, rows):
@@ -110,9 +113,10 @@ def retrieve(
             skipped += len(own) - int(askable.sum())
             ranking = similarity[askable].argsort(dim=1, descending=True, stable=True)
             if len(ranking):
+                answered.append(own[askable].cpu())
                 relevance = same[askable].gather(1, ranking)
                 parts.append({k: v.cpu().double() for k, v in ranked_scores(relevance, at=at).items()})
     if not parts:
         raise DataError("No query has a sample of its own label to find; retrieval needs two of some label.")
     scores = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return Retrieval(scores, len(chosen) - skipped, len(unit), skipped)
+    return Retrieval(scores, torch.cat(answered), len(chosen) - skipped, len(unit), skipped)

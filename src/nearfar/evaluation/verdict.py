@@ -1,146 +1,197 @@
-"""From an evaluation to a plain sentence: did training help, against what, and by how much?"""
+"""From rows to an answer for each question: does training help, is it better than the raw input, and than chance?
 
-from nearfar.evaluation.intervals import Interval
-from nearfar.evaluation.result import Evaluation
+Every answer comes from a joint test of all judged rows (`joint.py`), and names the row that says most.
+"""
 
-_PROBES = ("linear", "knn")
-_SATURATED = 0.97
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from nearfar.evaluation.joint import Tested, error_of, jointly
+from nearfar.evaluation.task import RAW, UNTRAINED, Row
+
+if TYPE_CHECKING:
+    from nearfar.evaluation.result import Evaluation
+
+Level = Literal["good", "mixed", "unclear", "bad"]
+Answer = Literal["yes", "no", "mixed", "unclear"]
+LEVELS: tuple[Level, ...] = ("good", "mixed", "unclear", "bad")
+
+MIN_STEPS, MIN_EPOCHS, ENOUGH_STEPS = 50, 3, 300
+_WORDS = {
+    UNTRAINED: {
+        "yes": "Training helps",
+        "no": "Training did harm",
+        "mixed": "Training helps in some ways and harms in others",
+        "unclear": "It is not clear that training helps",
+    },
+    None: {
+        "yes": "Better than the {}",
+        "no": "Worse than the {}",
+        "mixed": "Better than the {} in some ways, worse in others",
+        "unclear": "Not clearly different from the {}",
+    },
+}
+_QUESTIONS = {UNTRAINED: "Does training help?"}
 
 
-def judge(found: Evaluation) -> tuple[str, str]:
-    """Judge the last system: the level "good", "unclear" or "bad", and why.
+@dataclass(frozen=True)
+class Statement:
+    """The answer to one question: `head` in a few words, `detail` with the figure that says most."""
 
-    good: ahead of every baseline where labels are few (if that was measured, else with all labels) and behind none
-    with all labels. bad: collapsed, or behind some baseline without being ahead of it anywhere. Else unclear. Ahead
-    means that a probe's paired 95 % interval excludes zero and that the other probe is not behind.
+    question: str
+    answer: Answer
+    head: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.head}: {self.detail}" if self.detail else f"{self.head}."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation comes to.
+
+    level: "good": every question that was asked is answered yes. "mixed": answers, or rows within one, contradict each
+    other. "bad": collapsed, no better than chance, or worse than a baseline and ahead of none. "unclear": none of
+    these, or too short a training to tell.
     """
-    name = found.systems[-1]
-    shape = found.geometries.get(name)
-    if shape is not None and shape.collapsed:
-        return "bad", f"The {name} has collapsed: {shape.collapsed}. Its embeddings cannot be relied on."
-    if not found.rows:
-        return _without_labels(found)
-    if len(found.systems) == 1:
-        return _alone(found)
-    return _against_baselines(found)
+
+    level: Level
+    headline: str
+    """The answers in a few words."""
+    caution: str = ""
+    """What to bear in mind: too short a training, no labels, no baseline."""
+    statements: tuple[Statement, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """The caution and the statements; the headline where there are none."""
+        return [*filter(None, [self.caution]), *(map(str, self.statements) if self.statements else [self.headline])]
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
 
 
-def _against_baselines(found: Evaluation) -> tuple[str, str]:
+def judge(found: "Evaluation") -> Verdict:
+    """Judge the last system of an evaluation."""
     *baselines, name = found.systems
-    counts = list(dict.fromkeys(row.labels_per_class for row in found.rows))
-    few = [count for count in counts if count is not None]
-    outcomes = {b: {count: _outcome(found, b, count) for count in counts} for b in baselines}
-    helped_few = bool(few) and all(
-        any(outcomes[b][c] == "ahead" for c in few) and all(outcomes[b][c] in ("ahead", "unclear") for c in few)
-        for b in baselines
-    )
-    helped_all = all(outcomes[b].get(None) == "ahead" for b in baselines)
-    behind_all = [b for b in baselines if outcomes[b].get(None) == "behind"]
-    lost = [
-        b for b in baselines if "behind" in outcomes[b].values() and not {"ahead", "mixed"} & {*outcomes[b].values()}
-    ]
-    if lost:
-        level, head = "bad", f"Training did not help: the {name} is nowhere ahead of {_join(lost)}."
-    elif helped_all and (helped_few or not few):
-        level, head = "good", "Training helped."
-    elif helped_few and not behind_all:
-        level, head = "good", "Training helped where labels are few."
-    elif helped_few:
-        level, head = (
-            "unclear",
-            f"Training helped where labels are few, but not with all of them: behind {_join(behind_all)}.",
-        )
-    else:
-        level, head = "unclear", "It is not clear that training helped."
-    shown = [c for c in counts if c is None or c == max(few) or any(o[c] != o[max(few)] for o in outcomes.values())]
-    parts = [head, *(_clause(found, count, {b: outcomes[b][count] for b in baselines}) for count in shown)]
-    for b in baselines:
-        best = max(
-            (row.accuracy.mean for row in found.rows if row.system == b and row.labels_per_class is None), default=0
-        )
-        if best >= _SATURATED:
-            parts.append(
-                f"The {b} alone reaches {_percent(best)} with all labels, so that little is left to gain there."
-            )
-    return level, " ".join(parts)
+    fault = next((row.fault for row in found.rows if row.system == name and row.fault), None)
+    if fault is not None:
+        return Verdict("bad", f"The {name} has collapsed: {fault}. Its embeddings cannot be relied on.")
+    statements = [
+        one for b in sorted(baselines, key=_importance) if (one := _against(b, found)) is not None
+    ]  # training first
+    compared = [one.answer for one in statements]
+    chance = _better_than_chance(found)
+    if chance is not None:
+        statements.append(chance)
+    level = _level(compared, None if chance is None else chance.answer)
+    cautions = []
+    short = too_short(found.steps, found.epochs)
+    if short is not None:
+        level = "bad" if level == "bad" else "unclear"
+        cautions.append(short)
+    if not found.classes:
+        cautions.append("Without labels nothing can be said about accuracy.")
+    if not compared:
+        cautions.append("There is no baseline to say whether training helps.")
+    return Verdict(level, _headline(statements, compared), " ".join(cautions), tuple(statements))
 
 
-def _outcome(found: Evaluation, baseline: str, count: int | None) -> str:
-    rows = [row for probe in _PROBES if (row := found.find(baseline, probe, count))]
-    said = {row.outcome for row in rows}
-    if {"ahead", "behind"} <= said:
+def too_short(steps: int | None, epochs: float | None) -> str | None:
+    """Say that a training was too short to tell what it is worth, and what is the least; None where it was not.
+
+    The least is 50 steps, and 3 epochs where there are fewer than 300 steps.
+    """
+    if steps is None:
+        return None
+    few_epochs = epochs is not None and epochs < MIN_EPOCHS and steps < ENOUGH_STEPS
+    if steps >= MIN_STEPS and not few_epochs:
+        return None
+    passes = "" if epochs is None else f", {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'}"
+    things = f"{steps} {'step' if steps == 1 else 'steps'}{passes}"
+    return f"Too short to tell ({things}): give at least {MIN_STEPS} steps and {MIN_EPOCHS} epochs."
+
+
+def _level(compared: Sequence[Answer], chance: Answer | None) -> Level:
+    if chance in ("no", "unclear") and "yes" not in compared and "mixed" not in compared:
+        return "bad"
+    if "mixed" in compared or {"yes", "no"} <= set(compared):
         return "mixed"
-    return "ahead" if "ahead" in said else "behind" if "behind" in said else "unclear"
+    if "no" in compared:
+        return "bad"
+    return "good" if compared and set(compared) == {"yes"} and chance in ("yes", None) else "unclear"
 
 
-def _clause(found: Evaluation, count: int | None, outcomes: dict[str, str]) -> str:
-    """Say what one number of labels gave: "With 5 labels a class: linear ..., kNN ...; ahead of ..."."""
-    words = {
-        "ahead": "ahead of",
-        "behind": "behind",
-        "mixed": "ahead by one probe and behind by the other against",
-        "unclear": "no clear difference from",
-    }
-    reached = _scores(found, found.systems[-1], count, with_interval=True)
-    said = []
-    for outcome, word in words.items():
-        those = [b for b, o in outcomes.items() if o == outcome]
+def _headline(statements: Sequence[Statement], compared: Sequence[Answer]) -> str:
+    if not statements:
+        return "Nothing shows whether training helps."
+    heads = [one.head for one in statements]
+    if "yes" in compared and len(heads) > len(compared):
+        heads = heads[:-1]  # better than chance goes without saying where a baseline was beaten
+    return "; ".join([heads[0], *(head[0].lower() + head[1:] for head in heads[1:])]) + "."
+
+
+def _importance(baseline: str) -> int:
+    return [UNTRAINED, RAW].index(baseline) if baseline in (UNTRAINED, RAW) else 2
+
+
+def _against(baseline: str, found: "Evaluation") -> Statement | None:
+    """The last system against a baseline; None where no judged row compares them."""
+    rows = [row for row in found.judged(baseline) if row.lead is not None]
+    leads = [row.lead for row in rows if row.lead is not None]
+    tested = jointly(rows, leads, found.correlations.get(baseline))
+    if not tested:
+        return None
+    ahead, behind = ([t for t in tested if t.outcome == outcome] for outcome in ("ahead", "behind"))
+    answer: Answer = "mixed" if ahead and behind else "yes" if ahead else "no" if behind else "unclear"
+    words = _WORDS.get(baseline, _WORDS[None])[answer].format(baseline)
+    parts = []
+    for word, those in (("ahead", ahead), ("behind", behind)):
         if those:
-            said.append(f"{word} " + " and ".join(f"the {b} ({_scores(found, b, count)})" for b in those))
-    return f"With {_labels(count)}: {reached}; {', '.join(said)}."
+            best = max(those, key=_size)
+            parts.append(f"{word} in {len(those)} of {len(tested)} figures, most in {_lead(best)}")
+    if not parts:
+        parts.append(f"no figure differs by more than chance would make it; most {_lead(max(tested, key=_size))}")
+    question = _QUESTIONS.get(baseline, f"Is it better than the {baseline}?")
+    return Statement(question, answer, words, "; ".join(parts) + ".")
 
 
-def _scores(found: Evaluation, system: str, count: int | None, *, with_interval: bool = False) -> str:
-    rows = [row for probe in _PROBES if (row := found.find(system, probe, count))]
-    names = {"linear": "linear", "knn": "kNN"}
-    return ", ".join(f"{names[r.probe]} {r.accuracy if with_interval else _percent(r.accuracy.mean)}" for r in rows)
+def _better_than_chance(found: "Evaluation") -> Statement | None:
+    """Whether any figure of the last system is better than it would be without knowledge."""
+    rows = [row for row in found.judged(found.systems[-1]) if row.chance is not None]
+    leads = [
+        replace(row.value, **{end: getattr(row.value, end) - (row.chance or 0.0) for end in ("mean", "low", "high")})
+        for row in rows
+    ]
+    tested = jointly(rows, leads)
+    if not tested:
+        return None
+    yes = [t for t in tested if t.outcome == "ahead"]
+    if yes:
+        best = max(yes, key=_size)
+        text = f"{_figure(best.row)} is {best.row.value}, by chance {100 * (best.row.chance or 0):.1f} %."
+        return Statement("Is anything better than chance?", "yes", "Better than chance", text)
+    best = max(tested, key=lambda t: t.difference.mean)
+    text = f"the best is {_figure(best.row)} with {best.row.value}, by chance {100 * (best.row.chance or 0):.1f} %."
+    return Statement("Is anything better than chance?", "no", "No better than chance", text)
 
 
-def _alone(found: Evaluation) -> tuple[str, str]:
-    name, chance = found.systems[-1], max(found.chance or 0.0, found.majority or 0.0)
-    figures: list[Interval] = [value for value in (found.linear, found.knn) if value is not None]
-    reached = _scores(found, name, None, with_interval=True)
-    if all(value.low <= chance for value in figures):
-        return "bad", f"The {name} is no better than guessing: {reached} with all labels, chance is {_percent(chance)}."
-    return "unclear", (
-        f"The {name} reaches {reached} with all labels; guessing reaches {_percent(chance)}. There was no baseline to "
-        "compare with, so that this does not say whether training helped."
+def _size(tested: Tested) -> float:
+    """How large a difference is: in errors, for figures of different units."""
+    return (
+        abs(tested.difference.mean)
+        if tested.row.share
+        else abs(tested.difference.mean) / (error_of(tested.difference) or 1.0)
     )
 
 
-def _without_labels(found: Evaluation) -> tuple[str, str]:
-    *baselines, name = found.systems
-    shape = found.geometries[name]
-    seen = [f"effective rank {shape.effective_rank:.1f} of {shape.dims} dimensions"] if shape.effective_rank else []
-    if shape.dead_dimensions is not None:
-        seen.append(f"{_percent(shape.dead_dimensions)} of them dead")
-    healthy = f"No sign of collapse ({', '.join(seen)})."
-    caution = "Without labels nothing can be said about accuracy."
-    mine = shape.view_retrieval
-    theirs = {b: v for b in baselines if (v := found.geometries[b].view_retrieval) is not None}
-    if mine is None:
-        return "unclear", f"{healthy} {caution}"
-    views = f"A view finds its own other view {_percent(mine)} of the time"
-    if not theirs:
-        return "unclear", f"{healthy} {views}. {caution}"
-    best = max(theirs, key=lambda b: theirs[b])
-    versus = f"{views}, against {_percent(theirs[best])} for the {best}"
-    # views are compared among the samples measured; two standard errors of the difference of two shares
-    margin = 2 * ((mine * (1 - mine) + theirs[best] * (1 - theirs[best])) / max(shape.samples, 1)) ** 0.5
-    if mine > theirs[best] + margin:
-        return "good", f"{healthy} {versus}: training made views of one sample alike. {caution}"
-    if mine < theirs[best] - margin:
-        return "bad", f"{healthy} But {versus}: training did not make views of one sample alike. {caution}"
-    return "unclear", f"{healthy} {versus}: no clear difference. {caution}"
+def _figure(row: Row) -> str:
+    return f"{row.name} ({row.metric})" if row.setting else row.metric
 
 
-def _labels(count: int | None) -> str:
-    return "all labels" if count is None else "1 label a class" if count == 1 else f"{count} labels a class"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _join(names: list[str]) -> str:
-    return " and ".join(f"the {name}" for name in names)
+def _lead(tested: Tested) -> str:
+    scale, unit = (100, " points") if tested.row.share else (1, "")
+    mean, low, high = (scale * value for value in (tested.difference.mean, tested.low, tested.high))
+    return f"{_figure(tested.row)}: {mean:+.1f}{unit} ({low:.1f} to {high:.1f})"

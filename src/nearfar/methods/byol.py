@@ -11,77 +11,47 @@ an untrained one makes of any two samples is nearly alike and a short run spends
 when not given.
 """
 
-from dataclasses import dataclass
-
-import torch
-
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
-from nearfar.errors import must
 from nearfar.losses import byol
 from nearfar.methods import momentum
 from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.heads import hidden, mlp
-from nearfar.options import UNKNOWN, Choice, Facts, Settling
-
-
-@dataclass(frozen=True, kw_only=True)
-class BYOLOptions:
-    """Options of byol; None stands for automatic."""
-
-    projector_hidden: int | None = None
-    """Width of the projector's hidden layer."""
-    projector_out: int = 256
-    """Dimensions of the space the loss is computed in."""
-    predictor_hidden: int | None = None
-    """Width of the predictor's hidden layer."""
-    momentum: float | None = None
-    """Share of itself that the target keeps at each step, at the run's start; rises to 1."""
-
-    def __post_init__(self) -> None:
-        for name in ("projector_hidden", "predictor_hidden"):
-            width = getattr(self, name)
-            must(width is None or width >= 1, f"{name} must be at least 1", got=width)
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
-        must(self.momentum is None or 0 <= self.momentum <= 1, "momentum must be between 0 and 1", got=self.momentum)
+from nearfar.methods.heads import apart, mlp
+from nearfar.methods.options import BYOLOptions
+from nearfar.methods.sizes import momentum_for, predictor_width
+from nearfar.options import Facts, Settling
 
 
 class BYOL(Method):
     """An encoder with projector and predictor, and the copy of encoder and projector that it predicts."""
 
     Options = BYOLOptions
+    options: BYOLOptions
     rate = 2.0
     requires = Requirements(wide=2)
 
-    def __init__(self, encoder: Encoder, options: BYOLOptions) -> None:
-        super().__init__(encoder)
-        options, _ = self.settle(options, UNKNOWN, encoder)
-        assert options.projector_hidden is not None
-        assert options.predictor_hidden is not None
-        assert options.momentum is not None
-        self.momentum = options.momentum
-        self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out, last_norm=True)
-        self.predictor = mlp(options.projector_out, options.predictor_hidden, options.projector_out)
-        self.target_encoder = momentum.lagging(encoder)
-        self.target_projector = momentum.lagging(self.projector)
+    def __init__(self, encoder: Encoder, options: BYOLOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        out = self.options.projector_out
+        self.projector = mlp(encoder.dim, self.options.projector_hidden, out, last_norm=True)
+        self.predictor = mlp(out, self.options.predictor_hidden, out)
+        self.target_encoder = momentum.frozen_copy(encoder)
+        self.target_projector = momentum.frozen_copy(self.projector)
 
     @classmethod
-    def settle(cls, options: BYOLOptions, facts: Facts, encoder: Encoder) -> tuple[BYOLOptions, list[Choice]]:
-        """Fill in what was not given: the hidden layers' width and the momentum by the number of samples."""
-        settling = Settling(options)
+    def choose(cls, settling: Settling[BYOLOptions], facts: Facts, encoder: Encoder) -> None:
+        """The hidden layers' width and the momentum by the number of samples."""
         for name in ("projector_hidden", "predictor_hidden"):
-            settling.choose(name, *hidden(encoder, facts))
-        settling.choose("momentum", momentum.for_samples(facts.samples), f"for {facts.samples:,} samples")
-        return settling.options, settling.choices
+            settling.choose(name, *predictor_width(encoder, facts))
+        settling.choose("momentum", *momentum_for(facts.samples))
 
     def embed(self, views: Views) -> Latents:
         """Predictions `p` [v b d] of each view."""
         features = in_groups(self.encoder, views)  # [v b dim]
-        return Latents(p=torch.stack([self.predictor(self.projector(view)) for view in features]), features=features)
+        return Latents(p=apart(lambda view: self.predictor(self.projector(view)), features), features=features)
 
     def targets(self, views: Views) -> Latents:
         """Projections `y` [v b d] of each view by the target networks."""
-        seen = in_groups(self.target_encoder, views)
-        return Latents(y=torch.stack([self.target_projector(features) for features in seen]))
+        return Latents(y=apart(self.target_projector, in_groups(self.target_encoder, views)))
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Each prediction against the targets of the sample's other views."""
@@ -89,9 +59,9 @@ class BYOL(Method):
 
     def after_step(self, z: Latents, batch: Batch) -> None:
         """The target networks follow."""
-        share = momentum.rising(batch.progress, self.momentum)
-        momentum.follow(self.target_encoder, self.encoder, share)
-        momentum.follow(self.target_projector, self.projector, share)
+        m = momentum.scheduled(batch.progress, self.options.momentum)
+        momentum.update(self.target_encoder, self.encoder, m)
+        momentum.update(self.target_projector, self.projector, m)
 
 
 METHOD = BYOL

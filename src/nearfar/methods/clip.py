@@ -11,63 +11,40 @@ equal content (`ids`) are not each other's negatives.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
-from nearfar.errors import must
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.losses import clip
-from nearfar.methods.heads import learned, mlp
-from nearfar.options import UNKNOWN, Choice, Facts, Settling
+from nearfar.methods.heads import Projected, learned, mlp
+from nearfar.methods.options import CLIPOptions
+from nearfar.options import Facts, Settling
 
 LARGEST_SCALE = 100.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class CLIPOptions:
-    """Options of clip; None stands for automatic."""
-
-    temperature: float | None = None
-    """Softmax temperature at the start, at least 0.01; it is learned from there."""
-    projector_out: int = 128
-    """Dimensions of the space the loss is computed in."""
-
-    def __post_init__(self) -> None:
-        must(
-            self.temperature is None or 1 / LARGEST_SCALE <= self.temperature < math.inf,
-            "temperature must be at least 0.01",
-            got=self.temperature,
-        )
-        must(self.projector_out >= 2, "projector_out must be at least 2", got=self.projector_out)
-
-
-class CLIP(Method):
+class CLIP(Projected):
     """An encoder with a linear projection, under symmetric InfoNCE with a learned scale."""
 
     Options = CLIPOptions
+    options: CLIPOptions
     ring: ClassVar[Mapping[str, Any]] = {}
     requires = Requirements(wide=2)
 
-    def __init__(self, encoder: Encoder, options: CLIPOptions) -> None:
-        super().__init__(encoder)
-        options, _ = self.settle(options, UNKNOWN, encoder)
-        assert options.temperature is not None
-        self.projector = mlp(encoder.dim, options.projector_out)
-        self.log_scale = learned(-math.log(options.temperature))
+    def __init__(self, encoder: Encoder, options: CLIPOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        self.log_scale = learned(-math.log(self.options.temperature))
+
+    def head(self) -> nn.Sequential:
+        """A linear projection."""
+        return mlp(self.encoder.dim, self.options.projector_out)
 
     @classmethod
-    def settle(cls, options: CLIPOptions, facts: Facts, encoder: Encoder) -> tuple[CLIPOptions, list[Choice]]:
-        """Fill in what was not given: the temperature, which moves too little in a short run to find its value."""
-        settling = Settling(options)
+    def choose(cls, settling: Settling[CLIPOptions], facts: Facts, encoder: Encoder) -> None:
+        """The temperature, which moves too little in a short run to find its value."""
         settling.choose("temperature", 0.2, "short runs of batches of a few hundred hardly move it")
-        return settling.options, settling.choices
-
-    def embed(self, views: Views) -> Latents:
-        """Project the features of both sides, which pass through the encoder together."""
-        features = self.encoder(views)  # [2 b dim]
-        return Latents(z=self.projector(features), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Symmetric InfoNCE of the own rows against all ranks' sides."""

@@ -13,19 +13,18 @@ worse one (CIFAR-10, 5,000 images, 500 steps of 64: kNN 39.2 and 37.8 %, linear 
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
-from nearfar.errors import must
 from nearfar.losses import dino, dino_center
 from nearfar.methods import momentum
-from nearfar.methods.heads import Prototypes, mlp, usual
-from nearfar.options import UNKNOWN, Choice, Facts, Settling
+from nearfar.methods.heads import Prototypes, mlp, together
+from nearfar.methods.options import DINOOptions
+from nearfar.methods.sizes import momentum_for, projector_width
+from nearfar.options import Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the last layer stays as it is: the paper has one epoch of 100."""
@@ -35,89 +34,49 @@ _ENTRIES = 2**26
 """Scores of all views that are held at once: 256 MB of them; more are made in chunks, and again for the gradient."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DINOOptions:
-    """Options of dino; None stands for automatic."""
-
-    temperature: float = 0.1
-    """Softmax temperature of the student."""
-    teacher_temperature: float | None = None
-    """Softmax temperature of the teacher after its warm-up; lower makes its word harder."""
-    teacher_temperature_start: float | None = None
-    """Softmax temperature of the teacher at the start, from where it rises in a line over the first 0.3 of the run."""
-    center_momentum: float = 0.9
-    """How slowly the centre follows the mean of the teacher's scores."""
-    momentum: float | None = None
-    """How slowly the teacher follows the student at the start; rises to 1."""
-    prototypes: int | None = None
-    """Outputs of the last layer."""
-    projector_hidden: int | None = None
-    """Width of the projector's two hidden layers."""
-    projector_out: int = 256
-    """Dimensions of the bottleneck in front of the last layer."""
-    small_views: int = 0
-    """Small views of each sample beside the two wide ones (multi-crop)."""
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "teacher_temperature", "teacher_temperature_start"):
-            value = getattr(self, name)
-            must(value is None or value > 0, f"{name} must be above 0", got=value)
-        for name in ("momentum", "center_momentum"):
-            value = getattr(self, name)
-            must(value is None or 0 <= value <= 1, f"{name} must be in [0, 1]", got=value)
-        for name, least in (("prototypes", 2), ("projector_hidden", 1), ("projector_out", 2), ("small_views", 0)):
-            value = getattr(self, name)
-            must(value is None or value >= least, f"{name} must be at least {least}", got=value)
-
-
 class DINO(Method):
     """A student and its teacher, each an encoder, a projector and a last layer, which lives in the loss stage."""
 
     Options = DINOOptions
-    rate: ClassVar[float] = 1.0
+    options: DINOOptions
     requires = Requirements(wide=2)
     center: Tensor
 
-    def __init__(self, encoder: Encoder, options: DINOOptions) -> None:
-        super().__init__(encoder)
-        options, _ = self.settle(options, UNKNOWN, encoder)
-        assert options.momentum is not None
-        assert options.prototypes is not None
-        assert options.projector_hidden is not None
-        self.options = options
-        self.momentum = options.momentum
-        self.requires = Requirements(wide=2, small=options.small_views)
-        hidden, bottleneck = options.projector_hidden, options.projector_out
-        self.projector = mlp(encoder.dim, hidden, hidden, bottleneck)
-        self.prototypes = Prototypes(bottleneck, options.prototypes, frozen_until=_FROZEN)
-        self.teacher_encoder = momentum.lagging(encoder)
-        self.teacher_projector = momentum.lagging(self.projector)
-        self.teacher_prototypes = momentum.lagging(self.prototypes)
-        self.register_buffer("center", torch.zeros(options.prototypes))
+    def __init__(self, encoder: Encoder, options: DINOOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        o = self.options
+        self.projector = mlp(encoder.dim, o.projector_hidden, o.projector_hidden, o.projector_out)
+        self.prototypes = Prototypes(o.projector_out, o.prototypes, frozen_until=_FROZEN)
+        self.teacher_encoder = momentum.frozen_copy(encoder)
+        self.teacher_projector = momentum.frozen_copy(self.projector)
+        self.teacher_prototypes = momentum.frozen_copy(self.prototypes)
+        self.register_buffer("center", torch.zeros(o.prototypes))
 
     @classmethod
-    def settle(cls, options: DINOOptions, facts: Facts, encoder: Encoder) -> tuple[DINOOptions, list[Choice]]:
-        """Fill in what was not given: what the teacher and the last layer are, by the number of samples."""
-        settling = Settling(options)
-        samples = facts.samples
-        size = f"for {samples:,} samples"
-        start, end = temperatures_for(samples)
+    def required(cls, options: DINOOptions) -> Requirements:
+        """Two wide views, and the small ones that are asked for."""
+        return Requirements(wide=2, small=options.small_views)
+
+    @classmethod
+    def choose(cls, settling: Settling[DINOOptions], facts: Facts, encoder: Encoder) -> None:
+        """What the teacher and the last layer are, by the number of samples."""
+        size = f"for {facts.samples:,} samples"
+        start, end = temperatures_for(facts.samples)
         settling.choose("teacher_temperature", end, size)
-        start = min(start, settling.options.teacher_temperature or start)
+        start = min(start, settling.options.teacher_temperature)
         settling.choose("teacher_temperature_start", start, "at most the teacher's own")
-        settling.choose("momentum", momentum.for_samples(samples), size)
-        settling.choose("prototypes", prototypes_for(samples), size)
-        settling.choose("projector_hidden", *usual(encoder))
-        return settling.options, settling.choices
+        settling.choose("momentum", *momentum_for(facts.samples))
+        settling.choose("prototypes", prototypes_for(facts.samples), size)
+        settling.choose("projector_hidden", *projector_width(encoder))
 
     def embed(self, views: Views) -> Latents:
         """The student's bottleneck, of all views."""
         features = self.encoder(views)  # [v b dim]
-        return Latents(student=_each(self.projector, features), features=features)
+        return Latents(student=together(self.projector, features), features=features)
 
     def targets(self, views: Views) -> Latents:
         """The teacher's bottleneck, of the wide views."""
-        return Latents(teacher=_each(self.teacher_projector, self.teacher_encoder(views[: views.wide])))
+        return Latents(teacher=together(self.teacher_projector, self.teacher_encoder(views[: views.wide])))
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Cross-entropies of the own rows."""
@@ -148,16 +107,14 @@ class DINO(Method):
         with torch.no_grad():
             said = self.teacher_prototypes(z["teacher"]).unbind()
         self.center.copy_(dino_center(self.center, said, momentum=self.options.center_momentum))
-        m = momentum.rising(batch.progress, self.momentum)
-        momentum.follow(self.teacher_encoder, self.encoder, m)
-        momentum.follow(self.teacher_projector, self.projector, m)
-        momentum.follow(self.teacher_prototypes, self.prototypes, m)
+        m = momentum.scheduled(batch.progress, self.options.momentum)
+        momentum.update(self.teacher_encoder, self.encoder, m)
+        momentum.update(self.teacher_projector, self.projector, m)
+        momentum.update(self.teacher_prototypes, self.prototypes, m)
 
     def teacher_temperature(self, progress: float) -> float:
         """The teacher's temperature where `progress` in [0, 1] of the run is done."""
         start, end = self.options.teacher_temperature_start, self.options.teacher_temperature
-        assert start is not None
-        assert end is not None
         return start + (end - start) * min(1.0, progress / _WARMUP)
 
 
@@ -173,12 +130,6 @@ def temperatures_for(samples: int) -> tuple[float, float]:
     a soft teacher with nothing to say (digits, 200 steps: the loss ends near log K with 0.02, and falls with 0.01).
     """
     return (0.01, 0.01) if samples <= 2_000 else (0.02, 0.02) if samples <= 100_000 else (0.04, 0.07)
-
-
-def _each(network: torch.nn.Module, features: Tensor) -> Tensor:
-    """A network of vectors on features `[v, b, dim]` of all views together."""
-    found: Tensor = network(features.flatten(0, 1))
-    return found.view(*features.shape[:2], -1)
 
 
 METHOD = DINO

@@ -1,24 +1,33 @@
 """Heads: small networks between an encoder's features and the space in which a loss compares."""
 
-import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.contract import Encoder
-from nearfar.options import Facts
+from nearfar.contract import Encoder, Latents, Method, Views
+from nearfar.errors import ConfigError
+from nearfar.memory import available_memory
+from nearfar.methods.sizes import projector_width
+from nearfar.options import Facts, Settling
+
+_LARGE = 2**24
+"""Weights of a layer from which the memory for them is looked at."""
 
 
 def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:
     """Linear layers of widths `dims`, batch norm and ReLU between them; no bias where a norm would cancel it.
 
     `last_norm` adds a batch norm without affine parameters at the end (SimCLR v2 code, BYOL's and SimSiam's heads).
-    Without `norm` there is ReLU alone between the layers, and they have biases (MoCo v2's head).
+    Without `norm` there is ReLU alone between the layers, and they have biases (MoCo v2's head). Raises ConfigError for
+    layers that do not fit into the free memory.
     """
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(dims)):
+        _check_memory(inputs, outputs)
         layers.append(nn.Linear(inputs, outputs, bias=not norm))
         if i < len(dims) - 2:
             layers += [nn.BatchNorm1d(outputs)] if norm else []
@@ -26,35 +35,6 @@ def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential
         elif last_norm:
             layers.append(nn.BatchNorm1d(outputs, affine=False))
     return nn.Sequential(*layers)
-
-
-def usual(encoder: Encoder) -> tuple[int, str]:
-    """The width of a projector's hidden layer: the encoder's dimensions, between 512 and 2048; and the reason."""
-    return min(2048, max(512, encoder.dim)), f"for an encoder of {encoder.dim} dimensions"
-
-
-def wide(encoder: Encoder, facts: Facts) -> tuple[int, str]:
-    """The width of a projector whose dimensions are decorrelated, a power of two, and the reason.
-
-    Four times the encoder's dimensions and at most 8 sqrt(samples), between 512 and 8192. That gives the width of both
-    Barlow Twins and VICReg for ResNet-50 on ImageNet, 8192, and of solo-learn's recipes for ResNet-18 on CIFAR, 2048.
-    """
-    samples = facts.samples
-    fitting = min(4 * encoder.dim, 8 * math.sqrt(samples))
-    width = 2 ** round(math.log2(min(8192, max(512, fitting))))
-    return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
-
-
-def hidden(encoder: Encoder, facts: Facts) -> tuple[int, str]:
-    """The width of the hidden layers of heads that predict, a power of two, and the reason.
-
-    512 for 1,000 samples and twice as wide for each tenfold, up to BYOL's 4096 for ImageNet's million; no narrower than
-    the encoder's dimensions.
-    """
-    samples = facts.samples
-    fitting = 2 ** round(math.log2(512) + math.log10(max(1, samples) / 1000))
-    width = max(min(4096, max(512, fitting)), encoder.dim)
-    return width, f"for an encoder of {encoder.dim} dimensions and {samples} samples"
 
 
 class Prototypes(nn.Module):
@@ -66,12 +46,49 @@ class Prototypes(nn.Module):
 
     def __init__(self, dim: int, count: int, *, frozen_until: float = 0.0) -> None:
         super().__init__()
+        _check_memory(dim, count)
         self.weight = nn.Parameter(normalize(torch.randn(count, dim), dim=-1))
         self.weight.nearfar_tags = {"decay": False, "frozen_until": frozen_until}  # type: ignore[attr-defined]
 
     def forward(self, z: Tensor) -> Tensor:
         """Cosines `[..., K]` of latents `[..., dim]` with the prototypes."""
         return normalize(z, dim=-1) @ normalize(self.weight, dim=-1).T
+
+
+class Projected(Method):
+    """A method whose one latent `z` [v b d] is the projected features of all views.
+
+    It defines the loss, and may have a projector of its own (`head`) where its options are not `ProjectorOptions`.
+    """
+
+    def __init__(self, encoder: Encoder, options: Any = None) -> None:
+        super().__init__(encoder, options)
+        self.projector = self.head()
+
+    def head(self) -> nn.Sequential:
+        """The projector under the method's options: one hidden layer."""
+        return mlp(self.encoder.dim, self.options.projector_hidden, self.options.projector_out)
+
+    @classmethod
+    def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:
+        """The hidden layer as wide as suits the encoder."""
+        settling.choose("projector_hidden", *projector_width(encoder))
+
+    def embed(self, views: Views) -> Latents:
+        """Project the features of all views, which pass through the networks together."""
+        features = self.encoder(views)  # [v b dim]
+        return Latents(z=together(self.projector, features), features=features)
+
+
+def together(network: nn.Module, features: Tensor) -> Tensor:
+    """A network of vectors on features `[v b dim]` of all views together, which share batch statistics."""
+    found: Tensor = network(features.flatten(0, 1))
+    return found.view(*features.shape[:2], -1)
+
+
+def apart(network: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """A network of vectors on features `[v b dim]`, each view with batch statistics of its own."""
+    return torch.stack([network(view) for view in features])
 
 
 def learned(start: float, *, sgd_rate: float = 0.001) -> nn.Parameter:
@@ -83,3 +100,13 @@ def learned(start: float, *, sgd_rate: float = 0.001) -> nn.Parameter:
     parameter = nn.Parameter(torch.tensor(float(start)))
     parameter.nearfar_tags = {"decay": False, "sgd_rate": sgd_rate}  # type: ignore[attr-defined]
     return parameter
+
+
+def _check_memory(inputs: int, outputs: int) -> None:
+    entries = inputs * outputs
+    if entries > _LARGE and 12 * entries > (free := available_memory()):  # weights, their gradients and momentum
+        raise ConfigError(
+            f"A layer of {inputs:,} x {outputs:,} weights needs {12 * entries / 1e9:.0f} GB to be trained, and "
+            f"{free / 1e9:.0f} GB of memory are free: give a smaller projector_hidden, projector_out, predictor_hidden "
+            "or prototypes."
+        )

@@ -12,29 +12,13 @@ step ahead of it; samples of equal content (`ids`) are not each other's negative
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.contract import Batch, Latents, Losses, Requirements
-from nearfar.errors import must
 from nearfar.losses import info_nce, multi_positive
-from nearfar.methods.classes import Classes
-from nearfar.methods.negatives import given_negatives
-from nearfar.methods.projected import Projected, ProjectorOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class InfoNCEOptions(ProjectorOptions):
-    """Options of infonce; None stands for automatic."""
-
-    temperature: float = 0.2
-    """Softmax temperature; lower weighs the hardest negatives more."""
-    supervised: bool = False
-    """Whether all samples of a class are positives, where else a sample has one; needs labels."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
+from nearfar.methods.heads import Projected
+from nearfar.methods.options import InfoNCEOptions
+from nearfar.methods.relations import Classes, given_negatives
 
 
 class InfoNCE(Projected):

@@ -9,27 +9,11 @@ Differs from the paper: every pair of the batch counts, similar and dissimilar o
 loss, where the paper draws pairs; latents have length 1, so that the margin is in 0..2, whatever the data.
 """
 
-from dataclasses import dataclass
-
 from nearfar.contract import Batch, Latents, Losses, Requirements
-from nearfar.errors import must
 from nearfar.losses import labelled_contrastive
-from nearfar.methods.classes import Classes
-from nearfar.methods.projected import Projected, ProjectorOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiameseOptions(ProjectorOptions):
-    """Options of siamese; None stands for automatic."""
-
-    margin: float = 1.8
-    """Distance from which dissimilar samples are let be, in 0..2; orthogonal ones are 1.41 apart."""
-    supervised: bool = False
-    """Whether samples of one class are similar, where else only views of one sample are; needs labels."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        must(0 < self.margin <= 2, "margin must be above 0 and at most 2", got=self.margin)
+from nearfar.methods.heads import Projected
+from nearfar.methods.options import SiameseOptions
+from nearfar.methods.relations import Classes
 
 
 class Siamese(Projected):

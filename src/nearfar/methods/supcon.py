@@ -11,42 +11,17 @@ Differs from the papers: the two terms of the mix are means, where eq. 3 has sum
 the share of labelled samples; one temperature serves both terms; the encoder is not trained further for classification.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 from torch import Tensor
 
 from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
-from nearfar.errors import must
 from nearfar.losses import nt_xent, sup_con
-from nearfar.methods.classes import Classes
-from nearfar.methods.projected import Projected, ProjectorOptions
-from nearfar.options import UNKNOWN, Choice, Facts, Settling
+from nearfar.methods.heads import Projected
+from nearfar.methods.options import SupConOptions
+from nearfar.methods.relations import Classes
+from nearfar.options import UNKNOWN, Facts, Settling
 
 _LEAST_WEIGHT = 0.35
 """Of the supervised term: that of Vaze et al. for classes of which half of the samples are labelled."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupConOptions(ProjectorOptions):
-    """Options of supcon; None stands for automatic."""
-
-    temperature: float = 0.2
-    """Softmax temperature; lower weighs the hardest negatives more."""
-    supervised_weight: float | None = None
-    """Weight w of the loss of labels, in (0, 1]; 1 - w is that of the loss of all samples, which needs none."""
-    samples_per_class: int = 0
-    """Labelled samples of each class in a batch (classes x samples); 0 takes samples as they come."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        must(self.temperature > 0, "temperature must be above 0", got=self.temperature)
-        must(
-            self.supervised_weight is None or 0 < self.supervised_weight <= 1,
-            "supervised_weight must be in (0, 1]",
-            got=self.supervised_weight,
-        )
-        must(self.samples_per_class >= 0, "samples_per_class must be 0 or more", got=self.samples_per_class)
 
 
 class SupCon(Projected):
@@ -64,17 +39,14 @@ class SupCon(Projected):
         return Requirements(labels=True, unlabelled=mixed, samples_per_class=options.samples_per_class)
 
     @classmethod
-    def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
-        """Fill in what was not given: the weight follows the share of samples that have a label."""
-        options, choices = super().settle(options, facts, encoder)
-        settling = Settling(options)
-        settling.choose("supervised_weight", *_weight(options, facts))
-        return settling.options, choices + settling.choices
+    def choose(cls, settling: Settling[SupConOptions], facts: Facts, encoder: Encoder) -> None:
+        """The weight follows the share of samples that have a label."""
+        super().choose(settling, facts, encoder)
+        settling.choose("supervised_weight", *_weight(settling.options, facts))
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """SupCon of the own labelled rows against all ranks' labelled views, and NT-Xent of the own rows."""
         weight = self.options.supervised_weight
-        assert weight is not None
         supervised = self._supervised(z["z"], batch)
         if weight == 1:
             return Losses(supervised)

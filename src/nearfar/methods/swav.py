@@ -11,17 +11,15 @@ prototypes than the batch has samples no queue is needed, and by default there i
 """
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
-from nearfar.errors import must
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.losses import swav
 from nearfar.losses.memory import Queue
-from nearfar.methods.heads import Prototypes, mlp, usual
-from nearfar.options import UNKNOWN, Choice, Facts, Settling
+from nearfar.methods.heads import Projected, Prototypes
+from nearfar.methods.options import SwAVOptions
+from nearfar.options import Facts, Settling
 
 _FROZEN = 0.01
 """Share of the run in which the prototypes stay as they are: the paper's code has one epoch of 100 to 800."""
@@ -30,72 +28,31 @@ _QUEUE_FROM = 0.075
 as in the paper's appendix A."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SwAVOptions:
-    """Options of swav; None stands for automatic."""
-
-    temperature: float = 0.1
-    """Softmax temperature of the predictions."""
-    sinkhorn_epsilon: float | None = None
-    """Temperature of the codes; lower makes them harder."""
-    prototypes: int | None = None
-    """Number of clusters; a few times what the data has of kinds."""
-    projector_hidden: int | None = None
-    """Width of the projector's hidden layer."""
-    projector_out: int = 128
-    """Dimensions of the space that the prototypes lie in."""
-    small_views: int = 0
-    """Small views of each sample beside the two wide ones (multi-crop)."""
-    queue: int = 0
-    """Earlier samples that the codes are balanced over together with the batch; 0 for none."""
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "sinkhorn_epsilon"):
-            value = getattr(self, name)
-            must(value is None or value > 0, f"{name} must be above 0", got=value)
-        at_least = {"prototypes": 2, "projector_hidden": 1, "projector_out": 2, "small_views": 0, "queue": 0}
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            must(value is None or value >= least, f"{name} must be at least {least}", got=value)
-
-
-class SwAV(Method):
+class SwAV(Projected):
     """An encoder with a projector, and prototypes in the loss stage."""
 
     Options = SwAVOptions
-    rate: ClassVar[float] = 1.0
+    options: SwAVOptions
     requires = Requirements(wide=2)
 
-    def __init__(self, encoder: Encoder, options: SwAVOptions) -> None:
-        super().__init__(encoder)
-        options, _ = self.settle(options, UNKNOWN, encoder)
-        assert options.prototypes is not None
-        assert options.projector_hidden is not None
-        assert options.sinkhorn_epsilon is not None
-        self.requires = Requirements(wide=2, small=options.small_views)
-        self.temperature = options.temperature
-        self.sinkhorn_epsilon = options.sinkhorn_epsilon
-        self.projector = mlp(encoder.dim, options.projector_hidden, options.projector_out)
-        self.prototypes = Prototypes(options.projector_out, options.prototypes, frozen_until=_FROZEN)
-        queues = range(self.requires.wide if options.queue else 0)
-        self.queues = nn.ModuleList(Queue(dim=options.projector_out, size=options.queue) for _ in queues)
+    def __init__(self, encoder: Encoder, options: SwAVOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        out, queue = self.options.projector_out, self.options.queue
+        self.prototypes = Prototypes(out, self.options.prototypes, frozen_until=_FROZEN)
+        self.queues = nn.ModuleList(Queue(dim=out, size=queue) for _ in range(self.requires.wide if queue else 0))
 
     @classmethod
-    def settle(cls, options: SwAVOptions, facts: Facts, encoder: Encoder) -> tuple[SwAVOptions, list[Choice]]:
-        """Fill in what was not given: prototypes and codes by the number of samples, the projector by the encoder."""
-        settling = Settling(options)
-        samples = facts.samples
-        size = f"for {samples:,} samples"
-        settling.choose("prototypes", prototypes_for(samples), size)
-        settling.choose("sinkhorn_epsilon", epsilon_for(samples), size)
-        settling.choose("projector_hidden", *usual(encoder))
-        return settling.options, settling.choices
+    def required(cls, options: SwAVOptions) -> Requirements:
+        """Two wide views, and the small ones that are asked for."""
+        return Requirements(wide=2, small=options.small_views)
 
-    def embed(self, views: Views) -> Latents:
-        """Project the features of all views; those of one shape pass through the encoder together."""
-        features = self.encoder(views)  # [v b dim]
-        v, b, _ = features.shape
-        return Latents(z=self.projector(features.flatten(0, 1)).view(v, b, -1), features=features)
+    @classmethod
+    def choose(cls, settling: Settling[SwAVOptions], facts: Facts, encoder: Encoder) -> None:
+        """Prototypes and codes by the number of samples, the projector by the encoder."""
+        size = f"for {facts.samples:,} samples"
+        settling.choose("prototypes", prototypes_for(facts.samples), size)
+        settling.choose("sinkhorn_epsilon", epsilon_for(facts.samples), size)
+        super().choose(settling, facts, encoder)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Cross-entropies of the own rows; the codes are a statistic of all ranks' samples and of those queued."""
@@ -103,12 +60,13 @@ class SwAV(Method):
         queued = None
         if len(self.queues) and batch.progress >= _QUEUE_FROM:
             queued = [self.prototypes(queue.last()[0]).detach() for queue in self.queues]  # type: ignore[operator]
-        wide = self.requires.wide
-        total = swav(
-            scores[:wide], scores[wide:], queue=queued, temperature=self.temperature, epsilon=self.sinkhorn_epsilon,
-            rows=batch.rows,
+        wide, options = self.requires.wide, self.options
+        return Losses(
+            swav(
+                scores[:wide], scores[wide:], queue=queued, temperature=options.temperature,
+                epsilon=options.sinkhorn_epsilon, rows=batch.rows,
+            )
         )  # fmt: skip
-        return Losses(total)
 
     def after_step(self, z: Latents, batch: Batch) -> None:
         """Queue the wide views' latents, whose scores are made anew in each step by the prototypes of then."""

@@ -19,39 +19,11 @@ Differs from the papers: distances are plain, not squared; the mean is over the 
 as the encoder learns.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 from nearfar.contract import Batch, Latents, Losses, Requirements
-from nearfar.errors import must
 from nearfar.losses import labelled_triplet, triplet
-from nearfar.methods.classes import Classes
-from nearfar.methods.negatives import given_negatives
-from nearfar.methods.projected import Projected, ProjectorOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class TripletOptions(ProjectorOptions):
-    """Options of triplet; None stands for automatic."""
-
-    margin: float = 0.2
-    """How much farther than the positive the negative must be; latents have length 1."""
-    mining: Literal["semi_hard", "hard", "all"] = "semi_hard"
-    """Which triplets of a batch are learnt from."""
-    supervised: bool = False
-    """Whether samples of one class are positives, where else only views of one sample are; needs labels."""
-    samples_per_class: int = 0
-    """Labelled samples of each class in a batch, with `supervised`; 0 takes samples as they come."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        must(0 < self.margin <= 2, "margin must be above 0 and at most 2", got=self.margin)
-        must(self.samples_per_class >= 0, "samples_per_class must be 0 or more", got=self.samples_per_class)
-        must(
-            self.supervised or not self.samples_per_class,
-            "samples_per_class goes with supervised, and must be 0 without",
-            got=self.samples_per_class,
-        )
+from nearfar.methods.heads import Projected
+from nearfar.methods.options import TripletOptions
+from nearfar.methods.relations import Classes, given_negatives
 
 
 class Triplet(Projected):

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,7 +150,7 @@ def _tensors(thing: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
 def _reason(error: Exception) -> str:
     """Why a file cannot be read, without torch's advice to read it unsafely."""
     text = str(error)
-    if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in text:
+    if type(error).__name__ == "UnpicklingError" and "GLOBAL" in text:
         kind = re.search(r"GLOBAL ([\w.]+)", text)
         return (
             f"it holds Python objects{f' ({kind[1]})' if kind else ''}, and reading those could run code. Where it was "
@@ -159,7 +158,7 @@ def _reason(error: Exception) -> str:
         )
     if "TorchScript" in text:
         return "it is a TorchScript program. Where it was made, save the weights: torch.save(model.state_dict(), FILE)."
-    if isinstance(error, pickle.UnpicklingError) or "weights_only" in text:
+    if type(error).__name__ == "UnpicklingError" or "weights_only" in text:
         return "it is no file of PyTorch, or a damaged one."
     return text.split("\n")[0][:200]
 

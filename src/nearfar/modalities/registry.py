@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nearfar.errors import UnknownName
+from nearfar.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from nearfar.contract import Modality
@@ -12,9 +12,23 @@ MODALITIES: dict[str, str] = {
     "image": "pictures: a folder, a manifest with a column of paths, arrays, or the built-in digits",
     "table": "rows of numbers and categories: .csv, .tsv, .parquet, .npy, .npz",
 }
+"""In the order of `nearfar list`; those of a user stand behind."""
 
-BUILTINS = frozenset({"digits"})
-"""Data that comes with the package; `./digits` is a folder of that name."""
+_USUAL = "image"  # of data that none claims: its error says what was found
+_registered: dict[str, "Modality"] = {}
+
+
+def register(modality: "Modality", line: str | None = None) -> "Modality":
+    """Make a modality of one's own known by its name, and by `line` to `nearfar list`; returns it.
+
+    It is then found by the data that it claims, before all others, and by `nearfar.load`. Where it is registered again,
+    the last one holds. Raises ConfigError for a name that is built in.
+    """
+    if modality.name in MODALITIES and modality.name not in _registered:
+        raise ConfigError(f"The modality {modality.name!r} is built in: give yours another name.")
+    _registered[modality.name] = modality
+    MODALITIES[modality.name] = line or (type(modality).__doc__ or "").strip().split("\n")[0]
+    return modality
 
 
 def known(name: str) -> str:
@@ -25,25 +39,30 @@ def known(name: str) -> str:
 
 
 def load(name: str) -> "Modality":
-    """A modality: `MODALITY` of the folder `nearfar/modalities/<name>/`; raises UnknownName."""
-    modality: Modality = import_module(f"nearfar.modalities.{known(name)}").MODALITY
+    """A modality: `MODALITY` of the folder `nearfar/modalities/<name>/`, or one registered; raises UnknownName."""
+    known(name)
+    modality: Modality = _registered.get(name) or import_module(f"nearfar.modalities.{name}").MODALITY
     return modality
 
 
 def find(data: str) -> str:
-    """The modality of `data`: a table where its file holds rows without a column of pictures, else images."""
-    from nearfar.modalities.table import claims
+    """The modality of `data`: the first one that claims it, the last registered before those built in."""
+    from nearfar.data.glance import glance
 
-    return "table" if claims(data) else "image"
+    found = glance(data)
+    return next((name for name in reversed(MODALITIES) if load(name).claims(found)), _USUAL)
 
 
 def options(name: str) -> type:
     """The dataclass of a modality's options, such as `ImageOptions`, read without torch; raises UnknownName."""
-    found: type = getattr(import_module(f"nearfar.modalities.{known(name)}.options"), f"{name.title()}Options")
-    return found
+    return load(name).Options
 
 
 def encoders(name: str) -> dict[str, str]:
     """The encoders that a modality offers, and a line for each, read without torch; raises UnknownName."""
-    found: dict[str, str] = import_module(f"nearfar.modalities.{known(name)}.options").ENCODERS
-    return found
+    return dict(load(name).encoders)
+
+
+def builtins() -> frozenset[str]:
+    """The names of all data that comes with the package; `./digits` is a folder of that name."""
+    return frozenset(name for modality in MODALITIES for name in load(modality).builtins)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.contract import Card
 from nearfar.errors import DataError
-from nearfar.reporting.comparison import compare
+from nearfar.evaluation.result import Evaluation
+from nearfar.reporting import figures
 from nearfar.reporting.plain import finite, flat, plain
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
 
 def build(report: "Report") -> dict[str, Any]:
     """Return all that the page's script reads, as plain values that JSON can hold."""
-    shelf = _Shelf()
+    shelf, found = _Shelf(), report.evaluation
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
     closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
@@ -44,11 +45,11 @@ def build(report: "Report") -> dict[str, Any]:
         }
     return {
         "title": report.title,
-        "level": report.verdict_level,
-        "verdict": report.verdict,
+        "verdict": None if found is None else figures.verdict_of(found.verdict()),
+        "length": None if found is None or found.steps is None else [found.steps, finite(found.epochs, digits=1)],
         "facts": [[str(name), str(value)] for name, value in report.facts.items()],
         "alarms": [plain(alarm) for alarm in report.alarms],
-        "evaluation": None if report.evaluation is None else compare(report.evaluation),
+        "evaluation": None if found is None else _evaluation(found),
         "curves": curves(report.metrics),
         "map": points,
         "views": views,
@@ -61,6 +62,18 @@ def build(report: "Report") -> dict[str, Any]:
         "images": shelf.images,
         "images_left_out": shelf.left_out,
         "samples": shelf.samples,
+    }
+
+
+def _evaluation(found: Evaluation) -> dict[str, Any]:
+    return {
+        "protocol": found.protocol,
+        "systems": found.systems,
+        "sections": figures.sections(found),
+        "listings": [plain(vars(listing)) for listing in found.listings],
+        "meanings": list(found.meanings.items()),
+        "counts": list(figures.counts(found)),
+        "notes": found.notes,
     }
 
 

@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfar import files
 from nearfar.contract import Card
-from nearfar.errors import DataError, must
+from nearfar.errors import DataError
+from nearfar.evaluation.result import Evaluation
 from nearfar.reporting import payload
 
 _LOG = logging.getLogger("nearfar")
@@ -30,7 +31,7 @@ _SCRIPTS = (
     "verdict.js",
     "evaluation.js",
     "curves.js",
-    "plane.js",
+    "scatter.js",
     "map.js",
     "samples.js",
     "settings.js",
@@ -91,17 +92,14 @@ class Strange:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that the page shows; every part but the verdict may be missing, and is then left out."""
+    """All that the page shows; every part but the title may be missing, and is then left out."""
 
     title: str
-    verdict_level: Literal["good", "unclear", "bad"]
-    verdict: str
     facts: Mapping[str, str] = field(default_factory=dict)
     """Key facts in the order to show: method, encoder, data, samples, wall time, device, version."""
     alarms: Sequence[Mapping[str, Any]] = ()
     """{"step", "name", "sentence"} of each alarm that the run raised."""
-    evaluation: Mapping[str, Any] | None = None
-    """The evaluation as it stands in `evaluation.json`; accuracies are fractions."""
+    evaluation: Evaluation | None = None
     metrics: Sequence[Mapping[str, Any]] = ()
     """The records of `metrics.jsonl`; any field may be missing in any record."""
     map: MapData | None = None
@@ -116,10 +114,6 @@ class Report:
     skipped_total: int = 0
     """How many inputs were left out in all (at least len(skipped))."""
 
-    def __post_init__(self) -> None:
-        levels = ("good", "unclear", "bad")
-        must(self.verdict_level in levels, f"verdict_level must be one of {', '.join(levels)}", got=self.verdict_level)
-
 
 def render(report: Report) -> str:
     """Return the page as one HTML document; the same report gives the same text."""
@@ -128,7 +122,7 @@ def render(report: Report) -> str:
         _LOG.info("%d thumbnails were left out of the report to keep it small.", data["images_left_out"])
     parts = {
         "title": _as_text(report.title),
-        "verdict": _as_text(report.verdict),
+        "verdict": _as_text("" if report.evaluation is None else str(report.evaluation.verdict())),
         "style": "\n".join(_page_file(name) for name in _STYLES),
         "script": "\n".join(_page_file(name) for name in _SCRIPTS),
         "data": payload.to_json(data),

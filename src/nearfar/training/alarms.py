@@ -36,7 +36,8 @@ class _Sign:
     """What an alarm goes by: `shows` says of a record, and of the run's first one, whether it is there.
 
     It is raised once it is there in so many records in a row as `lasts` says, the last of them beyond the share `after`
-    of the run. Where an alarm of those in `behind` was raised, that explains this one, too.
+    of the run. Where an alarm of those in `behind` was raised, that explains this one, too. `{advice}` in the sentence
+    stands for what the modality says of it.
     """
 
     name: str
@@ -59,8 +60,8 @@ _SIGNS = (
     _Sign(
         name="inputs alike",
         shows=lambda now, first: now is first and now["dead_dimensions"] > 0.999,
-        sentence="The encoder makes the same of all samples before its first step: they are all alike, such as black "
-        "pictures. Look at the data, and at what reading it makes of them.",
+        sentence="The encoder makes the same of all samples before its first step: they are all alike{advice}. Look at "
+        "the data, and at what reading it makes of them.",
         behind=("samples alike",),
     ),
     _Sign(
@@ -120,8 +121,7 @@ _SIGNS = (
         shows=lambda now, first: now["agreement"] < 0.05,
         sentence="Two views of a sample are no nearer to each other than views of any two (agreement {agreement:.2f}): "
         "they have too little in common, the samples are all alike, or the learning rate does not fit. Make the views "
-        "milder (images: lower --views-strength, raise --crop-scale; tables: lower --corruption), look at the data, or "
-        "try --lr ten times lower.",
+        "milder{advice}, look at the data, or try --lr ten times lower.",
         lasts=4,
         after=0.08,
         behind=_DATA,
@@ -129,8 +129,8 @@ _SIGNS = (
     _Sign(
         name="too easy",
         shows=lambda now, first: now["progress"] < 0.3 and now["view_retrieval"] > 0.999,
-        sentence="Every sample already finds its other view: the task teaches nothing more. Make the views harder "
-        "(images: raise --views-strength, lower --crop-scale; tables: raise --corruption).",
+        sentence="Every sample already finds its other view: the task teaches nothing more. Make the views "
+        "harder{advice}.",
         after=0.05,
         behind=_DATA,
     ),
@@ -145,8 +145,8 @@ _SIGNS = (
         name="waiting for data",
         # In a run of seconds nobody minds, and the first fetches say nothing of the later ones.
         shows=lambda now, first: now["data_wait"] > 0.4 and now["seconds"] > 10,
-        sentence="The encoder waits for its input {data_wait:.0%} of the time: take a smaller --image-size, more "
-        "--threads, or a faster disk.",
+        sentence="The encoder waits for its input {data_wait:.0%} of the time: take smaller inputs{advice}, "
+        "more --threads, or a faster disk.",
         lasts=3,
         after=0.1,
     ),
@@ -156,11 +156,18 @@ _SIGNS = (
 class Watchdog:
     """Looks at the records of a run in their order and raises each alarm once.
 
-    A run that goes on gives those it has: the alarms that were `raised`, and its earlier `records`.
+    A run that goes on gives those it has: the alarms that were `raised`, and its earlier `records`. `advice` says, by
+    the alarm's name, what to change for the kind of data at hand.
     """
 
-    def __init__(self, raised: Iterable[Alarm] = (), records: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        raised: Iterable[Alarm] = (),
+        records: Iterable[Mapping[str, Any]] = (),
+        advice: Mapping[str, str] | None = None,
+    ) -> None:
         self.raised = list(raised)
+        self._advice = {name: f" ({text})" for name, text in (advice or {}).items()}
         self._first: _Figures | None = None
         self._lasting: Counter[str] = Counter()
         self.far = 0
@@ -177,7 +184,7 @@ class Watchdog:
         for sign in _SIGNS:
             due = self._lasting[sign.name] >= sign.lasts and now["progress"] >= sign.after
             if due and known.isdisjoint({sign.name, *sign.behind}):
-                new.append(Alarm(now["step"], sign.name, sign.sentence.format_map(now)))
+                new.append(Alarm(now["step"], sign.name, self._sentence(sign, now)))
                 known.add(sign.name)
         self.raised += new
         return new
@@ -190,6 +197,9 @@ class Watchdog:
     def exploded(self) -> bool:
         """Whether the loss was far above the first one in the last three records."""
         return self.far >= _FAR_RECORDS
+
+    def _sentence(self, sign: _Sign, now: _Figures) -> str:
+        return sign.sentence.format_map(_Figures(now, advice=self._advice.get(sign.name, "")))
 
     def _note(self, now: _Figures) -> None:
         if self._first is None:

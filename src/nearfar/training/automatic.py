@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from nearfar.config import Machine, Optimisation
+from nearfar.contract import Encoder
 from nearfar.errors import ConfigError
 from nearfar.options import Choice, Facts, Settling
 
@@ -43,7 +43,7 @@ def machine(given: Machine) -> tuple[Machine, list[Choice]]:
 
 
 def optimisation(
-    given: Optimisation, facts: Facts, encoder: nn.Module, *, rate: float = 1.0
+    given: Optimisation, facts: Facts, encoder: Encoder, *, rate: float = 1.0
 ) -> tuple[Optimisation, list[Choice]]:
     """Batch size, optimiser, learning rate, decay and warm-up where they were not given.
 
@@ -62,10 +62,9 @@ def optimisation(
             f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "
             f"give --batch-size {facts.samples} or less."
         )
-    convolutional = any(isinstance(module, nn.BatchNorm2d) for module in encoder.modules())
-    if settling.options.batch_size > LARGEST_LARS and convolutional:
+    if settling.options.batch_size > LARGEST_LARS and encoder.optimizer == "sgd":
         settling.choose("optimizer", "lars", "batches above 1,024 want layer-wise rates")
-    elif convolutional:
+    elif encoder.optimizer == "sgd":
         settling.choose("optimizer", "sgd", "what convolutional networks with batch norm learn best from")
     else:
         settling.choose("optimizer", "adamw", "for networks without batch norm between convolutions")

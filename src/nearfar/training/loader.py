@@ -1,12 +1,10 @@
 """Fetches the next batch while the current one trains."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from nearfar.contract import Rows, Source
+from nearfar.prefetch import Prefetcher
 from nearfar.training.order import Steps
 from nearfar.training.positives import Positives
 
@@ -21,16 +19,11 @@ class Loader:
         self._source = source
         self._positives = positives
         self._order = order
-        # One thread for its tensor operations too: a second team of threads beside the training's, on the same cores,
-        # makes every training step a fifth slower.
-        self._pool = ThreadPoolExecutor(1, "nearfar-loader", initializer=torch.set_num_threads, initargs=(1,))
-        self._ahead: dict[int, Future[tuple[Any, Rows, Rows]]] = {}
+        self._prefetcher = Prefetcher(self._fetch)
 
     def get(self, step: int) -> tuple[Any, Rows, Rows]:
         """The raw batch of a step, its rows `[b]` and their draws `[b]`; unreadable samples are left out."""
-        future = self._ahead.pop(step, None) or self._pool.submit(self._fetch, step)
-        self._ahead = {step + 1: self._pool.submit(self._fetch, step + 1)}
-        return future.result()
+        return self._prefetcher.get(step, [step + 1])
 
     def _fetch(self, step: int) -> tuple[Any, Rows, Rows]:
         rows, draws = self._order.rows(step), self._order.draws(step)
@@ -48,4 +41,4 @@ class Loader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._prefetcher.close()

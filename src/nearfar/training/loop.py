@@ -69,6 +69,8 @@ class Plan:
     checkpoint_every: float = 60.0
     probe: Probe | None = None
     probe_every: float = 0.1
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """What to change for this kind of data, by the name of the alarm."""
 
 
 @dataclass
@@ -160,7 +162,7 @@ class _Run:
 
     def __init__(self, plan: Plan, clock: Clock, folder: RunFolder, state: State) -> None:
         self.plan, self.clock, self.folder, self.state = plan, clock, folder, state
-        self.watchdog = Watchdog(state.alarms, folder.metrics())
+        self.watchdog = Watchdog(state.alarms, folder.metrics(), plan.advice)
         self.step_seconds = 0.0
         self.progress = 0.0
         self._batches = Batches(plan.source, plan.labels, plan.method.requires, plan.ranks, plan.device)
@@ -272,8 +274,8 @@ class _Run:
                 smaller = min(size, max(shares.counts)) // 2
             if smaller < self._least or not plan.method.encoder.splits:
                 raise TrainingError(
-                    f"Memory ran out at step {state.step}, even with micro-batches of {size}: take a smaller encoder "
-                    "(--width) or smaller inputs (images: --image-size), or a smaller --batch-size."
+                    f"Memory ran out at step {state.step}, even with micro-batches of {size}: take "
+                    f"{plan.method.encoder.cheaper}, or a smaller --batch-size."
                 )
             # A retry outside of the handler: the error's own frames hold on to what filled the memory.
             if plan.device.type == "cuda":

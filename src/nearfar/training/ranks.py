@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from nearfar import torchrun
 from nearfar.errors import ConfigError, NearfarError, TrainingError, must
 from nearfar.training.automatic import device_of
+from nearfar.training.failures import is_lost, lost, tell
 
 _PATIENCE = timedelta(hours=2)  # others wait while the first rank decodes, or evaluates
 _BUCKET = 32 * 2**20  # bytes: few collectives, and little memory besides
@@ -179,14 +180,11 @@ def opened(device: str | None) -> Iterator[Ranks]:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks(here.rank, here.world)
-    except RuntimeError as error:
-        lost = isinstance(error, dist.DistError) or "gloo" in str(error)
-        if not lost:
-            raise
-        raise TrainingError(
-            f"Another of the {here.world} ranks is gone. What was saved is kept: go on with --resume, or let torchrun "
-            "do so with --max-restarts."
-        ) from error
+    except Exception as error:
+        if is_lost(error):
+            raise lost(store, here) from error
+        tell(error, store, here)
+        raise
     finally:
         dist.destroy_process_group()
 

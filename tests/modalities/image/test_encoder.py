@@ -350,3 +350,53 @@ def test_the_hub_is_asked_for_the_size_and_the_channels_of_the_encoder(monkeypat
 @pytest.mark.parametrize(("side", "samples"), [(32, 256), (128, 256), (224, 83), (2048, 16)])
 def test_large_pictures_are_embedded_in_smaller_batches(side, samples):
     assert encoders.ImageEncoder(nn.Identity(), 4, {"image_size": side}).embed_batch == samples
+
+
+def made(name, size=32, **more):
+    config = {"encoder": name, "channels": 3, "image_size": size, "mean": [0.5] * 3, "std": [0.25] * 3, **more}
+    if name in encoders.LAYERS:
+        config = {"stem": "cifar", "pool": "last"} | config
+    return build(config).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "strides", "channels"),
+    [
+        ("resnet8", {"width": 8, "stem": "patch", "pool": "stages"}, [2, 4, 8], [8, 16, 32]),
+        ("resnet18", {"width": 8}, [1, 2, 4, 8], [8, 16, 32, 64]),
+        ("resnet18", {"width": 8, "stem": "imagenet"}, [4, 8, 16, 32], [8, 16, 32, 64]),
+        ("small_cnn", {"width": 8}, [2, 4, 8], [8, 16, 32]),
+        ("test_efficientnet", {}, [2, 4, 8, 16, 32], None),
+        ("test_vit", {}, [16], None),
+        ("swin_tiny_patch4_window7_224", {"image_size": 64}, [4, 8, 16, 32], [96, 192, 384, 768]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@torch.no_grad()
+def test_maps_have_their_strides_finest_first(name, more, strides, channels):
+    encoder = made(name, **more)
+    size = encoder.size
+    maps = encoder.maps(torch.randn(2, 3, size, size))
+    assert [one.stride for one in maps] == strides
+    assert all(one.values.shape[0] == 2 and one.values.shape[-1] == size // one.stride for one in maps)
+    assert channels is None or [one.values.shape[1] for one in maps] == channels
+
+
+@torch.no_grad()
+def test_pooled_maps_and_tokens_are_the_features():
+    for name in ("resnet18", "small_cnn"):
+        encoder, x = made(name, width=8), torch.randn(2, 3, 32, 32)
+        torch.testing.assert_close(encoder.maps(x)[-1].values.mean((2, 3)), encoder.features(x))
+    encoder, x = made("vit_tiny_patch16_224"), torch.randn(2, 3, 32, 32)
+    tokens = encoder.tokens(x)
+    assert tokens.shape == (2, 4, 192)
+    whole = encoder.network.forward_features(x)
+    torch.testing.assert_close(tokens, whole[:, 1:])
+    torch.testing.assert_close(encoder.maps(x)[-1].values.flatten(2).mT.shape, tokens.shape)
+
+
+def test_what_an_encoder_does_not_have_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"'resnet18' has no tokens: take a transformer"):
+        made("resnet18", width=8).tokens(torch.randn(1, 3, 32, 32))
+    with pytest.raises(ConfigError, match=r"has no feature maps"):
+        encoders.ImageEncoder(nn.Identity(), 4, {"image_size": 32, "encoder": "mine"}).maps(torch.randn(1, 3, 32, 32))

@@ -11,10 +11,11 @@ from nearfar.contract import Requirements
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
-from nearfar.modalities.image.modality import MODALITY, statistics, stored_size
+from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
+from nearfar.modalities.image.sizes import statistics, stored_size
 from nearfar.modalities.image.views.crop import crop_boxes
 from nearfar.options import Facts
 from tests.modalities.image.opening import open_images, suited

@@ -8,8 +8,13 @@ import pytest
 import torch
 
 from nearfar.contract import Skipped
+from nearfar.data.glance import glance
 from nearfar.errors import DataError
-from nearfar.modalities.table import MODALITY, TableOptions, claims
+from nearfar.modalities.table import MODALITY, TableOptions
+
+
+def claims(data: str) -> bool:
+    return MODALITY.claims(glance(data))
 
 
 def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8") -> str:

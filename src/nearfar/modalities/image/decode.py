@@ -26,29 +26,6 @@ from nearfar.data.contents import reason_of, size_of
 Encoded = bytes | str | PathLike[str] | Image.Image
 """A file's content, its path, or a picture that PIL has opened."""
 
-EXTENSIONS = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-        ".jp2",
-    }
-)
-
 # No format that runs a program (EPS) or is rarely a photograph: what cannot be opened cannot be attacked.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
 _PLUGINS = ("WebP", "Tiff", "Avif", "Jpeg2K", "Mpo")

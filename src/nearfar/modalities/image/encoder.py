@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nearfar.contract import Encoder, Unreadable
+from nearfar.contract import Encoder, Map, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities import pretrained
-from nearfar.modalities.described import text, whole
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
@@ -21,6 +20,7 @@ from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.views import squares
+from nearfar.options import text, whole
 
 SMALL = ("resnet8", "resnet10")
 """Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""
@@ -47,6 +47,32 @@ class ImageEncoder(Encoder):
     def features(self, inputs: Tensor) -> Tensor:
         """Pictures `[n, channels, h, w]` to vectors `[n, dim]`."""
         return self.network(inputs.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+
+    def maps(self, inputs: Tensor) -> list[Map]:
+        """The map of each stage of a network that convolves, finest first; of a transformer, that of its last block."""
+        network: Any = self.network
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        if hasattr(network, "maps"):
+            found = network.maps(inputs)
+        elif hasattr(network, "forward_intermediates"):
+            found = network.forward_intermediates(inputs, intermediates_only=True, output_fmt="NCHW")
+        else:
+            return super().maps(inputs)
+        by_stride = {max(1, round(inputs.shape[-1] / values.shape[-1])): values for values in found}
+        return [Map(values, stride) for stride, values in sorted(by_stride.items())]
+
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """The last vectors of a transformer's patches `[n, t, d]`, row after row."""
+        network: Any = self.network
+        if not hasattr(network, "forward_features") or not self._has_tokens:
+            return super().tokens(inputs)
+        found: Tensor = network.forward_features(inputs)
+        return found.flatten(1, -2)[:, getattr(network, "num_prefix_tokens", 0) :]
+
+    @property
+    def _has_tokens(self) -> bool:
+        """Whether timm's features have their channels last: a network that convolves has them first."""
+        return hasattr(self.network, "num_prefix_tokens") or getattr(self.network, "output_fmt", "") == "NHWC"
 
     def prepare(self, raw: Pictures) -> Tensor:
         """The central square of each picture, resized and normalised: `[n, channels, size, size]`."""

@@ -1,26 +1,31 @@
-"""Images as a modality: what the training frame asks for, put together from this folder's parts."""
+"""Images as a modality: what the training frame asks for, put together from this folder's parts.
 
-import math
+Imports nothing heavy: torch and PIL are imported by what needs them.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
+from nearfar.contract import Builtin, Modality
+from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, ImageOptions
 
-from nearfar.contract import Builtin, Card, Modality, Requirements, Rows, Views
-from nearfar.data.samples import Samples
-from nearfar.modalities.described import numbers, whole
-from nearfar.modalities.image import encoder as encoders
-from nearfar.modalities.image.decode import EXTENSIONS
-from nearfar.modalities.image.digits import SPLITS, digits
-from nearfar.modalities.image.encoder import ImageEncoder
-from nearfar.modalities.image.options import ENCODERS, LARGEST, ImageOptions
-from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.image.resnet import LAYERS
-from nearfar.modalities.image.source import ImageSource, image_source, thumbnail
-from nearfar.modalities.image.views import ViewMaker
-from nearfar.options import Choice, Facts, Settling
+if TYPE_CHECKING:
+    import torch
 
-_AT_ONCE = 64  # pictures whose mean and spread are taken at once
+    from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.data.samples import Samples
+    from nearfar.modalities.image.encoder import ImageEncoder
+    from nearfar.modalities.image.pictures import Pictures
+    from nearfar.modalities.image.source import ImageSource
+    from nearfar.options import Choice, Facts
+
+
+def _digits(split: str | None) -> Samples:
+    from nearfar.modalities.image.digits import digits
+
+    return digits(split)
 
 
 class Images(Modality):
@@ -31,7 +36,13 @@ class Images(Modality):
     encoders = ENCODERS
     extensions = EXTENSIONS
     columns = ("image", "path", "file", "filepath", "filename", "img")
-    builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(digits, SPLITS)}
+    builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(_digits, ("test", "train"))}
+    advice: ClassVar[Mapping[str, str]] = {
+        "inputs alike": "such as black pictures",
+        "views unrelated": "lower --views-strength, raise --crop-scale",
+        "too easy": "raise --views-strength, lower --crop-scale",
+        "waiting for data": "--image-size",
+    }
 
     def source(
         self,
@@ -43,6 +54,8 @@ class Images(Modality):
         threads: int | None = None,
     ) -> ImageSource:
         """The pictures of these samples, the headers of some of them looked over; see `image_source`."""
+        from nearfar.modalities.image.source import image_source
+
         most = None if options is None else options.max_pixels
         return image_source(samples, max_pixels=most, cache=cache, grow=grow, threads=threads)
 
@@ -54,6 +67,11 @@ class Images(Modality):
         Single changes of colour that were not given stay open: they follow `views_strength`, also where a later run
         takes these options and another strength.
         """
+        from nearfar.modalities.image import encoder as encoders
+        from nearfar.modalities.image.resnet import LAYERS
+        from nearfar.modalities.image.sizes import without
+        from nearfar.options import Choice, Settling
+
         settling = Settling(options)
         native = source.short_side
 
@@ -92,6 +110,9 @@ class Images(Modality):
         pretrained: str | None = None,
     ) -> ImageEncoder:
         """A new encoder; some of the pictures are decoded for their statistics."""
+        from nearfar.modalities.image import encoder as encoders
+        from nearfar.modalities.image.sizes import statistics, stored_size
+
         assert options.image_size is not None
         if width is None and name in encoders.SMALL:
             width = encoders.SMALL_WIDTH
@@ -115,7 +136,10 @@ class Images(Modality):
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
         """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
-        made = encoders.build(config)
+        from nearfar.modalities.image.encoder import build
+        from nearfar.options import numbers, whole
+
+        made = build(config)
         for name in ("mean", "std"):
             numbers(config, name, config["channels"])
         for name, most in (("stored_size", LARGEST), ("max_pixels", None), ("white", None)):
@@ -134,6 +158,11 @@ class Images(Modality):
         encoder: ImageEncoder,
     ) -> Views:
         """The views of a raw batch on the encoder's device, made when asked for."""
+        import torch
+
+        from nearfar.contract import Views
+        from nearfar.modalities.image.views import ViewMaker
+
         device = encoder.device
         moved: dict[tuple[int, int], torch.Tensor] = {}  # the part that is at work: a large batch may not fit
         mean, std = torch.tensor(encoder.config["mean"]), torch.tensor(encoder.config["std"])
@@ -150,42 +179,14 @@ class Images(Modality):
 
     def show(self, inputs: torch.Tensor, encoder: ImageEncoder) -> list[Card]:
         """The pictures of one view, as the encoder sees them."""
+        import torch
+
+        from nearfar.contract import Card
+        from nearfar.modalities.image.source import thumbnail
+
         mean, std = (torch.tensor(encoder.config[name])[:, None, None] for name in ("mean", "std"))
         pixels = ((inputs.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
         return [Card(key="", image=thumbnail(picture.numpy(), 1.0)) for picture in pixels]
-
-
-def without(channels: int) -> dict[str, str]:
-    """The changes of colour that pictures of so many channels go without, and why."""
-    if channels == 1:
-        return dict.fromkeys(("saturation", "hue", "greyscale"), "grey pictures have no colours to lose")
-    if channels == 3:
-        return {}
-    return {"hue": f"hue is that of three channels; saturation and greyscale blend {channels} with their mean"}
-
-
-def stored_size(native: int, size: int, crop_scale: float) -> int:
-    """The side at which pictures are kept: their own, but no more than the smallest crop needs.
-
-    A crop takes at least the share `crop_scale` of the area, at a ratio of its sides of up to 4/3: its shorter side is
-    then `size` pixels long, as is what the encoder sees.
-    """
-    return max(8, min(native, math.ceil(size / math.sqrt(crop_scale * 3 / 4))))
-
-
-def statistics(source: ImageSource) -> tuple[list[float], list[float]]:
-    """Mean and spread of each channel in [0, 1], over the source's sample; the spread is never below 0.05."""
-    count, total, squares = 0, torch.zeros(1), torch.zeros(1)
-    sample = source.sample
-    for start in range(0, len(sample), _AT_ONCE):
-        pictures, _ = source.fetch(sample[start : start + _AT_ONCE])
-        pixels = pictures.pixels.transpose(0, 1).flatten(1).double() / 255
-        count += pixels.shape[1]
-        total = total + pixels.sum(1)
-        squares = squares + pixels.square().sum(1)
-    mean = total / count
-    std = ((squares - count * mean.square()) / (count - 1)).clamp_min(0).sqrt().clamp_min(0.05)
-    return [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()]
 
 
 MODALITY = Images()

@@ -114,13 +114,20 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images to features."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = [x]
-        for stage in self.stages:
-            maps.append(self.get_submodule(stage)(maps[-1]))
+        maps = self._stem_and_stages(x)
         if self.pool == "last":
             return mean(maps[-1])
         return torch.cat([statistic for one in maps for statistic in mean_and_spread(one)], dim=1)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Images to the map of each stage `[n, c, h, w]`."""
+        return self._stem_and_stages(x)[1:]
+
+    def _stem_and_stages(self, x: Tensor) -> list[Tensor]:
+        maps = [self.maxpool(self.relu(self.bn1(self.conv1(x))))]
+        for stage in self.stages:
+            maps.append(self.get_submodule(stage)(maps[-1]))
+        return maps
 
 
 def mean(maps: Tensor) -> Tensor:

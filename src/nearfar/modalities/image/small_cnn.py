@@ -26,3 +26,12 @@ class SmallCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images to features."""
         return mean(self.blocks(x))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Images to the map of each block `[n, c, h, w]`, behind its pooling."""
+        maps = []
+        for layer in self.blocks:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+        return maps

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar.contract import Modality
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.modalities.table.options import ENCODERS, TableOptions
+from nearfar.modalities.table.options import ENCODERS, OTHER_INPUTS, SUFFIXES, TableOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.table.encoder import TableEncoder
     from nearfar.modalities.table.source import Cells, TableSource
     from nearfar.options import Choice, Facts
 
-__all__ = ["MODALITY", "Table", "claims"]
+__all__ = ["MODALITY", "Table"]
 
 
 class Table(Modality):
@@ -32,12 +33,25 @@ class Table(Modality):
     name = "table"
     Options = TableOptions
     encoders = ENCODERS
+    advice: ClassVar[Mapping[str, str]] = {
+        "inputs alike": "such as columns of one value",
+        "views unrelated": "lower --corruption",
+        "too easy": "raise --corruption",
+    }
 
     def open(self, data: str, *, label_column: str | None = None, split: str | None = None) -> TableSource:
         """The rows of `FILE` or `FILE:split`; raises DataError where none can be used."""
         from nearfar.modalities.table.source import TableSource
 
         return TableSource(data if split is None else f"{data}:{split}", label_column=label_column)
+
+    def claims(self, found: Found) -> bool:
+        """Whether it is one of a table's files, without a column of images, paths, texts or audio."""
+        if found.shapes:
+            inputs = [shape for name, shape in found.shapes.items() if name.lower() == "x"] or [*found.shapes.values()]
+            return len(inputs) == 1 and len(inputs[0]) == 2
+        known = set(found.columns)
+        return found.files.keys() <= {*SUFFIXES} and len(known) > 1 and not known & OTHER_INPUTS
 
     def source(self, samples: Samples, **reading: Any) -> TableSource:
         """The rows of the file that the samples come from."""
@@ -101,8 +115,8 @@ class Table(Modality):
 
     def restore(self, config: Mapping[str, Any]) -> TableEncoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
-        from nearfar.modalities.described import text
         from nearfar.modalities.table.encoder import TableEncoder
+        from nearfar.options import text
 
         self._check(text(config, "encoder"))
         if config.get("labels_in") is not None:
@@ -136,13 +150,6 @@ class Table(Modality):
     def _check(self, encoder: str) -> None:
         if encoder not in self.encoders:
             raise UnknownName("encoder", encoder, self.encoders)
-
-
-def claims(data: str) -> bool:
-    """Whether `data` is a table: a file of one of its kinds, without a column of images, paths, texts or audio."""
-    from nearfar.modalities.table.reading import locate, looks_like_table
-
-    return looks_like_table(locate(data)[0])
 
 
 MODALITY = Table()

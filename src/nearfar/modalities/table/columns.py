@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearfar.errors import DataError, must
-from nearfar.modalities.described import is_number
 from nearfar.modalities.table.reading import NUMBER, RawTable
+from nearfar.options import is_number
 
 _KNOWN = 32
 _LEAST_SPREAD = float(np.finfo(np.float32).tiny)  # one over less than this is no number any more

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from nearfar.contract import Encoder
 from nearfar.errors import DataError
-from nearfar.modalities.described import whole
 from nearfar.modalities.table.columns import Inputs, from_config, same_layout
 from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.reading import MISSING
 from nearfar.modalities.table.source import Cells
+from nearfar.options import whole
 
 
 class TableEncoder(Encoder):

@@ -23,13 +23,10 @@ from nearfar.contract import Skipped
 from nearfar.data import npy
 from nearfar.data.reader import parse_data
 from nearfar.errors import DataError
+from nearfar.modalities.table.options import SUFFIXES
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
-OTHER_INPUTS = {"image", "path", "text", "audio"}
-"""Column names that make a file a manifest of another modality."""
 
 MISSING = ("", "?", "na", "n/a", "nan", "null")
 """Cells that hold nothing, whatever their case."""
@@ -88,23 +85,6 @@ def splits_in(path: Path) -> list[str]:
     if column is None:
         return []
     return list(dict.fromkeys(str(value) for value in raw.columns[column].tolist() if value is not None))
-
-
-def looks_like_table(path: Path) -> bool:
-    """Whether a file's header or shape says that its rows are inputs; reads no more than that."""
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES or not path.is_file():
-        return False
-    try:
-        if suffix in (".npy", ".npz"):
-            shapes = npy.shapes(path)
-            inputs = [shape for name, shape in shapes.items() if name.lower() == "x"] or list(shapes.values())
-            return len(inputs) == 1 and len(inputs[0]) == 2
-        names = _parquet_names(path) if suffix == ".parquet" else _head(path)[1]
-    except (DataError, OSError):
-        return False
-    known = {name.strip().lower() for name in names}
-    return len(known) > 1 and not known & OTHER_INPUTS
 
 
 def _head(path: Path) -> tuple[str, list[str], str]:

@@ -1,95 +1,80 @@
-// The evaluation: systems in columns, probes in rows, each figure with its interval.
-
-const MAIN_FIGURES = ["precision@1", "map@r", "view_retrieval", "effective_rank", "uniformity", "dead_dimensions"];
-const FIGURES = {
-  "precision@1": "Nearest sample has the same label", "map@r": "Mean average precision at R", mrr: "Mean reciprocal rank", r_precision: "R-precision",
-  "ndcg@1": "nDCG@1", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10",
-};
-const isShare = (figure) => figure.part === "retrieval" || ["view_retrieval", "dead_dimensions"].includes(figure.name);
-const PROBES = { knn: "Nearest neighbours", linear: "Linear probe" };
+// The evaluation: for each task a table with systems in columns and figures in rows, each with its interval.
 
 function drawEvaluation(body) {
   const found = data.evaluation;
-  if (found.rows.length > 0) body.append(probeTable(found));
-  const tables = found.figures.filter((figure) => figure.cells);
-  const main = tables.filter((figure) => tables.length <= 6 || MAIN_FIGURES.includes(figure.name));
-  const rest = tables.filter((figure) => !main.includes(figure));
-  if (main.length > 0) body.append(el("div", { class: "card eval" }, figureTable(found, main)));
-  if (rest.length > 0) {
-    body.append(el("details", { class: "card eval fold" }, el("summary", {}, icon("open"), "More figures"),
-      el("div", { class: "inside" }, figureTable(found, rest))));
+  for (const section of found.sections) {
+    const [main, more] = [section.rows.filter((row) => row.role !== "detail"), section.rows.filter((row) => row.role === "detail")];
+    const tables = [];
+    if (main.length > 0) tables.push(figureTable(found, section.task, main));
+    if (more.length > 0) {
+      tables.push(el("details", { class: "fold" }, el("summary", {}, icon("open"), `More figures: ${section.task}`),
+        el("div", { class: "inside" }, figureTable(found, section.task, more))));
+    }
+    body.append(el("div", { class: "card eval" }, tables));
   }
-  const single = found.figures.filter((figure) => figure.value);
-  if (single.length > 0) {
-    body.append(el("div", { class: "figures" }, single.map((figure) =>
-      el("div", { class: "card figure" },
-        el("p", { class: "name" }, figureName(figure)),
-        el("p", { class: "value num" }, estimate(figure.value, isShare(figure)))))));
-  }
-  const lines = [found.protocol, countsLine(found.counts), ...found.notes].filter(Boolean);
-  body.append(el("div", { class: "protocol" }, lines.map((line) => el("p", {}, line))));
+  if (found.listings.length > 0) body.append(el("div", { class: "listings" }, found.listings.map(listingTable)));
+  const lines = [found.counts.map(([name, n]) => `${name}: ${n}`).join(" \u00b7 "), ...found.notes].filter(Boolean);
+  body.append(el("div", { class: "protocol" }, lines.map((line) => el("p", {}, line)),
+    found.protocol && el("details", {}, el("summary", {}, icon("open"), "How it was measured"), el("p", {}, found.protocol))));
 }
 
 // The last system is the trained one: the baselines come before it.
 const isTrained = (found, s) => s === found.systems.length - 1;
 
-function heads(found, first, last) {
-  return el("thead", {}, el("tr", {},
-    el("th", { scope: "col" }, first),
-    found.systems.map((name, s) => el("th", { scope: "col", class: isTrained(found, s) && "trained" }, capital(name))),
-    last && el("th", { scope: "col", class: "last" }, last)));
-}
-
-function probeTable(found) {
-  const marked = found.rows.some((row) => row.ahead.length > 0);
-  const trained = found.systems[found.systems.length - 1] || "";
-  return el("div", { class: "card eval" }, el("table", {},
-    el("caption", { class: "visually-hidden" }, "Accuracy in percent, with 95 % intervals"),
-    heads(found, "Accuracy, %", marked && `${capital(trained)} is`),
-    el("tbody", {}, found.rows.map((row) => {
-      const means = row.cells.map((cell) => (cell ? cell.mean : -Infinity));
+function figureTable(found, task, rows) {
+  const marked = rows.some((row) => row.marks.length > 0);
+  const share = rows.every((row) => row.share);
+  const metrics = new Set(rows.map((row) => row.metric));
+  const title = metrics.size === 1 && rows.length > 1 ? `${capital(task)}: ${rows[0].metric}` : capital(task);
+  return el("table", {},
+    el("caption", { class: "visually-hidden" }, `${title}, with 95 % intervals`),
+    el("thead", {}, el("tr", {},
+      el("th", { scope: "col" }, share ? `${title}, %` : title),
+      found.systems.map((name, s) => el("th", { scope: "col", class: isTrained(found, s) && "trained" }, capital(name))),
+      marked && el("th", { scope: "col", class: "last" }, `${capital(found.systems[found.systems.length - 1] || "")} is`))),
+    el("tbody", {}, rows.map((row) => {
+      const means = row.cells.map((cell) => (cell && row.better !== 0 && row.role !== "shown" ? row.better * cell.mean : -Infinity));
       const top = Math.max(...means);
-      const best = means.filter((mean) => mean === top).length === 1 && means.length > 1 ? means.indexOf(top) : -1;
+      const best = Number.isFinite(top) && means.length > 1 && means.filter((mean) => mean === top).length === 1 ? means.indexOf(top) : -1;
+      const name = metrics.size === 1 ? row.name : [row.metric, row.name === row.metric ? "" : row.name].filter(Boolean).join(": ");
       return el("tr", {},
-        el("th", { scope: "row" }, own(PROBES, row.probe) || capital(row.probe), el("span", { class: "soft" }, conditions(row))),
-        row.cells.map((cell, s) => accuracyCell(found, cell, s, s === best)),
-        marked && el("td", {}, el("div", { class: "marks" }, row.ahead.map(([name, mark]) => aheadMark(name, mark)))));
-    }))));
+        el("th", { scope: "row" }, explained(row, name), row.share && !share && el("span", { class: "soft" }, ", %")),
+        row.cells.map((cell, s) => valueCell(found, row, cell, s, s === best)),
+        marked && el("td", {}, el("div", { class: "marks" }, row.marks.map(([system, mark]) => aheadMark(system, mark)))));
+    })));
 }
 
-function conditions(row) {
-  const parts = [];
-  if (row.k !== null && row.k !== undefined) parts.push(`k = ${row.k}`);
-  const labels = row.labels;
-  if (typeof labels === "number") parts.push(plural(labels, "label a class", "labels a class"));
-  else parts.push(typeof labels === "string" && labels !== "all" ? labels : "all labels");
-  return parts.join(", ");
+// The name of a figure leads to what it means, further down the page.
+function explained(row, name) {
+  const word = row.words[row.words.length - 1];
+  if (word === undefined) return capital(name);
+  return el("a", { class: "term", href: `#${meaningId(word)}`, title: own(Object.fromEntries(data.evaluation.meanings), word) }, capital(name));
 }
+const meaningId = (word) => `meaning-${data.evaluation.meanings.findIndex(([name]) => name === word)}`;
 
-function accuracyCell(found, cell, s, best) {
+function valueCell(found, row, cell, s, best) {
   const attributes = { "data-name": capital(found.systems[s]), class: `${best ? "is-best " : ""}${isTrained(found, s) ? "trained" : ""}` };
   if (!cell) return el("td", attributes, el("div", { class: "cell soft" }, "\u2013"));
-  const bar = el("div", { class: "track", "aria-hidden": "true" });
+  const show = row.share ? (x) => percent(x) : number;
+  const range = cell.low === null ? null : `95 % interval ${show(cell.low)} to ${show(cell.high)}`;
+  return el("td", attributes,
+    el("div", { class: "cell num", title: range }, el("span", { class: "mean" }, show(cell.mean)),
+      range && el("span", { class: "spread" }, `\u00b1 ${show((cell.high - cell.low) / 2)}`), best && el("span", { class: "best" }, "best")),
+    row.share && row.role === "judged" && bar(row, cell));
+}
+
+function bar(row, cell) {
+  const track = el("div", { class: "track", "aria-hidden": "true" });
   const piece = (name, from, to) => {
     const mark = el("i", { class: name });
     mark.style.left = `${percent(Math.max(0, Math.min(1, from)))}%`;
     mark.style.width = `${percent(Math.max(0, Math.min(1, to) - Math.max(0, from)))}%`;
-    bar.append(mark);
+    track.append(mark);
   };
   piece("fill", 0, cell.mean);
   if (cell.low !== null) piece("range", cell.low, cell.high);
-  return el("td", attributes,
-    el("div", { class: "cell num", title: cell.low === null ? null : `95 % interval ${percent(cell.low)} to ${percent(cell.high)}` },
-      estimate(cell, true), best && el("span", { class: "best" }, "best")),
-    bar);
-}
-
-function estimate(cell, share) {
-  if (!cell) return ["\u2013"];
-  const show = share ? (x) => percent(x) : number;
-  const parts = [el("span", { class: "mean" }, show(cell.mean))];
-  if (cell.low !== null) parts.push(" ", el("span", { class: "spread" }, `\u00b1 ${show((cell.high - cell.low) / 2)}`));
-  return parts;
+  if (row.chance !== null) piece("chance", row.chance, row.chance);
+  return track;
 }
 
 const MARKS = { ahead: ["ahead", "ahead of"], behind: ["behind", "behind"], unclear: ["same", "not clearly apart from"] };
@@ -98,18 +83,30 @@ function aheadMark(name, mark) {
   return el("span", { class: "mark", "data-mark": known === MARKS.unclear ? "unclear" : mark }, icon(known[0]), el("span", {}, `${known[1]} ${name}`));
 }
 
-function figureTable(found, figures) {
-  const cell = (figure, one, s) =>
-    el("td", { "data-name": capital(found.systems[s]), class: isTrained(found, s) && "trained" },
-      el("div", { class: "cell num" }, estimate(one, isShare(figure))));
-  return el("table", {}, heads(found, "Figure"),
-    el("tbody", {}, figures.map((figure) =>
-      el("tr", {}, el("th", { scope: "row" }, figureName(figure)), figure.cells.map((one, s) => cell(figure, one, s))))));
+// A task's own small table; shares have a bar.
+function listingTable({ title, columns, lines }) {
+  const cell = (value, c) => {
+    if (typeof value !== "number") return el("td", { class: "key" }, value);
+    const isShare = lines.some((line) => !Number.isInteger(line[c]));
+    const node = el("td", { class: "num" }, isShare ? `${percent(value)} %` : count(value));
+    if (isShare) node.style.setProperty("--share", `${percent(value)}%`);
+    return node;
+  };
+  return el("details", { class: "card fold listing", open: true },
+    el("summary", {}, icon("open"), title, el("span", { class: "soft" }, ` (${count(lines.length)})`)),
+    el("div", { class: "inside" }, el("table", {},
+      el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, capital(name))))),
+      el("tbody", {}, lines.map((line) => el("tr", {}, line.map(cell)))))));
 }
 
-function figureName(figure) {
-  const name = figure.name === "" ? figure.part : figure.name;
-  return `${own(FIGURES, name) || words(name)}${isShare(figure) ? ", %" : ""}`;
+function drawMeanings(body) {
+  const words = data.evaluation === null ? [] : data.evaluation.meanings;
+  body.append(el("dl", { class: "card meanings" }, words.map(([name, text]) =>
+    el("div", { id: meaningId(name) }, el("dt", {}, capital(name)), el("dd", {}, text))),
+    FIXED_MEANINGS.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, text)))));
 }
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const countsLine = (counts) => counts.map(([name, n]) => `${words(name)}: ${/^\d+$/.test(n) ? count(Number(n)) : n}`).join(" \u00b7 ");
+const FIXED_MEANINGS = [
+  ["\u00b1", "Half the length of the 95 % interval. With few labels it counts which labels were drawn and which samples were tested; with all labels, the test samples."],
+  ["ahead, behind", "The interval of the difference, on the same draws and test samples, excludes zero."],
+  ["Verdict", "All differences from a baseline are tested together, corrected for their number. Good: every question is answered yes. Mixed: answers contradict each other. Bad: collapsed, no better than chance, or only worse than a baseline."],
+];

@@ -17,13 +17,13 @@ function drawMap(body) {
   const tip = el("div", { class: "tip", hidden: true });
   const panel = el("div", { class: "panel" });
   const stage = el("div", { class: "stage" }, canvas, tip);
-  const plane = makePlane(canvas, { draw, hover, click });
+  const scatter = makeScatter(canvas, { draw, hover, click });
   stage.append(el("div", { class: "tools" },
-    el("button", { class: "button", type: "button", "aria-label": "Zoom in", onclick: () => plane.zoomBy(1.6) }, "+"),
-    el("button", { class: "button", type: "button", "aria-label": "Zoom out", onclick: () => plane.zoomBy(1 / 1.6) }, "\u2212"),
-    el("button", { class: "button", type: "button", onclick: plane.reset }, "Reset")));
+    el("button", { class: "button", type: "button", "aria-label": "Zoom in", onclick: () => scatter.zoomBy(1.6) }, "+"),
+    el("button", { class: "button", type: "button", "aria-label": "Zoom out", onclick: () => scatter.zoomBy(1 / 1.6) }, "\u2212"),
+    el("button", { class: "button", type: "button", onclick: scatter.reset }, "Reset")));
 
-  const key = legend(classes, shown, plane.redraw);
+  const key = legend(classes, shown, scatter.redraw);
   if (classes.labelled) body.append(key.node);
   body.append(el("div", { class: "card map" }, stage, panel));
   const agreement = classes.labelled ? sharedLabels(map, items) : null;
@@ -45,7 +45,7 @@ function drawMap(body) {
     const paint = canvas.getContext("2d");
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
-    const { view } = plane;
+    const { view } = scatter;
     const sharp = window.devicePixelRatio || 1;
     paint.setTransform(sharp, 0, 0, sharp, 0, 0);
     paint.clearRect(0, 0, view.width, view.height);
@@ -60,7 +60,7 @@ function drawMap(body) {
       paint.beginPath();
       for (let i = 0; i < n; i++) {
         if (classOf[i] !== c) continue;
-        const [x, y] = plane.locate(map.xy[i]);
+        const [x, y] = scatter.locate(map.xy[i]);
         if (x < -9 || y < -9 || x > view.width + 9 || y > view.height + 9) continue;
         paint.moveTo(x + radius, y);
         paint.arc(x, y, radius, 0, 2 * Math.PI);
@@ -71,7 +71,7 @@ function drawMap(body) {
     });
     paint.globalAlpha = 1;
     const ring = (i, size, width, edge) => {
-      const [x, y] = plane.locate(map.xy[i]);
+      const [x, y] = scatter.locate(map.xy[i]);
       paint.beginPath();
       paint.arc(x, y, size, 0, 2 * Math.PI);
       paint.fillStyle = classes.list[classOf[i]].colour;
@@ -81,14 +81,14 @@ function drawMap(body) {
       paint.stroke();
     };
     if (pinned !== null) {
-      const from = plane.locate(map.xy[pinned]);
+      const from = scatter.locate(map.xy[pinned]);
       paint.strokeStyle = colour("--text");
       paint.lineWidth = 1.25;
       paint.globalAlpha = 0.6;
       paint.beginPath();
       for (const j of map.neighbours[pinned]) {
         paint.moveTo(...from);
-        paint.lineTo(...plane.locate(map.xy[j]));
+        paint.lineTo(...scatter.locate(map.xy[j]));
       }
       paint.stroke();
       paint.globalAlpha = 1;
@@ -102,7 +102,7 @@ function drawMap(body) {
     let [best, distance] = [null, reach];
     for (let i = 0; i < n; i++) {
       if (!shown[classOf[i]]) continue;
-      const [px, py] = plane.locate(map.xy[i]);
+      const [px, py] = scatter.locate(map.xy[i]);
       const apart = Math.hypot(px - x, py - y);
       if (apart < distance) [best, distance] = [i, apart];
     }
@@ -120,22 +120,22 @@ function drawMap(body) {
   function lookAt(i) {
     hovered = i;
     canvas.style.cursor = i === null ? "" : "pointer";
-    plane.redraw();
+    scatter.redraw();
     tip.hidden = i === null;
     if (i === null) return;
     const item = items[i];
     tip.replaceChildren(thumb(item), el("div", { class: "key" }, item.key), tag(item) || "");
-    const [x, y] = plane.locate(map.xy[i]);
+    const [x, y] = scatter.locate(map.xy[i]);
     const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-    const left = x + 16 + width < plane.view.width ? x + 16 : Math.max(4, x - 16 - width);
-    const top = Math.max(4, Math.min(plane.view.height - height - 4, y - height / 2));
+    const left = x + 16 + width < scatter.view.width ? x + 16 : Math.max(4, x - 16 - width);
+    const top = Math.max(4, Math.min(scatter.view.height - height - 4, y - height / 2));
     tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
   function pin(i) {
     pinned = i;
     message.textContent = "";
     showDetails();
-    plane.redraw();
+    scatter.redraw();
   }
   function search(text) {
     const wanted = text.trim().toLowerCase();
@@ -168,7 +168,7 @@ function drawMap(body) {
         el("li", {}, el("button", {
           type: "button", title: items[j].label === null ? items[j].key : `${items[j].key}\n${items[j].label}`,
           "aria-label": `${items[j].key}, similarity ${cosine(similarity)}`,
-          onclick: () => pin(j), onpointerenter: () => { hovered = j; plane.redraw(); }, onpointerleave: () => { hovered = null; plane.redraw(); },
+          onclick: () => pin(j), onpointerenter: () => { hovered = j; scatter.redraw(); }, onpointerleave: () => { hovered = null; scatter.redraw(); },
         }, thumb(items[j]), el("span", { class: "cosine num" }, cosine(similarity)))))));
   }
 }

@@ -5,7 +5,7 @@ main.append(first);
 attempt(first, drawVerdict);
 
 if (data.evaluation !== null) {
-  part("evaluation", "How good is it?", "Evaluation", "The trained encoder next to the same encoder untrained and the raw input, under one protocol.", drawEvaluation);
+  part("evaluation", "How good is it?", "Evaluation", "The encoder next to its baselines, under one protocol. Each name leads to what it means.", drawEvaluation);
 }
 if (data.curves.length > 0) {
   part("training", "How did training go?", "Training", `Each figure over the steps of the run. Point at a chart to read all of them at one step.${data.alarms.length > 0 ? " Dotted lines mark alarms." : ""}`, drawCurves);
@@ -19,6 +19,9 @@ if (data.views.length > 0) {
 if (data.closest.length > 0 || data.strangest.length > 0) {
   part("extremes", "What deserves a look?", "Samples", null, drawExtremes);
 }
+if (data.evaluation !== null) {
+  part("meanings", "What do the figures mean?", "Meanings", "In full: docs/evaluation.md and docs/health.md of nearfar.", drawMeanings);
+}
 if (data.config !== "" || data.environment.length > 0) {
   part("settings", "How was it made?", "Settings", "All that it takes to run this again.", drawSettings);
 }
@@ -31,3 +34,12 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "-30% 0px -69% 0px" });
 for (const section of main.querySelectorAll("section")) seen.observe(section);
+
+// On a phone the contents fold behind a button.
+const menu = document.getElementById("menu");
+const openMenu = (open) => {
+  menu.setAttribute("aria-expanded", String(open));
+  contents.classList.toggle("is-open", open);
+};
+menu.addEventListener("click", () => openMenu(menu.getAttribute("aria-expanded") !== "true"));
+contents.addEventListener("click", () => openMenu(false));

@@ -1,16 +1,21 @@
 // The verdict, the key facts, the alarms, and what was left out.
 
-const LEVELS = { good: "Good", unclear: "Unclear", bad: "Bad" };
+const LEVELS = { good: "Good", mixed: "Mixed", unclear: "Unclear", bad: "Bad" };
+const ANSWERS = { yes: "good", no: "bad", mixed: "mixed", unclear: "unclear" };
 
-// The first sentence says it all; the figures behind it follow in smaller type.
+// One headline, then a line for each question; the figures stand in the evaluation.
 function drawVerdict(section) {
-  const [headline, ...details] = data.verdict.split(/(?<=[.!?]) (?=[A-Z])/);
+  const verdict = data.verdict || { level: "unclear", headline: "This run has not been evaluated.", caution: "", statements: [] };
   section.append(
-    el("div", { class: "card hero", "data-level": data.level },
+    el("div", { class: "card hero", "data-level": verdict.level },
       el("p", { class: "run" }, data.title),
-      el("p", { class: "level" }, icon(data.level), LEVELS[data.level]),
-      el("h1", {}, headline),
-      details.length > 0 && el("p", { class: "details num" }, details.join(" ")),
+      el("p", { class: "level" }, icon(verdict.level), LEVELS[verdict.level]),
+      el("h1", {}, verdict.headline),
+      verdict.caution && el("p", { class: "caution" }, icon("alarm"), verdict.caution),
+      verdict.statements.length > 0 && el("ul", { class: "answers" }, verdict.statements.map(([question, answer, , detail]) =>
+        el("li", {}, el("span", { class: "answer", "data-level": own(ANSWERS, answer) || "unclear" }, icon(own(ANSWERS, answer) || "unclear")),
+          el("p", {}, el("strong", {}, question, " ", capital(answer)), ". ", el("span", { class: "num soft" }, capital(detail)))))),
+      data.length !== null && drawLength(),
       data.facts.length > 0 && el("dl", { class: "facts" },
         data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "num" }, value))))));
   if (data.alarms.length > 0) {
@@ -25,6 +30,14 @@ function drawVerdict(section) {
   if (data.skipped_total > 0) section.append(skippedList());
 }
 
+function drawLength() {
+  const [steps, epochs] = data.length;
+  const amount = (n, name) => el("p", {}, el("b", { class: "num" }, n), ` ${name}`);
+  return el("div", { class: "length" },
+    amount(count(steps), steps === 1 ? "step" : "steps"),
+    epochs !== null && amount(count(epochs), epochs === 1 ? "epoch" : "epochs"));
+}
+
 function skippedList() {
   const more = data.skipped_total - data.skipped.length;
   const heading = el("span", {},
@@ -36,7 +49,6 @@ function skippedList() {
     more > 0 && el("p", { class: "more" }, `and ${count(more)} more; all of them are in skipped.csv`));
 }
 
-function words(name) {
-  const text = String(name).replace(/_/g, " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
+// kNN keeps its small letter.
+const capital = (text) => (/^[a-z][A-Z]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
+const words = (name) => capital(String(name).replace(/_/g, " "));

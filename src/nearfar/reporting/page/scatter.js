@@ -1,9 +1,9 @@
-// The plane that the map is drawn on: zoom by wheel or pinch, pan by drag, all of it by keyboard too.
+// The scatter plot that the map is drawn on: zoom by wheel or pinch, pan by drag, all of it by keyboard too.
 
 const MAX_ZOOM = 40;
 
 // `hooks`: draw(), hover(x, y | null, pointerType), click(x, y, pointerType). Places are CSS pixels inside the canvas.
-function makePlane(canvas, hooks) {
+function makeScatter(canvas, hooks) {
   const view = { zoom: 1, x: 0, y: 0, width: 0, height: 0 };
   const pointers = new Map();
   let travelled = 0;

@@ -1,4 +1,4 @@
-"""Which samples of a batch belong together: those of one class, or those that show the same thing."""
+"""Which samples of a batch belong together, and the negatives that the data gives for them."""
 
 from typing import NamedTuple
 
@@ -41,3 +41,27 @@ class Classes(NamedTuple):
         v = len(z)
         rows = slice(self.rows.start * v, self.rows.stop * v)
         return z[:, self.at].transpose(0, 1).flatten(0, 1), self.names.repeat_interleave(v), rows
+
+
+class Given(NamedTuple):
+    """The m samples that have a negative, `at` [m]: its latent z [m d], and `ids` [m] of what it shows.
+
+    `rows` are this rank's own among them.
+    """
+
+    at: Tensor
+    z: Tensor
+    ids: Tensor
+    rows: slice
+
+
+def given_negatives(z: Tensor, batch: Batch) -> Given | None:
+    """The third of the views z [v n d] of the samples that have a negative; None where none has."""
+    if batch.present is None or batch.negative_ids is None:
+        return None
+    has = batch.present[2]
+    at = has.nonzero()[:, 0]
+    if not len(at):
+        return None
+    start, stop, _ = batch.rows.indices(len(has))
+    return Given(at, z[2, at], batch.negative_ids[at], slice(int(has[:start].sum()), int(has[:stop].sum())))

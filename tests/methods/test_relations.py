@@ -3,7 +3,7 @@
 import torch
 
 from nearfar.contract import Batch
-from nearfar.methods.classes import Classes
+from nearfar.methods.relations import Classes
 
 LABELS = torch.tensor([2, -1, 0, 2, -1, 0])
 
