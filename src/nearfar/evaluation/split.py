@@ -25,3 +25,39 @@ def stratified_split(labels: Tensor, *, share: float = 0.2, seed: int = 0) -> tu
         test.append(members[:held])
         train.append(members[held:])
     return torch.cat(train).sort().values, torch.cat(test).sort().values
+
+
+def grouped_split(labels: Tensor, groups: Tensor, *, share: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """As `stratified_split`, but samples of equal `groups` `[N]` stand on one side.
+
+    Groups are taken in a random order; one is tested on while no class of it has more than its share there. A class
+    whose groups are all too large for that is tested on its smallest group, if it has another.
+    """
+    must(0 < share < 1, "share must be in (0, 1)", got=share)
+    numbers = labels.detach().cpu().long()
+    rows = (numbers >= 0).nonzero().flatten()
+    members = _members(groups.detach().cpu()[rows], rows)
+    sizes = torch.bincount(numbers[rows])
+    wanted = (share * sizes).round().clamp(min=1)
+    tested = torch.zeros_like(sizes)
+    held: set[int] = set()
+    for group in torch.randperm(len(members), generator=torch.Generator().manual_seed(seed)).tolist():
+        there = torch.bincount(numbers[members[group]], minlength=len(sizes))
+        # No class may stand on the test side alone.
+        if bool((tested + there <= torch.minimum(wanted, sizes - 1).where(there > 0, tested + there)).all()):
+            tested += there
+            held.add(group)
+    for label in ((tested == 0) & (sizes > 0)).nonzero().flatten().tolist():
+        own = [g for g, some in enumerate(members) if g not in held and bool((numbers[some] == label).any())]
+        if len(own) > 1:
+            held.add(min(own, key=lambda g: len(members[g])))
+    train = [some for g, some in enumerate(members) if g not in held]
+    test = [members[g] for g in held]
+    empty = rows[:0]
+    return torch.cat([empty, *train]).sort().values, torch.cat([empty, *test]).sort().values
+
+
+def _members(groups: Tensor, rows: Tensor) -> list[Tensor]:
+    """The rows of each group."""
+    _, numbers, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    return list(torch.split(rows[numbers.argsort(stable=True)], sizes.tolist()))

@@ -1,0 +1,109 @@
+"""Copies and near-copies: samples that must not stand on both sides of a split.
+
+Frames of one film, shots of one product or the same file twice make a test easy that was meant to be hard. What is
+near enough to be a copy is told by the embedding itself: around each sample, points thin out with distance as in a
+space of some dimension (Levina and Bickel, "Maximum likelihood estimation of intrinsic dimension", 2004), and a
+neighbour so near that less than one point in a hundred would be there by chance is taken for a copy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearfar.evaluation.knn import nearest
+
+LIMIT = 20_000
+"""Samples up to which near-copies are looked for: each is compared with each."""
+CHANCE = 0.01
+_NEIGHBOURS = 50
+_LEAST = 8
+_EQUAL = 1e-6
+"""Squared distances on the unit sphere below this are those of equal vectors in float32."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Groups of copies `[N]`: equal numbers for samples that are copies of each other, directly or by way of others."""
+
+    groups: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many samples have a copy."""
+        sizes = np.bincount(self.groups)
+        return int(sizes[sizes > 1].sum())
+
+
+def near_copies(vectors: Tensor, *ids: NDArray[np.int64], classes: int = 1) -> Copies:
+    """Group embeddings `[N, D]` by near-copies, and by each of `ids` `[N]` where they are equal.
+
+    Near-copies are pairs each of which finds the other too near for chance. Groups up to about a quarter of the samples
+    of a class are told from the class itself, so that with fewer than 16 samples a class, or with more than `LIMIT`
+    samples, only ids count.
+    """
+    count = len(vectors)
+    # Equal vectors are grouped first: more of them than neighbours are asked for would hide each other.
+    rows = np.ascontiguousarray(vectors.detach().cpu().float().numpy())
+    _, first, same = np.unique(rows.view(f"V{max(rows.shape[1], 1) * 4}")[:, 0], return_index=True, return_inverse=True)
+    pairs = [_equal(one) for one in (*ids, same)]
+    k = min(_NEIGHBOURS, len(first) // (2 * max(classes, 1)))
+    if k >= _LEAST and count <= LIMIT:
+        pairs.append(first[_mutual(*too_near(vectors[torch.from_numpy(first).to(vectors.device)], k), len(first))])
+    return Copies(_groups(np.concatenate(pairs), count))
+
+
+def too_near(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Which of each sample's k nearest others `[N, k]` are too near for chance, and their rows `[N, k]`."""
+    similarities, rows = nearest(vectors, vectors, k, exclude_self=True)
+    return beyond_chance(similarities), rows
+
+
+def beyond_chance(similarities: Tensor) -> Tensor:
+    """Which neighbours are nearer than chance puts any: cosines `[M, k]`, best first -> `[M, k]` bool.
+
+    With k neighbours within d, a space of dimension m has k (x / d)^m of them within x. The dimension is the median,
+    over samples, of what the farther half of the neighbours shows.
+    """
+    k = similarities.shape[1]
+    square = (2 - 2 * similarities.double()).clamp_min(0)
+    far, middle = square[:, -1], square[:, k // 2 - 1]
+    apart = (far > middle) & (middle > _EQUAL)
+    if not bool(apart.any()):
+        return square <= _EQUAL
+    dimension = float((2 * np.log(k / (k // 2)) / (far[apart] / middle[apart]).log()).median())
+    expected = k * (square / far.clamp_min(_EQUAL)[:, None]) ** (dimension / 2)
+    return (expected < CHANCE) | (square <= _EQUAL)
+
+
+def equal_rows(one: Tensor, other: Tensor) -> Tensor:
+    """Which rows of `other` `[M, D]` stand in `one` `[N, D]`, equal to the bit: `[M]` bool."""
+    known = {row.tobytes() for row in one.detach().cpu().numpy()}
+    return torch.tensor([row.tobytes() in known for row in other.detach().cpu().numpy()], dtype=torch.bool)
+
+
+def _equal(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs that join samples of equal ids."""
+    order = np.argsort(ids, kind="stable")
+    same = ids[order][1:] == ids[order][:-1]
+    return np.stack([order[:-1][same], order[1:][same]], axis=1).astype(np.int64)
+
+
+def _mutual(near: Tensor, rows: Tensor, count: int) -> NDArray[np.int64]:
+    """Pairs each of which has the other among those that are near."""
+    here, place = near.nonzero(as_tuple=True)
+    codes = (here * count + rows[here, place]).cpu().numpy()
+    back = codes % count * count + codes // count
+    both = codes[np.isin(codes, back)]
+    return np.stack([both // count, both % count], axis=1)
+
+
+def _groups(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    links = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    found: NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
+    return found
