@@ -50,6 +50,7 @@ from nearfar.training.alarms import Watchdog
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.run_folder import RunFolder
+from nearfar.training.state import State
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.methods.learning import SETTINGS, STEPS, accuracy
@@ -176,7 +177,7 @@ def made(run: Run, folder: Path, photos: str | None) -> dict[str, Any]:
     held = RunFolder(folder / "run")
     held.claim()
     clock = _FirstTenth(steps=run.steps) if run.case in _EMPTY else Clock(steps=run.steps)
-    state, stopped = loop.State(), None
+    state, stopped = State(), None
     try:
         loop.fit(ready.plan, clock, held, state, Display(quiet=True))
     except TrainingError as error:

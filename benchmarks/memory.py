@@ -38,6 +38,7 @@ def train(data: Path, batch_size: int, micro_batch: int, steps: int, more: list[
     from nearfar.training.clock import Clock
     from nearfar.training.display import Display
     from nearfar.training.run_folder import RunFolder
+    from nearfar.training.state import State
 
     words = ["train", str(data), "--batch-size", str(batch_size), "--micro-batch", str(micro_batch), *more]
     command = parse([*words, "--steps", str(max(1, steps)), "--knn-every", "0", "--health-every", "1"])
@@ -48,7 +49,7 @@ def train(data: Path, batch_size: int, micro_batch: int, steps: int, more: list[
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / "run")
         folder.claim()
-        loop.fit(ready.plan, Clock(steps=steps), folder, loop.State(), Display(quiet=True))
+        loop.fit(ready.plan, Clock(steps=steps), folder, State(), Display(quiet=True))
         ends = [record["seconds"] for record in folder.metrics()]
     seconds = statistics.median(b - a for a, b in pairwise(ends))
     return {"megabytes": _megabytes(), "milliseconds": round(1000 * seconds / batch_size, 4), "steps": steps}

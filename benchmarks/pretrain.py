@@ -38,7 +38,7 @@ from machine import facts, split, write
 from nearfar.api.options import from_file
 from nearfar.api.prepare import assemble, prepare
 from nearfar.contract import Batch
-from nearfar.training.loop import Plan
+from nearfar.training.plan import Plan
 from nearfar.training.step import training_step
 
 NAMED = {
@@ -79,7 +79,7 @@ def read(folder: Path) -> Rates:
 def encoder_alone(plan: Plan, seconds: float) -> float:
     """Samples a second of the run's own method on one resident batch."""
     raw, kept = plan.source.fetch(plan.order.rows(0))
-    views = plan.views(raw, kept)
+    views = plan.make_views(raw, kept, requires=plan.method.requires)
     for view in views:
         del view
     batch = Batch(ids=torch.from_numpy(kept), labels=torch.full((len(kept),), -1))

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar.api.run import Run
 from nearfar.api.train import train
+from nearfar.training.loader import Loader
 
 TINY: dict[str, Any] = {
     "encoder": "small_cnn",
@@ -99,25 +100,53 @@ def unjudged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`stop_at(step, how)`: let `how` happen in the middle of this step of the next run; Ctrl-C when not given."""
-    from nearfar.training import loop
-
-    one = loop._Run.one
+    """`stop_at(step, how)`: let `how` happen as this step of the next run begins; Ctrl-C when not given."""
+    get = Loader.get
 
     def set_up(step: int, how: Callable[[], None] = press_ctrl_c) -> None:
-        def until(self: Any, loader: Any) -> Any:
-            if self.state.step == step:
-                monkeypatch.setattr(loop._Run, "one", one)
+        def until(self: Any, number: int) -> Any:
+            if number == step:
+                monkeypatch.setattr(Loader, "get", get)
                 how()
-            return one(self, loader)
+            return get(self, number)
 
-        monkeypatch.setattr(loop._Run, "one", until)
+        monkeypatch.setattr(Loader, "get", until)
 
     return set_up
 
 
 def press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is saved any more."""
+
+
+def die() -> None:
+    raise Killed
+
+
+@pytest.fixture
+def resumes(
+    tiny: Callable[..., Run], tmp_path: Path, stop_at: Any, same_end: Any, unjudged: None
+) -> Callable[..., Path]:
+    """`resumes(data, **options)`: a run that is killed and resumed ends with the bits of one that never was.
+
+    `at` is the step of the death; returns the run that was not killed.
+    """
+
+    def check(data: Any, *, at: int = 5, **options: Any) -> Path:
+        settings = {"steps": 8, "checkpoint_every": 1e-6} | options
+        whole = tiny(data, out=tmp_path / "whole", **settings)
+        stop_at(at, die)
+        with pytest.raises(Killed):
+            tiny(data, out=tmp_path / "killed", **settings)
+        train(out=tmp_path / "killed", resume=True)
+        same_end(whole.path, tmp_path / "killed")
+        return whole.path
+
+    return check
 
 
 @pytest.fixture

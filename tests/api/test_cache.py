@@ -21,7 +21,7 @@ from nearfar.api.run import Run
 from nearfar.errors import ConfigError
 from nearfar.modalities.image import source as opening
 from nearfar.modalities.image import store
-from nearfar.training import checkpoint, loop
+from nearfar.training import checkpoint
 from nearfar.training.run_folder import RunFolder
 
 Tiny = Callable[..., Run]
@@ -94,7 +94,7 @@ def test_the_weights_are_the_same_with_and_without_a_cache(
 
 @pytest.mark.usefixtures("no_memory")
 def test_a_hundredth_of_broken_files_is_listed_once_in_every_run(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: Any
 ) -> None:
     monkeypatch.setattr(opening, "_SCANNED", 20)
     data = photos(count=300, classes=0)
@@ -104,16 +104,7 @@ def test_a_hundredth_of_broken_files_is_listed_once_in_every_run(
         run = tiny(data, out=tmp_path / name, **options)
         assert sorted(listed(run.path)) == sorted(broken)
         assert len(nf.Embeddings.load(run.path / "embeddings.parquet")) == 297
-
-    one = loop._Run.one
-
-    def stopped(self: Any, loader: Any) -> Any:
-        if self.state.step == 9:
-            monkeypatch.setattr(loop._Run, "one", one)
-            raise KeyboardInterrupt
-        return one(self, loader)
-
-    monkeypatch.setattr(loop._Run, "one", stopped)
+    stop_at(9)
     with pytest.raises(KeyboardInterrupt):
         tiny(data, out=tmp_path / "third", checkpoint_every=1e-9, **options)
     nf.train(out=tmp_path / "third", resume=True)

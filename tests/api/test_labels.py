@@ -19,7 +19,6 @@ from nearfar.losses import nt_xent
 from nearfar.methods import registry as methods
 from nearfar.methods.simclr import SimCLR
 from nearfar.methods.supcon import SupCon
-from nearfar.training import loop
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -271,26 +270,5 @@ def test_learning_from_labels_without_any_is_refused(photos: Photos, tiny: Tiny,
         tiny(photos(classes=0), method=method, **asked)
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_a_mixed_run_resumes_to_the_bit(
-    photos: Photos, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = labelled_in_part(photos(count=60), 3)
-    whole = tiny(data, method="supcon", out=tmp_path / "whole", steps=8)
-    one = loop._Run.one
-
-    class Killed(BaseException):
-        pass
-
-    def until(self: Any, loader: Any) -> Any:
-        if self.state.step == 5:
-            raise Killed
-        return one(self, loader)
-
-    monkeypatch.setattr(loop._Run, "one", until)
-    with pytest.raises(Killed):
-        tiny(data, method="supcon", out=tmp_path / "killed", steps=8, checkpoint_every=1e-6)
-    monkeypatch.setattr(loop._Run, "one", one)
-    resumed = nf.train(out=tmp_path / "killed", resume=True)
-    found, wanted = (load_file(run.path / "encoder" / "model.safetensors") for run in (resumed, whole))
-    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
+def test_a_mixed_run_resumes_to_the_bit(photos: Photos, resumes: Callable[..., Path]) -> None:
+    resumes(labelled_in_part(photos(count=60), 3), method="supcon")

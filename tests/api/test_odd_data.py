@@ -231,18 +231,9 @@ def test_a_batch_that_cannot_be_read_is_no_step(tiny: Tiny, photos: Photos, monk
 
 
 @pytest.mark.usefixtures("no_memory", "unjudged")
-def test_data_that_vanishes_ends_the_run(tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfar.training import loop
-
+def test_data_that_vanishes_ends_the_run(tiny: Tiny, photos: Photos, stop_at: Any) -> None:
     data = photos()
-    one = loop._Run.one
-
-    def vanish(self: Any, loader: Any) -> Any:
-        if self.state.step == 2:
-            shutil.rmtree(data)
-        return one(self, loader)
-
-    monkeypatch.setattr(loop._Run, "one", vanish)
+    stop_at(2, lambda: shutil.rmtree(data))
     with pytest.raises(DataError, match=r"cannot be read|can still be read"):
         tiny(data, steps=40, cache="off")
 

@@ -20,10 +20,10 @@ from nearfar.losses import nt_xent
 from nearfar.methods import registry as methods
 from nearfar.methods.infonce import InfoNCE
 from nearfar.methods.simclr import SimCLR
-from nearfar.training import loop
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
+Resumes = Callable[..., Path]
 
 pytestmark = pytest.mark.usefixtures("unjudged")
 
@@ -62,28 +62,6 @@ def shards(photos: Path, count: int = 3) -> Path:
                 note.size = len(content)
                 archive.addfile(note, io.BytesIO(content))
     return photos.parent / f"shard-{{0000..{count - 1:04}}}.tar"
-
-
-class Killed(BaseException):
-    """The process is gone: nothing is saved any more."""
-
-
-def assert_resumes(tiny: Tiny, data: str, monkeypatch: pytest.MonkeyPatch, folder: Path, **options: Any) -> None:
-    """A run that is killed at its fifth step and resumed ends with the weights of one that never was."""
-    whole = tiny(data, out=folder / "whole", steps=8, **options)
-    one = loop._Run.one
-
-    def until(self: Any, loader: Any) -> Any:
-        if self.state.step == 5:
-            raise Killed
-        return one(self, loader)
-
-    monkeypatch.setattr(loop._Run, "one", until)
-    with pytest.raises(Killed):
-        tiny(data, out=folder / "killed", steps=8, checkpoint_every=1e-6, **options)
-    monkeypatch.setattr(loop._Run, "one", one)
-    resumed = nf.train(out=folder / "killed", resume=True)
-    assert equal(weights(whole.path), weights(resumed.path))
 
 
 @pytest.fixture
@@ -143,13 +121,11 @@ def test_the_second_view_is_one_of_the_positive(
 
 
 @pytest.mark.parametrize("column", ["group", "positive"])
-def test_a_run_with_positives_resumes_to_the_bit(
-    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, column: str
-) -> None:
+def test_a_run_with_positives_resumes_to_the_bit(photos: Photos, resumes: Resumes, column: str) -> None:
     def of(i: int) -> str:
         return f"g{i // 3}" if column == "group" else f"photos/class {(i + 5) % 4}/{(i + 5) % 40:02}.png"
 
-    assert_resumes(tiny, str(manifest(photos(), column, of)), monkeypatch, tmp_path)
+    resumes(manifest(photos(), column, of))
 
 
 def test_an_unreadable_positive_costs_nothing_but_its_place_in_the_list(tiny: Tiny, photos: Photos) -> None:
@@ -234,13 +210,13 @@ def test_given_negatives_do_not_go_round_a_ring(tiny: Tiny, photos: Photos, tmp_
 
 @pytest.mark.parametrize("method", ["infonce", "triplet"])
 def test_given_negatives_change_what_is_learnt_and_resume_to_the_bit(
-    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str
+    tiny: Tiny, photos: Photos, resumes: Resumes, tmp_path: Path, method: str
 ) -> None:
     data = manifest(photos(), "negative", lambda i: f"photos/class {(i + 5) % 4}/{(i + 5) % 40:02}.png")
-    assert_resumes(tiny, str(data), monkeypatch, tmp_path, method=method)
+    whole = resumes(str(data), method=method)
     plain = manifest(tmp_path / "photos", "note", str)
     other = tiny(plain, out=tmp_path / "plain", steps=8, method=method)
-    assert not equal(weights(tmp_path / "whole"), weights(other.path))
+    assert not equal(weights(whole), weights(other.path))
 
 
 def test_an_unreadable_negative_is_listed_and_left_out(tiny: Tiny, photos: Photos, against: Any) -> None:
@@ -268,10 +244,8 @@ def test_streaming_is_chosen_for_shards_that_memory_does_not_hold(
     assert chosen(run.path, "order") == "streamed"
 
 
-def test_a_streamed_run_resumes_to_the_bit(
-    photos: Photos, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert_resumes(tiny, str(shards(photos())), monkeypatch, tmp_path, order="streamed", shuffle_buffer=10)
+def test_a_streamed_run_resumes_to_the_bit(photos: Photos, resumes: Resumes) -> None:
+    resumes(str(shards(photos())), order="streamed", shuffle_buffer=10)
 
 
 def test_a_folder_cannot_be_streamed(photos: Photos, tiny: Tiny) -> None:
@@ -317,10 +291,8 @@ def test_a_method_gets_the_classes_and_samples_that_it_asks_for(classes: Any, ph
     assert {label for labels in classes.met for label in labels} == set(range(5))
 
 
-def test_a_run_over_balanced_classes_resumes_to_the_bit(
-    classes: Any, photos: Photos, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert_resumes(tiny, str(photos(classes=5)), monkeypatch, tmp_path)
+def test_a_run_over_balanced_classes_resumes_to_the_bit(classes: Any, photos: Photos, resumes: Resumes) -> None:
+    resumes(photos(classes=5))
 
 
 def test_a_method_of_classes_needs_labels(classes: Any, photos: Photos, tiny: Tiny) -> None:

@@ -12,6 +12,7 @@ import torch
 import nearfar as nf
 from nearfar.api.run import Run
 from nearfar.errors import ConfigError, DataError, RunError
+from tests.conftest import Killed, die
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -159,39 +160,18 @@ def test_a_report_is_made_again(finished: Finished, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "embeddings.parquet").read_bytes() == vectors
 
 
-def test_a_stopped_run_gets_its_report(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-    import signal
-
-    from nearfar.training import loop
-
-    one = loop._Run.one
-
-    def pressed(self: Any, loader: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
-        return one(self, loader)
-
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(loop._Run, "one", pressed)
-        with pytest.raises(KeyboardInterrupt):
-            tiny(photos(classes=0))
+def test_a_stopped_run_gets_its_report(tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: Any) -> None:
+    stop_at(0)
+    with pytest.raises(KeyboardInterrupt):
+        tiny(photos(classes=0))
     (page,) = nf.report(tmp_path / "run")
     assert page.is_file()
     assert nf.load(tmp_path / "run").config["whitened"] is True
 
 
-def test_a_run_that_saved_nothing_has_no_report(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from nearfar.training import loop
-
-    def die(*_: Any) -> None:
-        raise SystemExit
-
-    monkeypatch.setattr(loop._Run, "one", die)
-    with pytest.raises(SystemExit):
+def test_a_run_that_saved_nothing_has_no_report(tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: Any) -> None:
+    stop_at(0, die)
+    with pytest.raises(Killed):
         tiny(photos())
     with pytest.raises(RunError, match="saved nothing yet"):
         nf.report(tmp_path / "run")

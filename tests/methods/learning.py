@@ -18,6 +18,7 @@ from nearfar.training.alarms import Alarm
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
 from nearfar.training.run_folder import RunFolder
+from nearfar.training.state import State
 
 STEPS = 120
 LABELS_PER_CLASS = 1
@@ -65,7 +66,7 @@ def learn(method: str, seed: int, folder: Path) -> Learnt:
     ready = prepare(assemble({**SETTINGS, "data": "digits", "method": method, "seed": seed}), fresh=True)
     run = RunFolder(folder)
     run.claim()
-    state = loop.fit(ready.plan, Clock(steps=STEPS), run, loop.State(), Display(quiet=True))
+    state = loop.fit(ready.plan, Clock(steps=STEPS), run, State(), Display(quiet=True))
     if state.interrupted:
         raise KeyboardInterrupt
     seconds = time.perf_counter() - began

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,16 +11,16 @@ from nearfar.api.baselines import seed_weights
 from nearfar.api.judging import Judges
 from nearfar.api.load import load
 from nearfar.config import TrainConfig
-from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source, Views
+from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
 from nearfar.errors import ConfigError, RunError
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
 from nearfar.evaluation.split import stratified_split
 from nearfar.modalities.opening import open_source
 from nearfar.training import optimisers, syncnorm
-from nearfar.training.loop import Probe, ViewsOf
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
-from nearfar.training.positives import Against, Given, OfGroup, Paired, Positives, against, alternating
+from nearfar.training.plan import Probe
+from nearfar.training.positives import Against, Given, OfGroup, Positives
 from nearfar.training.ranks import Ranks
 from nearfar.whitening import Whitening
 
@@ -71,22 +70,6 @@ def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judg
         return source, judges
     held = None if judges.held is None else np.flatnonzero(np.isin(usable, judges.held))
     return source.take(usable), replace(judges, held=held)
-
-
-def views(config: TrainConfig, modality: Modality, encoder: Encoder, requires: Requirements) -> ViewsOf:
-    """What makes the views of a raw batch."""
-    seed, options = config.machine.seed, config.modality_options
-
-    def make(raw: Any, draws: Rows, requires: Requirements = requires) -> Views:
-        if not isinstance(raw, Paired):
-            return modality.views(raw, draws, requires=requires, seed=seed, options=options, encoder=encoder)
-        if raw.negatives is None:
-            return alternating(make(raw.own, draws), make(raw.other, draws))
-        more = replace(requires, wide=requires.wide + 1)
-        pair = alternating(make(raw.own, draws, more), make(raw.other, draws, more))
-        return against(pair, make(raw.negatives, draws, more))
-
-    return make
 
 
 def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nearfar.api.prepare import Ready
     from nearfar.contract import Encoder
     from nearfar.evaluation.result import Evaluation
-    from nearfar.training.loop import State
+    from nearfar.training.state import State
 
 EMBEDDINGS = "embeddings.parquet"
 _KEPT = 200_000  # more vectors than this are not kept in the run folder
@@ -85,7 +85,7 @@ def _two_views(ready: "Ready", encoder: "Encoder") -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         for start in range(0, len(rows), 256):
             raw, kept = ready.source.fetch(rows[start : start + 256])
-            pair = ready.plan.views(raw, kept)[:2]
+            pair = ready.plan.make_views(raw, kept, requires=ready.plan.method.requires)[:2]
             found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
     return first, second

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nearfar.api.prepare import Ready
     from nearfar.contract import Card, Source
     from nearfar.evaluation.result import Evaluation
-    from nearfar.training.loop import State
+    from nearfar.training.state import State
 
 _ON_THE_MAP = 1500
 _NEIGHBOURS = 8
@@ -73,7 +73,8 @@ def _views(ready: "Ready", train: "Source") -> list[report.ViewsRow]:
     raw, kept = train.fetch(rows)
     columns = []
     for draw in range(2):  # two draws of two views show the spread better than one
-        views = ready.plan.views(raw, np.arange(len(kept), dtype=np.int64) + draw * len(kept))
+        draws = np.arange(len(kept), dtype=np.int64) + draw * len(kept)
+        views = ready.plan.make_views(raw, draws, requires=ready.plan.method.requires)
         columns += [ready.modality.show(view, ready.encoder) for view in views]
     return [
         report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import splits, suited
 from nearfar.options import Choice
 from nearfar.training import precision
-from nearfar.training.loop import Plan
+from nearfar.training.plan import Plan
 from nearfar.training.ranks import ALONE, Ranks
 
 
@@ -95,10 +96,10 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     order = build.order(config, source, labels, method.requires)
     order.part(ranks.rank, ranks.world)  # raises ConfigError for batches that cannot be shared out
     positives = build.positives(config, source, method.requires)
-    views = build.views(config, modality, encoder, method.requires)
+    make_views = partial(modality.views, seed=seed, options=config.modality_options, encoder=encoder)
 
     # What is measured, with all in place.
-    config, chosen = ranks.on_first(settle.measured, config, source, method, views)
+    config, chosen = ranks.on_first(settle.measured, config, source, method, make_views)
     choices += chosen
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
@@ -110,7 +111,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         method=method,
         source=source,
         labels=labels,
-        views=views,
+        make_views=make_views,
         order=order,
         positives=positives,
         optimizer=build.optimizer(config, method),

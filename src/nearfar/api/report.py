@@ -26,8 +26,9 @@ def _one(path: Path) -> Path:
     from nearfar.api import options
     from nearfar.api.finish import finish
     from nearfar.api.prepare import assemble, prepare
-    from nearfar.training import checkpoint, loop
+    from nearfar.training import checkpoint
     from nearfar.training.run_folder import CONFIG, RunFolder
+    from nearfar.training.state import restore
 
     folder = RunFolder(path)
     with folder.locked():
@@ -35,5 +36,5 @@ def _one(path: Path) -> Path:
         if saved is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
         ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
-        finish(ready, folder, loop.restore(ready.plan, saved))
+        finish(ready, folder, restore(ready.plan, saved))
     return path / "report.html"

@@ -17,8 +17,8 @@ from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice, Facts
 from nearfar.training import automatic, microbatch, precision
-from nearfar.training.loop import ViewsOf
 from nearfar.training.order import Balanced
+from nearfar.training.plan import MakeViews
 
 Settled = tuple[TrainConfig, list[Choice]]
 _MEASURED_ON = 256  # samples
@@ -75,7 +75,7 @@ def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires:
     return replace(config, data=replace(config.data, order=order, positives=positives)), choices
 
 
-def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf) -> Settled:
+def measured(config: TrainConfig, source: Source, method: Method, make_views: MakeViews) -> Settled:
     """What is measured on this machine and some samples: the faster precision, and how much fits into memory."""
     machine, optimisation, choices = config.machine, config.optimisation, list[Choice]()
     open_precision = machine.precision is None
@@ -95,7 +95,8 @@ def measured(config: TrainConfig, source: Source, method: Method, views: ViewsOf
         choice = Choice("micro_batch", own, "nothing could be read to measure memory with")
         if len(kept) > 1:
             autocast = precision.dtype_of(machine.precision)
-            choice = microbatch.choose(method, views(raw, kept), own, processes=here.neighbours, autocast=autocast)
+            views = make_views(raw, kept, requires=method.requires)
+            choice = microbatch.choose(method, views, own, processes=here.neighbours, autocast=autocast)
         optimisation = replace(optimisation, micro_batch=choice.value)
         choices.append(choice)
     return replace(config, machine=machine, optimisation=optimisation), choices

@@ -22,8 +22,8 @@ from nearfar.training import checkpoint
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.encoder_folder import load_encoder_config, save_tensors
-from nearfar.training.loop import State
 from nearfar.training.run_folder import CONFIG, RunFolder
+from nearfar.training.state import State
 
 _LENGTHS = tuple(field.name for field in fields(Length))
 _SLOW_START = 0.25  # of a budget

@@ -17,6 +17,7 @@ from nearfar.progress import silenced
 from nearfar.training import loop, ranks
 from nearfar.training.display import Display
 from nearfar.training.run_folder import RunFolder
+from nearfar.training.state import State, restore
 
 _log = logging.getLogger("nearfar")
 
@@ -61,7 +62,7 @@ def train(
 
         # Open the data, settle what was left open, build.
         ready = prepare(start.config, together, fresh=start.saved is None)
-        state = loop.State() if start.saved is None else loop.restore(ready.plan, start.saved)
+        state = State() if start.saved is None else restore(ready.plan, start.saved)
         clock = starting.clock(ready, state, started)
         folder = RunFolder(start.path)
         together.on_first(starting.write, start, ready, state, clock, folder)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nearfar import randomness
-from nearfar.contract import Rows, Source, Views
+from nearfar.contract import Requirements, Rows, Source, Views
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,17 @@ def _named(source: Callable[[], Source | None], rows: Rows) -> tuple[Any, Rows]:
         assert others is not None
         raw, _ = others.fetch(rows)
     return raw, others.ids[rows]
+
+
+def views_of(make: Callable[..., Views], raw: Any, draws: Rows, requires: Requirements) -> Views:
+    """The views of a raw batch, or of a paired one; `make(raw, draws, requires=...)` makes those of one raw batch."""
+    if not isinstance(raw, Paired):
+        return make(raw, draws, requires=requires)
+    if raw.negatives is None:
+        return alternating(*(make(one, draws, requires=requires) for one in (raw.own, raw.other)))
+    more = replace(requires, wide=requires.wide + 1)
+    own, other, negatives = (make(one, draws, requires=more) for one in (raw.own, raw.other, raw.negatives))
+    return against(alternating(own, other), negatives)
 
 
 def alternating(own: Views, other: Views) -> Views:
