@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "reporting": {"reporting", "evaluation"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,
     "modalities": {"modalities", "data"} | EVERYWHERE,
+    "testing": {"testing", "training", "modalities", "methods", "losses", "data"} | EVERYWHERE,
     "data": {"data"} | EVERYWHERE,
     "losses": {"losses", "kernels", "errors"},
     "kernels": {"kernels", "errors", "threads"},
