@@ -26,7 +26,7 @@ class Data(Options):
         "Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards `'s-{000..099}.tar'`, .npy "
         "or .npz, `hf:NAME`, or `digits`; `DATA:split` picks a split.",
     )
-    modality: str = automatic("Kind of data; found from the data when not given.", basic=True)
+    modality: str = automatic("Kind of data; found from the data when not given.")
     label_column: str | None = option(
         None, "Column of the classes; when not given: label, class, target or category. It is never an input."
     )
@@ -114,7 +114,7 @@ class Optimisation(Options):
     optimizer: Literal["sgd", "lars", "adamw"] = automatic(
         "sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."
     )
-    lr: float = automatic("Peak learning rate, after warm-up; it falls along a cosine.", above=0, basic=True)
+    lr: float = automatic("Peak learning rate, after warm-up; it falls along a cosine.", above=0)
     weight_decay: float = automatic("L2 penalty on weights; biases and norms are free of it.", least=0)
     warmup: float = automatic("Share of the run in which the learning rate rises, in [0, 1).", least=0, below=1)
     clip: float | None = option(

@@ -1,4 +1,4 @@
-"""A face that only notes how it was called, so that the command line is tested without torch."""
+"""An api that only notes how it was called, so that the command line is tested without torch."""
 
 import sys
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Evaluation:
         return {"knn": 0.91}
 
 
-class Face:
+class Api:
     """`calls` holds (name, positional arguments, keywords) of each call; `fails` is raised by all of them."""
 
     def __init__(self, folder):
@@ -52,8 +52,8 @@ class Face:
 
 
 @pytest.fixture
-def face(monkeypatch, tmp_path):
-    made = Face(tmp_path)
+def api(monkeypatch, tmp_path):
+    made = Api(tmp_path)
     # Set in the module's own dictionary: asking for the old value would import the real one.
     for name in made.results:
         monkeypatch.setitem(vars(nearfar), name, made.function(name))
@@ -61,4 +61,5 @@ def face(monkeypatch, tmp_path):
     monkeypatch.setitem(vars(nearfar), "Embeddings", saved)
     table = SimpleNamespace(lines=lambda found: ["knn  91.0", "good: it works."])
     monkeypatch.setitem(sys.modules, "nearfar.evaluation.table", table)
+    monkeypatch.chdir(tmp_path)
     return made

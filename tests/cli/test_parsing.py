@@ -5,163 +5,104 @@ from dataclasses import fields
 
 import pytest
 
-from nearfar.cli.parsing import parse
+from nearfar.cli.flags import flag_of
+from nearfar.cli.parsing import EVERY, parse
 from nearfar.config import SECTIONS
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.methods import registry as methods
-from nearfar.methods.registry import METHODS
+from nearfar.methods.registry import METHODS, options_of
+from nearfar.modalities import registry as modalities
+from nearfar.options import declared
+
+
+@pytest.fixture(autouse=True)
+def table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,4\n")
 
 
 def given(line):
     return parse(line.split()).given
 
 
-def test_only_what_is_said_is_given():
-    assert given("train photos --lr 0.1 --budget 10m") == {"lr": 0.1, "budget": "10m"}
-
-
-def test_nothing_said_is_nothing_given():
-    assert given("train photos") == {}
-
-
-def test_data_is_positional_wherever_it_stands():
-    assert parse("train --lr 0.1 photos".split()).form.data == "photos"
-
-
-@pytest.mark.parametrize("word", ["--batch-size 8", "--batch_size 8", "--batch-size=8", "--batch_size=8"])
-def test_hyphens_underscores_and_equal_signs_are_all_read(word):
-    assert given(f"train photos {word}") == {"batch_size": 8}
-
-
-def test_an_option_said_with_its_default_is_given():
-    assert given("train photos --seed 0") == {"seed": 0}
-
-
-def test_the_last_word_counts():
-    assert given("train photos --seed 1 --seed 2") == {"seed": 2}
-
-
-def test_every_setting_of_a_run_has_a_flag(capsys):
-    assert parse(["train", "--help"]) is None
-    said = capsys.readouterr().out
-    settings = {f.name: f for section in SECTIONS.values() for f in fields(section) if f.name != "data"}
-    # What is on by default has the flag that switches it off.
-    flags = {name: f"--{'no-' if f.default is True else ''}{name.replace('_', '-')}" for name, f in settings.items()}
-    assert [name for name, flag in flags.items() if flag not in said] == []
-
-
-def test_options_of_modalities_are_flags_too():
-    assert given("train photos --image-size 64 --corruption 0.4") == {"image_size": 64, "corruption": 0.4}
-
-
-def test_a_modality_that_is_named_leaves_the_others_options_out():
-    with pytest.raises(UnknownName, match="'--image-size'"):
-        given("train rows.csv --modality table --image-size 64")
-
-
-def test_options_of_the_method_are_flags_too():
-    assert given("train photos --temperature 0.2") == {"temperature": 0.2}
-
-
-def test_help_says_how_to_see_the_options_of_a_method(capsys):
-    parse(["train", "--help"])
-    assert "nearfar train --method NAME --help" in capsys.readouterr().out
-
-
-def test_help_of_a_method_shows_its_options(capsys):
-    assert parse(["train", "--method", "simclr", "--help"]) is None
-    assert "--temperature" in capsys.readouterr().out
-
-
-def test_help_of_a_method_says_what_is_automatic_and_the_defaults_of_the_rest(capsys):
-    parse(["train", "--method", "simclr", "--help"])
-    own = " ".join(capsys.readouterr().out.replace("│", "").split("simclr options")[1].split())
-    assert "--temperature FLOAT Softmax temperature; lower weighs the hardest negatives more. (automatic)" in own
-    assert "--projector-out INT Dimensions of the space the loss is computed in. (default: 128)" in own
-    assert "--variant {nt_xent,decoupled,debiased,hard}" in own
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_help_of_a_method_has_a_line_on_each_of_its_options_and_on_none_of_another(method, capsys):
-    parse(["train", "--method", method, "--help"])
-    own = capsys.readouterr().out.split(f"{method} options")[1]
-    shown = re.findall(r"^[│| ]*(--[a-z][\w-]*)", own, flags=re.MULTILINE)
-    named = {f.name: f for f in fields(methods.load(method).Options)}
-    flags = [f"--{'no-' if f.default is True else ''}{name.replace('_', '-')}" for name, f in named.items()]
-    assert shown == flags
-    assert own.count("(automatic)") == sum(f.default is None for f in named.values())
-
-
-def test_help_names_the_methods(capsys):
-    parse(["train", "--help"])
-    assert f"methods: {', '.join(METHODS)}" in " ".join(capsys.readouterr().out.split())
+def shown(capsys, *words):
+    assert parse([*words]) is None
+    return " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "options"),
     [
-        ("train x --bias -10", "bias is no option of the method simclr, but of siglip:"),
-        ("train x --method clip --variant hard", "variant is no option of the method clip, but of simclr:"),
+        ("train digits", {}),
+        ("train digits --lr 0.1 --budget 10m", {"lr": 0.1, "budget": "10m"}),
+        ("train digits --batch-size 8", {"batch_size": 8}),
+        ("train digits --batch_size=8", {"batch_size": 8}),
+        ("train digits --seed 0", {"seed": 0}),
+        ("train digits --seed 1 --seed 2", {"seed": 2}),
+        ("train digits --micro-batch auto", {"micro_batch": "auto"}),
+        ("train digits --temperature 0.2 --image-size 64", {"temperature": 0.2, "image_size": 64}),
+        ("train rows.csv --corruption 0.4", {"corruption": 0.4}),
+        ("train --corruption 0.4 --modality table", {"corruption": 0.4, "modality": "table"}),
+        ("train digits --method siglip --bias -1e-3", {"method": "siglip", "bias": -1e-3}),
+        ("train digits --no-whiten --no-evaluate --compile", {"whiten": False, "evaluate": False, "compile": True}),
+        ("evaluate run digits --no-baselines --label-column c", {"baselines": False, "label_column": "c"}),
+        ("embed run digits -o v.npy --threads 2 --quiet", {}),
+        ("search run a --in v.npy -k 3 --device cpu", {"device": "cpu"}),
     ],
 )
-def test_an_option_of_another_method_names_those_that_have_it(line, says):
-    with pytest.raises(ConfigError) as error:
-        parse(line.split())
-    assert says in str(error.value)
+def test_only_what_is_typed_is_given_to_the_api(line, options):
+    assert given(line) == options
 
 
-def test_the_method_of_a_config_file_decides_which_options_are_known(tmp_path):
-    file = tmp_path / "config.toml"
-    file.write_text('[model]\nmethod = "simlcr"\n')
-    with pytest.raises(UnknownName, match="Did you mean 'simclr'"):
-        given(f"train photos --config {file} --temperature 0.2")
+@pytest.mark.parametrize("line", ["search run a b c -k 3", "search run -k 3 a b c", "search -k=3 run a --json b c"])
+def test_places_may_stand_before_and_behind_options(line):
+    form = parse(line.split()).form
+    assert (form.run, form.query, form.k) == ("run", ("a", "b", "c"), 3)
+
+
+def test_the_method_and_the_kind_of_a_config_file_decide_which_options_are_known(tmp_path):
+    (tmp_path / "config.toml").write_text('[model]\nmethod = "siglip"\n[data]\nmodality = "table"\n')
+    options = given("train --config config.toml --bias -9 --hidden 8")
+    assert options == {"config": str(tmp_path / "config.toml"), "bias": -9.0, "hidden": 8}
+    with pytest.raises(ConfigError, match="image_size is an option of data of the kind image"):
+        given(f"train --resume --out {tmp_path} --image-size 8")
 
 
 @pytest.mark.parametrize("content", ["[model\n", "a = " + "[" * 100_000], ids=["cut", "deep"])
 def test_a_damaged_config_file_is_named(tmp_path, content):
-    file = tmp_path / "config.toml"
-    file.write_text(content)
-    with pytest.raises(ConfigError, match=r"config\.toml is no readable config\.toml"):
-        given(f"train photos --config {file}")
-
-
-def test_a_switch_that_is_off_by_flag_is_given():
-    assert given("evaluate run data --no-baselines") == {"baselines": False}
-
-
-@pytest.mark.parametrize("word", ["-o", "--out"])
-def test_short_flags_are_the_long_ones(word):
-    assert given(f"embed run data {word} v.npy") == {"out": "v.npy"}
-
-
-def test_in_is_where_to_look():
-    assert given("search run query.png --in v.npy -k 3") == {"within": "v.npy", "k": 3}
-
-
-def test_several_queries_are_read():
-    assert parse("search run a b c".split()).form.query == ("a", "b", "c")
+    (tmp_path / "config.toml").write_text(content)
+    with pytest.raises(ConfigError, match=r"config\.toml' is no readable config\.toml"):
+        given("train digits --config config.toml --bias 1")
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         ("train x --batch-siz 3", "No option of `nearfar train` is named '--batch-siz'. Did you mean '--batch-size'?"),
-        (
-            "train x --temprature 1",
-            "No option of `nearfar train` is named '--temprature'. Did you mean '--temperature'",
-        ),
+        ("train x --temprature 1", "is named '--temprature'. Did you mean '--temperature'"),
+        ("train x --whiten", "is named '--whiten'. Did you mean '--no-whiten'?"),
         ("train x --method simlcr", "No method is named 'simlcr'. Did you mean 'simclr'?"),
         ("train x --modality imge", "No modality is named 'imge'. Did you mean 'image'?"),
+        ("train x --bias -10", "bias is no option of the method simclr, but of siglip:"),
+        ("train x --method clip --variant hard", "variant is no option of the method clip, but of simclr:"),
+        ("train rows.csv --image-size 64", "image_size is an option of data of the kind image: leave it out for data"),
+        ("train digits --hidden 64", "hidden is an option of data of the kind table: leave it out for data"),
+        ("train --resume --hidden 64", "hidden is an option of data of the kind table: give DATA or --modality"),
         ("train x --lr abc", "--lr must be a number, got 'abc'."),
         ("train x --epochs 1.5", "--epochs must be a whole number, got '1.5'."),
-        ("train x --optimizer adam", "--optimizer must be one of sgd, lars, adamw; got 'adam'."),
-        ("train x --lr -1", "lr must be above 0, got -1.0."),
-        ("train x --image-size 4", "image_size must be at least 8, got 4."),
+        ("train x --optimizer adam", "No optimizer is named 'adam'. Did you mean 'adamw'?"),
+        ("train x --lr -1", "--lr must be above 0, got -1.0."),
+        ("train x --lr inf", "--lr must be a finite number, got inf."),
+        ("train digits --image-size 4", "--image-size must be at least 8, got 4."),
         ("train x --epochs 3 --steps 4", "--epochs and --steps contradict each other"),
-        ("train x --lr", "--lr"),
-        ("train x y", "y"),
+        ("train x --lr", "--lr: expected one argument (nearfar train --help)."),
+        ("train x --lr --seed 3", "--lr: expected one argument"),
+        ("train x y", "nearfar train takes DATA: 'y' is too many."),
+        ("demo x", "nearfar demo takes no argument: 'x' is too many."),
         ("evaluate run", "nearfar evaluate needs RUN TRAIN"),
         ("embed run data", "nearfar embed needs RUN DATA -o FILE"),
+        ("embed run data -o v.txt", "--out must end in .parquet or .npy, got"),
+        ("search run", "nearfar search needs RUN QUERY..."),
+        ("report", "nearfar report needs RUN..."),
         ("list", "nearfar list needs WHAT"),
     ],
 )
@@ -169,4 +110,42 @@ def test_a_mistake_is_named(line, says):
     with pytest.raises(ConfigError) as error:
         parse(line.split())
     assert says in str(error.value)
-    assert not set("╭│╰\n") & set(str(error.value))
+
+
+def test_short_help_shows_ten_options_and_help_all_shows_every_one(capsys):
+    short, every = shown(capsys, "train", "--help"), shown(capsys, "train", "digits", "--help-all")
+    flags = re.findall(r"(?:^| )(--[a-z][\w-]*)(?= [A-Z{])", short.split("of all commands")[0])
+    assert len(flags) == 10
+    kinds = [*SECTIONS.values(), options_of("simclr"), modalities.options("image")]
+    own = [one for kind in kinds for one in declared(kind).values() if one.name != "data"]
+    assert [flag_of(one) for one in own if f"{flag_of(one)} " not in every] == []
+    assert "--no-whiten Leave the finished encoder's vectors as they were trained" in every
+    assert all(name in short for name in METHODS)
+
+
+def test_help_shows_the_options_of_the_data_and_of_the_method_that_are_named(capsys):
+    assert "--corruption" in shown(capsys, "train", "rows.csv", "-h")
+    assert "--image-size" in shown(capsys, "train", "--modality", "image", "-h")
+    with_method = shown(capsys, "train", "rows.csv", "--method", "siglip", "-h")
+    assert "--bias FLOAT What is added to each pair's logit at the start;" in with_method
+    assert "(default: -10.0)" in with_method
+    assert "--projector-hidden INT Width of the projector's hidden layer. (automatic)" in with_method
+    assert "--image-size" not in with_method
+    assert "--variant" not in with_method
+
+
+def test_help_is_there_for_data_that_is_not(capsys):
+    assert "--budget" in shown(capsys, "train", "nowhere.csv", "--help")
+
+
+def test_options_of_one_name_are_all_switches_or_all_take_a_value():
+    kinds: dict[str, set[bool]] = {}
+    for _, group in EVERY:
+        for f in fields(group):
+            kinds.setdefault(f.name, set()).add(bool in declared(group)[f.name].kinds)
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+
+
+def test_an_unknown_option_is_an_unknown_name():
+    with pytest.raises(UnknownName):
+        parse(["list", "--wat"])

@@ -1,4 +1,4 @@
-"""The command line: words in, one call of the face, text or JSON out.
+"""The command line: words in, one call of the api, text or JSON out.
 
 Exit codes: 0 done, 1 failed, 2 a user's mistake, 130 interrupted. This file imports nothing heavy, so that the root
 help is there at once; a command imports what it needs when it is run.
@@ -20,8 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("RUN QUERY...", "the samples most like each query"),
     "report": ("RUN...", "write the HTML page of each run anew"),
     "list": ("WHAT", "names of the methods, encoders, losses or modalities"),
+    "completion": ("SHELL", "print the script that lets bash, zsh or fish complete commands and options"),
 }
-"""Each command: its positional arguments, and a line about it."""
+"""Each command: its positional arguments, and a line about it. What it takes and does is the class of its name in
+`commands`."""
 
 _HELP = """\
 nearfar learns representations by contrast: it pulls what belongs together near and pushes the rest far.
@@ -40,10 +42,14 @@ options that commands take where they have a meaning:
 exit codes: 0 done, 1 failed, 2 a mistake in what was asked for, 130 interrupted
 `nearfar --version` prints the version; NEARFAR_DEBUG=1 shows the traceback of an error.
 """
+_HELP_WORDS = ("-h", "--help", "help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own when `argv` is None) and return its exit code."""
+    from nearfar.cli import streams
+
+    streams.prepare()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(words)
@@ -60,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [*words[1:], "--help"]
+    if not words or words[0] in _HELP_WORDS:
         lines = (f"  {f'{name} {takes}':26} {line}" for name, (takes, line) in COMMANDS.items())
         sys.stdout.write(_HELP.format(commands="\n".join(lines)))
         return 0
@@ -97,6 +105,8 @@ def _failed(error: Exception) -> int:
     rank = marked(error)
     if isinstance(error, NearfarError):
         return _say(str(error), error.exit_code, rank)
+    if isinstance(error, OSError) and error.strerror:  # the machine's fault: no room, a disk or a network that fails
+        return _say(": ".join(filter(None, [error.filename and repr(error.filename), error.strerror])), 1, rank)
     return _say(
         f"sorry, this should not have happened: {type(error).__name__}: {error} "
         "(the same command with NEARFAR_DEBUG=1 in front shows where)",
@@ -109,5 +119,8 @@ def _say(text: str, code: int, rank: str | None = None) -> int:
     """Print an error; of ranks that train together the first speaks, and one that fails alone, with its `rank`."""
     if rank is None and os.environ.get("RANK", "0") != "0":
         return code
-    print(f"nearfar: {f'{rank}: ' if rank else ''}{' '.join(text.split())}", file=sys.stderr, flush=True)
+    from nearfar.cli.streams import Lenient
+
+    words = " ".join(text.split())
+    print(f"nearfar: {f'{rank}: ' if rank else ''}{words}", file=Lenient(sys.stderr), flush=True)
     return code

@@ -11,7 +11,7 @@ WIDEST = 65_536
 
 
 def _temperature(default: float = 0.2) -> Any:
-    return option(default, "Softmax temperature; lower weighs the hardest negatives more.", above=0, basic=True)
+    return option(default, "Softmax temperature; lower weighs the hardest negatives more.", above=0)
 
 
 def _hidden(layers: str = "layer") -> Any:
@@ -46,7 +46,7 @@ class ProjectorOptions(Options):
 class SimCLROptions(ProjectorOptions):
     """Options of simclr."""
 
-    temperature: float = automatic("Softmax temperature; lower weighs the hardest negatives more.", above=0, basic=True)
+    temperature: float = automatic("Softmax temperature; lower weighs the hardest negatives more.", above=0)
     variant: Literal["nt_xent", "decoupled", "debiased", "hard"] = option(
         "nt_xent",
         "What a positive is weighed against: all other views, negatives alone, debiased ones, or those by hardness.",
@@ -198,7 +198,7 @@ class VICRegOptions(Options):
 class SwAVOptions(Options):
     """Options of swav."""
 
-    temperature: float = option(0.1, "Softmax temperature of the predictions.", above=0, basic=True)
+    temperature: float = option(0.1, "Softmax temperature of the predictions.", above=0)
     sinkhorn_epsilon: float = automatic("Temperature of the codes; lower makes them harder.", above=0)
     prototypes: int = automatic("Number of clusters; a few times what the data has of kinds.", least=2, most=2**20)
     projector_hidden: int = _hidden()
@@ -213,7 +213,7 @@ class SwAVOptions(Options):
 class DINOOptions(Options):
     """Options of dino."""
 
-    temperature: float = option(0.1, "Softmax temperature of the student.", above=0, basic=True)
+    temperature: float = option(0.1, "Softmax temperature of the student.", above=0)
     teacher_temperature: float = automatic(
         "Softmax temperature of the teacher after its warm-up; lower makes its word harder.", above=0
     )
@@ -247,7 +247,7 @@ class CLIPOptions(Options):
     """Options of clip."""
 
     temperature: float = automatic(
-        "Softmax temperature at the start, at least 0.01; it is learned from there.", least=0.01, basic=True
+        "Softmax temperature at the start, at least 0.01; it is learned from there.", least=0.01
     )
     projector_out: int = _out()
 
@@ -256,7 +256,5 @@ class CLIPOptions(Options):
 class SigLIPOptions(ProjectorOptions):
     """Options of siglip."""
 
-    temperature: float = option(
-        0.1, "What cosines are divided by at the start; it is learned from there.", above=0, basic=True
-    )
+    temperature: float = option(0.1, "What cosines are divided by at the start; it is learned from there.", above=0)
     bias: float = option(-10.0, "What is added to each pair's logit at the start; it is learned from there.")

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from nearfar.errors import ConfigError, UnknownName
+from nearfar.options import declared
 
 if TYPE_CHECKING:
     from nearfar.contract import Modality
@@ -56,6 +57,14 @@ def find(data: str) -> str:
 def options(name: str) -> type:
     """The dataclass of a modality's options, such as `ImageOptions`, read without torch; raises UnknownName."""
     return load(name).Options
+
+
+def check_own(option: str, name: str | None) -> None:
+    """Raise ConfigError where other modalities have this option and the modality `name` has not."""
+    having = [other for other in MODALITIES if option in declared(options(other))]
+    if having and name not in having:
+        what = "give DATA or --modality" if name is None else f"leave it out for data of the kind {name}"
+        raise ConfigError(f"{option} is an option of data of the kind {' and '.join(having)}: {what}.")
 
 
 def encoders(name: str) -> dict[str, str]:

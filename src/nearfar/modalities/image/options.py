@@ -36,7 +36,7 @@ STRENGTH = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
 class ImageOptions(Options):
     """How images are sized and how their views are made."""
 
-    image_size: int = automatic("Side in pixels of what the encoder sees.", least=8, most=LARGEST, basic=True)
+    image_size: int = automatic("Side in pixels of what the encoder sees.", least=8, most=LARGEST)
     max_pixels: int = option(
         MAX_PIXELS, "Images with more pixels than this are skipped, before any decoder sees them.", least=1
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearfar.cli.showing import columns, plain
+from nearfar.cli.output import columns, plain
 
 
 @dataclass(frozen=True)

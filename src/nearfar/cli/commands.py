@@ -1,0 +1,276 @@
+"""What each command takes and does: a field is a place in the line or a flag; `call` is one call of the api."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from nearfar.cli import STARTED
+from nearfar.cli.listing import KINDS, names
+from nearfar.cli.output import columns
+from nearfar.config import MOST_THREADS
+from nearfar.errors import ConfigError
+from nearfar.options import Options, automatic, option
+
+Result = tuple[dict[str, Any], str]
+"""The JSON object, and the text."""
+
+_DATA = (
+    "Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards 's-{000..099}.tar', .npy or "
+    ".npz, hf:NAME, or digits; DATA:split picks a split."
+)
+
+
+def argument(help: str, *, many: bool = False, **more: Any) -> Any:
+    """A field that is a place in the line."""
+    return option(() if many else None, help, argument=True, local=True, many=many, **more)
+
+
+def _device() -> Any:
+    return option(None, "auto, cpu, cuda, cuda:1 or mps.")
+
+
+def _threads(*, local: bool = True) -> Any:
+    """Where it is `local`, it is set for the whole process; else the api has it."""
+    return option(None, "Threads of the processor.", least=1, most=MOST_THREADS, local=local)
+
+
+def _cache() -> Any:
+    return option("auto", "Where decoded samples are kept: auto, off, or the folder of the run.", path="cache")
+
+
+def _label_column() -> Any:
+    return option(None, "Column of the classes; when not given: that of the run, else one with a usual name.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form(Options):
+    """What all commands take."""
+
+    quiet: bool = option(False, "Print results only, no progress.", common=True, local=True)
+    json: bool = option(
+        False, "Print one JSON object on standard output, and nothing else there.", common=True, local=True
+    )
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Do it: `api` is the package, `given` are the options that stand in the line. Returns the result."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Form):
+    """Learn an encoder from unlabelled data.
+
+    What is not given is chosen for the data and the machine, and written to the run's config.toml.
+    """
+
+    data: str | None = argument(_DATA, path="data")
+    out: str | None = option(
+        None, "Folder of the run; when not given, a new one below runs/.", short="-o", path="output", basic=True
+    )
+    resume: bool = option(
+        False,
+        "Go on with the run in --out, without DATA and options; with a larger length, for longer.",
+        basic=True,
+    )
+    init: str | None = option(None, "Start from the encoder of this run's folder.", path="input")
+    config: str | None = option(
+        None, "Take settings from this config.toml; options given here come before them.", path="input"
+    )
+    evaluate: bool = option(
+        True, "Evaluate the encoder at the end.", off="End after the last step, without evaluation."
+    )
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Train."""
+        if self.resume and self.out is None:
+            raise ConfigError("--resume goes on with the run in --out DIR: give --out.")
+        if self.data is None and not self.resume and self.config is None:
+            raise ConfigError("nearfar train needs DATA: a folder, a manifest, tar shards, an array, or `digits`.")
+        return _of_run(api.train(self.data, started=STARTED, quiet=self.quiet, **given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Form):
+    """Train on the built-in digits, evaluate, and write the report page; needs no network."""
+
+    out: str | None = option(
+        None, "Folder of the run; when not given, one below runs/.", short="-o", path="output", basic=True
+    )
+    seed: int = option(0, "Key of all randomness.", least=0)
+    device: str | None = _device()
+    threads: int | None = _threads(local=False)
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Train on digits."""
+        return _of_run(api.demo(started=STARTED, quiet=self.quiet, **given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Form):
+    """How good the encoder is on labelled data: kNN, linear probe and more, next to two baselines.
+
+    The baselines are the same encoder untrained, and the raw input. Without --test, TRAIN's own splits are used; else a
+    stratified 80/20 split keyed by the seed.
+    """
+
+    run: str = argument("Folder of a run.", needed=True, path="input")
+    train: str = argument("Labelled data the probes learn from.", needed=True, path="data")
+    test: str | None = option(None, "Labelled data they are tested on.", path="data", local=True)
+    baselines: bool = option(True, "Compare with the two baselines.", off="Leave the two baselines out.")
+    label_column: str | None = _label_column()
+    seed: int | None = option(None, "Key of the split and of the intervals; the run's own when not given.", least=0)
+    cache: str = _cache()
+    device: str | None = _device()
+    threads: int | None = _threads()
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Evaluate."""
+        found = api.evaluate(self.run, self.train, self.test, **given)
+        return {"run": self.run, "evaluation": found}, _table(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed(Form):
+    """Write a vector for each sample of DATA.
+
+    Stopped half way, the same command goes on where it was. Under torchrun each process writes a shard.
+    """
+
+    run: str = argument("Folder of a run.", needed=True, path="input")
+    data: str = argument("What is embedded: all that nearfar train takes.", needed=True, path="data")
+    out: str = automatic(
+        "File of the vectors: .parquet (with keys and labels) or .npy (vectors alone).",
+        short="-o", path="output", needed=True, local=True,
+    )  # fmt: skip
+    batch_size: int | None = option(None, "Samples embedded at once.", least=1)
+    precision: Literal["fp32", "bf16"] | None = option(
+        None, "Arithmetic of the encoder; when not given, bf16 where that measures faster on much data."
+    )
+    cache: str = _cache()
+    device: str | None = _device()
+    threads: int | None = _threads()
+
+    def check(self) -> None:
+        """The file is of a known kind."""
+        if self.out is not None and Path(self.out).suffix.lower() not in (".parquet", ".npy"):
+            raise ConfigError(f"--out must end in .parquet or .npy, got {self.out!r}.")
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Embed."""
+        made = api.embed_file(self.run, self.data, self.out, **given)
+        left = f"; {made.skipped} samples could not be read (skipped.csv)" if made.skipped else ""
+        text = f"{made.samples} vectors of {made.dim} dimensions in {made.path}{left}"
+        return {"out": made.path, "samples": made.samples, "dim": made.dim, "skipped": made.skipped}, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Form):
+    """The samples most like each query, by cosine similarity."""
+
+    run: str = argument("Folder of a run.", needed=True, path="input")
+    query: tuple[str, ...] = argument("Files to look for.", needed=True, many=True, path="input")
+    k: int = option(10, "Samples shown for each query.", short="-k", least=1, local=True)
+    within: str | None = option(
+        None,
+        "Where to look: a file of nearfar embed, or data; when not given, embeddings.parquet in the run's folder.",
+        spelled="in",
+        path="data",
+        local=True,
+    )
+    device: str | None = option(None, "auto, cpu, cuda, cuda:1 or mps: for the embedding of data given with --in.")
+    threads: int | None = _threads()
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Search for each query."""
+        within = self.within or str(Path(self.run) / "embeddings.parquet")
+        if self.within is None and not Path(within).is_file():
+            raise ConfigError(f"{self.run!r} keeps no embeddings: say where to look by --in FILE.parquet or DATA.")
+        encoder = api.load(self.run)
+        if Path(within).suffix in (".parquet", ".npy"):
+            embeddings = api.Embeddings.load(within)
+        else:
+            embeddings = api.embed(encoder, within, **given)
+        found, text = [], []
+        for query in self.query:
+            hits = api.search(embeddings, query, self.k, encoder=encoder)
+            found.append({"query": query, "hits": hits})
+            text += [query, columns((f"  {hit.similarity:.3f}", hit.key, hit.label) for hit in hits)]
+        return {"run": self.run, "in": within, "queries": found}, "\n".join(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Form):
+    """Write report.html of each run anew, from its encoder and its data.
+
+    A run that was stopped before its evaluation gets one now.
+    """
+
+    run: tuple[str, ...] = argument("Folders of runs.", needed=True, many=True, path="input")
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Write the pages."""
+        pages = api.report(*self.run)
+        return {"pages": pages}, "\n".join(map(str, pages))
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(Form):
+    """Names of what there is, and a line about each."""
+
+    what: str = argument(f"One of {', '.join(KINDS)}.", needed=True)
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Look them up."""
+        found = names(self.what)
+        return {"what": self.what, "names": found}, columns(found.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion(Form):
+    """Print the script that lets a shell complete commands, options and names.
+
+    bash: eval "$(nearfar completion bash)" in ~/.bashrc; zsh: nearfar completion zsh > a folder of $fpath, as _nearfar;
+    fish: nearfar completion fish > ~/.config/fish/completions/nearfar.fish.
+    """
+
+    shell: str = argument("bash, zsh or fish.", needed=True)
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Make the script."""
+        from nearfar.cli.completion import script
+
+        text = script(self.shell)
+        return {"shell": self.shell, "script": text}, text
+
+
+def form_of(command: str) -> type[Form]:
+    """The class of a command of `COMMANDS`."""
+    found: type[Form] = globals()[command.title()]
+    return found
+
+
+def outputs(form: Form) -> list[str]:
+    """The places that a command writes to, as they are tried before it starts."""
+    match form:
+        case Train() | Demo():
+            return [form.out or str(Path("runs").absolute())]
+        case Embed():
+            return [form.out]
+        case Report():
+            return [run for run in form.run if Path(run).is_dir()]
+    return []
+
+
+def _of_run(run: Any) -> Result:
+    page = Path(run.path) / "report.html"
+    report = page if page.exists() else None
+    found = {"path": run.path, "verdict": str(run.verdict), "evaluation": run.evaluation, "report": report}
+    lines = [f"run     {run.path}"] + ([f"report  {page}"] if report else [])
+    return found, "\n".join(([_table(run.evaluation)] if run.evaluation is not None else []) + lines)
+
+
+def _table(found: Any) -> str:
+    """The evaluation, with its verdict in the last line."""
+    from nearfar.evaluation.table import lines
+
+    return "\n".join(lines(found))
