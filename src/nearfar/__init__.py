@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nearfar.api.evaluate import evaluate
     from nearfar.api.load import load
     from nearfar.api.report import report
-    from nearfar.api.search import search
+    from nearfar.api.search import search, search_run
     from nearfar.api.train import train
     from nearfar.data.embeddings import Embeddings
     from nearfar.errors import NearfarError
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "report",
     "search",
+    "search_run",
     "train",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "load": "nearfar.api.load",
     "report": "nearfar.api.report",
     "search": "nearfar.api.search",
+    "search_run": "nearfar.api.search",
     "train": "nearfar.api.train",
 }
 

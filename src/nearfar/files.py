@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,21 @@ def cannot_write(path: str | os.PathLike[str], error: OSError, kept: str = "") -
     if error.errno is not None and error.errno not in _MACHINE:  # numpy counts bytes instead
         return OutputError(f"{text} {kept}".rstrip())
     return MachineError(f"{text} {kept or 'What was there before is unchanged; make room and try again.'}")
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise MachineError or OutputError where nothing could be written at `path`; nothing is left there."""
+    target = Path(path)
+    try:
+        if target.is_dir():
+            folder = target
+        else:
+            folder = next(parent for parent in target.parents if os.path.lexists(parent))
+            target.exists()  # raises where the name itself cannot be one
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0")
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 @contextmanager

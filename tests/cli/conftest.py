@@ -15,6 +15,7 @@ class Hit:
     key: str
     similarity: float
     label: str | None
+    path: str | None = None
 
 
 class Evaluation:
@@ -36,7 +37,7 @@ class Api:
             "evaluate": Evaluation(),
             "embed": "the embeddings",
             "embed_file": SimpleNamespace(path=Path("v.npy"), samples=7, dim=3, skipped=0),
-            "search": [Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)],
+            "search_run": [[Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)]],
             "report": [Path("a/report.html"), Path("b/report.html")],
         }
 

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from nearfar.cli.parsing import parse
-from nearfar.cli.paths import check_writable, expanded
+from nearfar.cli.paths import expanded
 from nearfar.errors import OutputError
+from nearfar.files import check_writable
 
 
 @pytest.fixture(autouse=True)

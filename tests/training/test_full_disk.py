@@ -68,7 +68,7 @@ def test_a_record_that_is_cut_short_is_left_out(tmp_path: Path) -> None:
     assert [record["step"] for record in folder.metrics()] == [0, 1]
 
 
-LATE = ["model.safetensors", "config.json", "skipped.csv", "evaluation.json", "embeddings.parquet", "report.html"]
+LATE = ["model.safetensors", "config.json", "embeddings.parquet", "skipped.csv", "evaluation.json", "report.html"]
 """The files of the end, in the order in which they are written."""
 
 

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nearfar.data.embeddings import Embeddings, check_path
+from nearfar.files import check_writable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,30 +40,39 @@ def embed(
     precision: str | None = None,
     out: str | os.PathLike[str] | None = None,
     cache: str = "auto",
+    compile: bool = False,
 ) -> Embeddings:
     """The vectors of all samples of `data`, with keys and labels; written to `out` (.parquet or .npy) when given.
 
     `encoder` is an encoder or a run folder. `precision` is fp32 (also when None) or bf16. Unreadable samples are left
     out, and listed in `skipped.csv` beside `out`. What a run has kept decoded in the `cache` (as for `train`) is used,
-    and nothing is added to it. Raises UserError. For data whose vectors memory cannot hold, see `embed_file`.
+    and nothing is added to it. With `compile` the network is compiled first. Raises UserError. For data whose vectors
+    memory cannot hold, see `embed_file`.
     """
     if out is not None:
         written = embed_file(
-            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache
+            encoder,
+            data,
+            out,
+            batch_size=batch_size,
+            device=device,
+            precision=precision or "fp32",
+            cache=cache,
+            compile=compile,
         )
         return Embeddings.load(written.path)
     _check(batch_size, precision)
     from nearfar.api.load import load_on
-    from nearfar.api.sources import open_for, tell_unreadable
+    from nearfar.api.sources import open_for, origin_of, tell_unreadable
     from nearfar.evaluation.embedding import embed_source
 
-    opened, _ = load_on(encoder, device)
+    opened, _ = load_on(encoder, device, compile=compile)
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
     vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     tell_unreadable(source)
-    return _embeddings(source, vectors.numpy(), rows)
+    return _embeddings(source, vectors.numpy(), rows, origin_of(os.fspath(data)))
 
 
 def embed_file(
@@ -74,6 +84,7 @@ def embed_file(
     device: str | None = None,
     precision: str | None = None,
     cache: str = "auto",
+    compile: bool = False,
 ) -> EmbeddedFile:
     """Write the vectors of all samples of `data` to `out` (.parquet or .npy) as they are made: data of any size.
 
@@ -86,16 +97,17 @@ def embed_file(
 
     check_path(Path(out))
     _check(batch_size, precision)
+    check_writable(out)
 
     import numpy as np
 
     from nearfar import torchrun
     from nearfar.api.load import load_on
-    from nearfar.api.sources import list_unreadable, open_for, tell_unreadable
+    from nearfar.api.sources import list_unreadable, open_for, origin_of, tell_unreadable
     from nearfar.data.embedding_parts import Parts, shard_path
 
     rank, world, local, *_ = torchrun.place()
-    opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device)
+    opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device, compile=compile)
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)
@@ -103,7 +115,7 @@ def embed_file(
     target = shard_path(Path(out), rank, world)
     parts = Parts(target, _plan(opened, source, rows, dtype, size))
     with parts.opened():
-        _write(parts, opened, source, rows, size, dtype)
+        _write(parts, opened, source, rows, size, dtype, origin_of(os.fspath(data)))
         source.skipped.extend(parts.skipped())
         samples, dim = parts.join()
     name = "skipped.csv" if world == 1 else f"skipped-{rank:05d}-of-{world:05d}.csv"
@@ -112,7 +124,13 @@ def embed_file(
 
 
 def _write(
-    parts: "Parts", encoder: "Encoder", source: "Source", rows: "Rows", size: int, dtype: "torch.dtype | None"
+    parts: "Parts",
+    encoder: "Encoder",
+    source: "Source",
+    rows: "Rows",
+    size: int,
+    dtype: "torch.dtype | None",
+    origin: str | None,
 ) -> None:
     """Embed the parts that are missing. A part is a whole number of batches, so it is the same whichever are there."""
     from itertools import islice
@@ -132,13 +150,13 @@ def _write(
         some = list(islice(batches, -(-len(cut[number]) // size)))
         vectors = np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *(v.numpy() for v, _ in some)])
         kept = np.concatenate([rows[:0], *(own for _, own in some)])
-        parts.put(number, _embeddings(source, vectors, kept), source.skipped)
+        parts.put(number, _embeddings(source, vectors, kept, origin), source.skipped)
 
 
-def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows") -> Embeddings:
+def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows", origin: str | None) -> Embeddings:
     from nearfar.evaluation.embedding import label_names
 
-    return Embeddings(vectors, [source.keys[row] for row in rows.tolist()], label_names(source, rows))
+    return Embeddings(vectors, [source.keys[row] for row in rows.tolist()], label_names(source, rows), origin)
 
 
 def _check(batch_size: int | None, precision: str | None) -> None:

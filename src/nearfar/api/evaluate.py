@@ -1,25 +1,32 @@
 """Say how good an encoder is, next to the raw input and to the same encoder untrained."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
+from nearfar.api.judging import LEARNT_LABELS, Judges, judges_of, parts_of
+from nearfar.api.load import load_on
+from nearfar.api.sources import open_for, tell_unreadable
+from nearfar.contract import Encoder, Rows, Source
 from nearfar.errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nearfar.api.judging import Judges
-    from nearfar.contract import Encoder, Rows, Source
-    from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.copies import equal_rows, near_copies
+from nearfar.evaluation.embedding import embed_source, whiten
+from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.run import judge_systems
+from nearfar.evaluation.split import grouped_split
+from nearfar.evaluation.task import TaskData, Vectors
+from nearfar.modalities import registry
+from nearfar.modalities.opening import splits
 
 
 def evaluate(
-    encoder: "Encoder | str | os.PathLike[str]",
+    encoder: Encoder | str | os.PathLike[str],
     train: str | os.PathLike[str],
     test: str | os.PathLike[str] | None = None,
     *,
@@ -28,21 +35,17 @@ def evaluate(
     device: str | None = None,
     cache: str = "auto",
     label_column: str | None = None,
-) -> "Evaluation":
+    compile: bool = False,
+) -> Evaluation:
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
     of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
-    Data without labels gets the figures that need none. `cache` and `label_column` are as for `train`. Samples that
-    cannot be read are left out, and counted in the notes. Raises UserError.
+    Data without labels gets the figures that need none. Copies of a sample never stand on both sides of a split that is
+    made here. `cache`, `label_column` and `compile` are as for `train`. Samples that cannot be read are left out, and
+    named in the notes. Raises UserError.
     """
-    from nearfar.api.judging import Judges, judges_of, parts_of
-    from nearfar.api.load import load_on
-    from nearfar.api.sources import open_for, tell_unreadable
-    from nearfar.modalities import registry
-    from nearfar.modalities.opening import splits
-
-    encoder, run = load_on(encoder, device)
+    encoder, run = load_on(encoder, device, compile=compile)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
     data, own_test = os.fspath(train), None
     if test is None:
@@ -64,15 +67,16 @@ def evaluate(
 class Measured:
     """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
 
-    Without a `test`, the samples `held` [M] of `train` judge; where none are, labels cannot.
+    Without a `test`, samples of `train` judge: the rows `held` where the encoder has learnt from labels.
     """
 
-    systems: "dict[str, tuple[Tensor, Tensor | None]]"
-    train: "Source"
-    test: "Source | None"
-    held: "Rows | None" = None
-    encoders: "Mapping[str, Encoder]" = field(default_factory=dict)
+    systems: Mapping[str, tuple[Tensor, Tensor | None]]
+    encoders: Mapping[str, Encoder]
     """Of those systems that are encoders."""
+    train: Source
+    test: Source | None = None
+    held: Rows | None = None
+    notes: Sequence[str] = ()
 
     @property
     def has_labels(self) -> bool:
@@ -87,27 +91,31 @@ class Measured:
 
 
 def measure(
-    encoder: "Encoder",
-    train: "Source",
-    judges: "Judges",
+    encoder: Encoder,
+    train: Source,
+    judges: Judges,
     *,
     baselines: bool = True,
     run: Path | None = None,
-    embedded: "tuple[Tensor, Rows] | None" = None,
+    embedded: tuple[Tensor, Rows] | None = None,
+    most: int | None = None,
 ) -> Measured:
-    """Embed sources by the encoder, and by what it must beat; `embedded` are the vectors of `train` if known."""
-    from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
-    from nearfar.evaluation.embedding import embed_source, whiten
+    """Embed sources by the encoder, and by what it must beat.
 
-    test, held = judges.test, judges.held
-    first, rows = embedded or embed_source(encoder, train)
-    train = train.take(rows)
+    `embedded` are the vectors of `train` and their rows, where they are known. Of each source no more than `most`
+    samples are looked at, evenly taken.
+    """
+    vectors, rows = embedded or embed_source(encoder, train)
+    some = _evenly(len(rows), most)
+    train, held, notes = train.take(rows[some]), judges.held, list[str]()
     if held is not None:
-        held = np.flatnonzero(np.isin(rows, held))
-    second = None
+        held = np.flatnonzero(np.isin(rows[some], held))
+    if len(some) < len(rows):
+        notes.append(f"To save time, {len(some):,} of {len(rows):,} samples were looked at.")
+    test, judged = judges.test, None
     if test is not None:
-        second, rows = embed_source(encoder, test)
-        test = test.take(rows)
+        judged, kept = embed_source(encoder, test := test.take(_evenly(len(test), most)))
+        test = test.take(kept)
     systems: dict[str, tuple[Tensor, Tensor | None]] = {}
     encoders = {TRAINED: encoder}
     if baselines:
@@ -115,50 +123,73 @@ def measure(
         if raw is not None:
             systems[RAW] = (raw, None if test is None else test.vectors())
         encoders = {UNTRAINED: (before := untrained(encoder, train, run)), TRAINED: encoder}
-        vectors, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
-        systems[UNTRAINED] = (vectors, None if test is None else embed_source(before, test)[0])
-    systems[TRAINED] = (first, second)
-    return Measured(systems, train, test, held, encoders)
+        first, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
+        systems[UNTRAINED] = (first, None if test is None else embed_source(before, test)[0])
+    systems[TRAINED] = (vectors[torch.from_numpy(some)], judged)
+    return Measured(systems, encoders, train, test, held, notes)
 
 
 def compare_systems(
-    measured: Measured, *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
-) -> "Evaluation":
+    measured: Measured, *, seed: int, views: Mapping[str, tuple[Tensor, Tensor]] | None = None
+) -> Evaluation:
     """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
 
     `views` are, for some of the systems, the vectors of two views of the same samples.
     """
-    import torch
-
-    from nearfar.evaluation.run import judge_systems
-    from nearfar.evaluation.task import TaskData, Vectors
-
     train, test = measured.train, measured.test
-    labels = train.labels
+    notes, labels = list(measured.notes), train.labels
     if labels is None or not measured.has_labels:
         systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
-        return judge_systems(systems, TaskData(views=views or {}, seed=seed))
+        return judge_systems(systems, TaskData(views=views or {}, seed=seed, notes=notes))
     numbers = torch.from_numpy(labels)
     if test is None:
-        assert measured.held is not None
-        learnt, held = _apart(numbers, measured.held)
+        learnt, held, copies = _own_split(measured, numbers, seed)
         systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
-        return judge_systems(systems, TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed))
+        data = TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed, notes=notes + copies)
+        return judge_systems(systems, data)
     classes, there = common_classes(train, test)
     systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
-    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed))
+    if same := int(equal_rows(*systems[TRAINED].parts).sum()):
+        notes.append(f"{same:,} of {len(test):,} test samples are the same as a training sample: they are too easy.")
+    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed, notes=notes))
 
 
-def _apart(labels: "Tensor", held: "Rows") -> "tuple[Tensor, Tensor]":
-    """The labelled samples that are not `held`, and those that are."""
-    import torch
-
-    kept = labels >= 0
-    kept[torch.from_numpy(held)] = False
-    return kept.nonzero()[:, 0], torch.from_numpy(held)
+def _evenly(count: int, most: int | None) -> Rows:
+    """The rows of all samples, or of so many of them."""
+    if most is None or count <= most:
+        return np.arange(count, dtype=np.int64)
+    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
 
 
-def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:
+def _own_split(measured: Measured, labels: Tensor, seed: int) -> tuple[Tensor, Tensor, list[str]]:
+    """The rows to learn from and those to judge by, no copies on both sides, and a note on copies.
+
+    Where the encoder has learnt from labels, those of the samples `held` alone were kept from it, and the ones of them
+    that have a copy on the other side are left out. Else copies are brought together on one side.
+    """
+    train, held = measured.train, torch.from_numpy(measured.held)
+    learnt = labels >= 0
+    learnt[held] = False
+    rows = learnt.nonzero()[:, 0]
+    ids = [train.ids] if train.groups is None else [train.ids, train.groups]
+    copies = near_copies(measured.systems[TRAINED][0], *ids, classes=len(train.label_names))
+    if not copies.count:
+        return rows, held, []
+    groups = torch.from_numpy(copies.groups)
+    if not measured.encoders[TRAINED].config.get(LEARNT_LABELS, True):
+        found = f"{copies.count:,} samples are copies or near-copies of others, or of their group"
+        return *grouped_split(labels, groups, seed=seed), [f"{found}: these stand on one side of the split."]
+    apart = ~torch.isin(groups[held], groups[rows])
+    count = int((~apart).sum())
+    if not count:
+        return rows, held, []
+    found = f"{count:,} of {len(held):,} samples that judge are copies or near-copies of samples learnt from"
+    if 2 * count > len(held):
+        return rows, held, [f"{found}: the figures flatter."]
+    return rows, held[apart], [f"{found}, and left out."]
+
+
+def common_classes(train: Source, test: Source) -> tuple[list[str], list[int]]:
     """The classes of both sources, the training ones first, and the test labels as numbers of these."""
     classes = list(train.label_names)
     classes += [name for name in test.label_names if name not in set(classes)]

@@ -35,14 +35,19 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     return encoder.eval()
 
 
-def load_on(encoder: "Encoder | str | os.PathLike[str]", device: str | None) -> "tuple[Encoder, Path | None]":
+def load_on(
+    encoder: "Encoder | str | os.PathLike[str]", device: str | None, *, compile: bool = False
+) -> "tuple[Encoder, Path | None]":
     """An encoder, or that of a run folder, on the device that was asked for; and the run folder."""
+    from nearfar.compiled import compile_network
     from nearfar.training.automatic import device_of
 
     place, _ = device_of(device)
-    if isinstance(encoder, str | os.PathLike):
-        return load(encoder).to(place), Path(encoder)
-    return encoder.to(place), None
+    run = Path(encoder) if isinstance(encoder, str | os.PathLike) else None
+    found = (load(encoder) if isinstance(encoder, str | os.PathLike) else encoder).to(place)
+    if compile:
+        compile_network(found)
+    return found, run
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:

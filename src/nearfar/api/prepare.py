@@ -10,7 +10,7 @@ import torch
 
 from nearfar.api import build, settle
 from nearfar.api import options as opts
-from nearfar.api.judging import Judges, judges_of, parts_of
+from nearfar.api.judging import LEARNT_LABELS, Judges, judges_of, parts_of
 from nearfar.compiled import compile_network
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
@@ -79,6 +79,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     config, chosen = ranks.on_first(settle.inputs, config, modality, source)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
+    requires = method_class.required(config.method_options)
+    encoder.config[LEARNT_LABELS] = settle.learns_from_labels(requires)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
         judges_of, encoder, source, test, seed=seed, cache=config.data.cache, label_column=config.data.label_column
@@ -86,7 +88,6 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method, and which samples meet in a step.
-    requires = method_class.required(config.method_options)
     labels = settle.labels_of(source, requires, judges.held)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held)
     choices += chosen

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from nearfar.errors import ConfigError, RunError
+from nearfar.files import check_writable
 
 
 def report(*runs: str | os.PathLike[str]) -> list[Path]:
@@ -19,6 +20,7 @@ def report(*runs: str | os.PathLike[str]) -> list[Path]:
     for run in runs:
         if not (Path(run) / CONFIG).is_file():
             raise RunError(f"There is no run in {os.fspath(run)!r}.")
+        check_writable(Path(run) / "report.html")
     return [_one(Path(run)) for run in runs]
 
 

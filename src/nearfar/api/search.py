@@ -1,13 +1,16 @@
 """Search an embedding for what is nearest to a sample or a vector."""
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.data.embeddings import Embeddings
+from nearfar.data.embeddings import Embeddings, holds_embeddings
 from nearfar.errors import ConfigError, DataError, must
 
 if TYPE_CHECKING:
@@ -16,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hit:
-    """A sample that was found: its key, its cosine similarity to the query in [-1, 1], and its label by name."""
+    """A sample that was found: its key, its cosine similarity to the query in [-1, 1], and its label by name.
+
+    `path` is the file that holds it, with the place within where there are more in it; None where that is not known.
+    """
 
     key: str
     similarity: float
     label: str | None = None
+    path: str | None = None
 
 
 def search(
@@ -28,8 +35,8 @@ def search(
 ) -> list[Hit]:
     """The `k` samples nearest to `query` by cosine, nearest first; exact.
 
-    `query` is a vector [D] of numbers, or a sample as the encoder takes it (a path ...), for which `encoder`
-    is needed. Raises UserError.
+    `query` is a vector [D] of numbers, the key of a sample of the embedding, or, with the `encoder`, a sample as that
+    one takes it: a path, `FILE#3` for row 3 of a file, a row as a mapping or as JSON text ... Raises UserError.
     """
     import torch
 
@@ -40,7 +47,7 @@ def search(
         embeddings = Embeddings.load(embeddings)
     if not len(embeddings):
         raise DataError("There is nothing to search: the embedding is empty.")
-    vector = _vector(query, encoder)
+    vector = _vector(query, embeddings, encoder)
     if vector.shape != (embeddings.vectors.shape[1],):
         raise DataError(
             f"The query has shape {list(vector.shape)}, the embedding's vectors have {embeddings.vectors.shape[1]} "
@@ -51,20 +58,113 @@ def search(
     similar, rows = nearest(torch.from_numpy(embeddings.vectors), torch.from_numpy(vector)[None], k)
     labels = embeddings.labels or [None] * len(embeddings)
     return [
-        Hit(embeddings.keys[row], round(similarity, 6), labels[row])
+        Hit(key := embeddings.keys[row], round(similarity, 6), labels[row], _path(key, embeddings.origin))
         for similarity, row in zip(similar[0].tolist(), rows[0].tolist(), strict=True)
     ]
 
 
-def _vector(query: Any, encoder: "Encoder | None") -> NDArray[np.float32]:
-    """The query as a vector: itself where it is one, else by the encoder."""
+def search_run(
+    run: str | os.PathLike[str],
+    queries: Sequence[Any],
+    k: int = 10,
+    *,
+    within: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+) -> list[list[Hit]]:
+    """The `k` samples nearest to each query by the encoder of a run, as `search` finds them.
+
+    They are looked for `within` a file of embeddings, or within data, which is embedded first; in the run's own
+    embeddings when nothing is given. Raises UserError.
+    """
+    from nearfar.api.embed import embed
+    from nearfar.api.load import load_on
+
+    encoder, _ = load_on(run, device)
+    own = Path(run) / "embeddings.parquet"
+    if within is None and not own.is_file():
+        raise ConfigError(
+            f"{os.fspath(run)!r} keeps no embeddings: say where to look by --in FILE.parquet or --in DATA."
+        )
+    if within is None or holds_embeddings(within, encoder.dim):
+        embeddings = Embeddings.load(own if within is None else within)
+    else:
+        embeddings = embed(encoder, within)
+    return [search(embeddings, query, k, encoder=encoder) for query in queries]
+
+
+def _vector(query: Any, embeddings: Embeddings, encoder: "Encoder | None") -> NDArray[np.float32]:
+    """The query as a vector: itself where it is one, else that of a sample."""
     given = query.detach().cpu().numpy() if hasattr(query, "detach") else query
+    if isinstance(given, str):
+        return _of_text(given, embeddings, encoder)
     floats = isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind == "f"
     if encoder is not None and not floats and encoder.is_sample(given):
         return encoder.encode(given)
-    if isinstance(given, str | os.PathLike):
-        raise ConfigError("To search by a file, give the encoder that made the embedding: search(..., encoder=...).")
+    if isinstance(given, os.PathLike | Mapping):
+        raise ConfigError("To search by a sample, give the encoder that made the embedding: search(..., encoder=...).")
     try:
         return np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError):
         raise DataError(f"A query is a vector of numbers or a sample for the encoder, got {given!r:.100}.") from None
+
+
+def _of_text(query: str, embeddings: Embeddings, encoder: "Encoder | None") -> NDArray[np.float32]:
+    """A text as a vector: a file's, that of a key of the embedding, of a row as JSON, or of a row of a file."""
+    is_file = os.path.exists(query)
+    if not (is_file and encoder is not None) and query in embeddings.keys:
+        vector: NDArray[np.float32] = embeddings.vectors[embeddings.keys.index(query)]
+        return vector
+    if encoder is None:
+        raise ConfigError(
+            f"{query!r} is no key of the embedding. To search by a sample, give the encoder that made the embedding: "
+            "search(..., encoder=...)."
+        )
+    if query.lstrip().startswith(("{", "[")) and not is_file:
+        try:
+            row = json.loads(query)
+        except ValueError as error:
+            raise DataError(f"The query {query:.100} is no JSON: {error}.") from None
+        if not encoder.is_sample(row):
+            raise DataError(f"The query {query:.100} is no sample for this encoder.")
+        return encoder.encode(row)
+    file, mark, place = query.rpartition("#")
+    if mark and not is_file and os.path.isfile(file):
+        return _of_row(encoder, file, place)
+    try:
+        return encoder.encode(query)
+    except DataError as error:
+        raise DataError(
+            f"{query!r:.100} is neither a key of the embedding nor a sample for its encoder. {error} A row of a file "
+            "is FILE#3, or the row itself as JSON."
+        ) from None
+
+
+def _of_row(encoder: "Encoder", file: str, place: str) -> NDArray[np.float32]:
+    """The vector of the sample that stands at `place` in a file: a row's number, or what its key ends with."""
+    import torch
+
+    from nearfar.api.sources import open_for
+
+    source = open_for(encoder, file, grow=False)
+    name = f"{os.path.basename(file)}#{place}"
+    row = next((i for i, key in enumerate(source.keys) if key == name), None)
+    if row is None and place.isdecimal() and int(place) < len(source):
+        row = int(place)
+    if row is None:
+        raise DataError(f"There is no sample {place!r} in {file!r}, which has {len(source)}.")
+    raw, kept = source.fetch(np.array([row]))
+    if not len(kept):
+        reason = next((one.reason for one in source.skipped if one.key == source.keys[row]), "it cannot be read")
+        raise DataError(f"The query {file}#{place} cannot be used: {reason}.")
+    with torch.no_grad():
+        found: NDArray[np.float32] = encoder.eval().vectors(encoder.prepare(raw))[0].float().cpu().numpy()
+    return found
+
+
+def _path(key: str, origin: str | None) -> str | None:
+    """The file of a sample, where it is there."""
+    if origin is None:
+        return None
+    folder = origin if os.path.isdir(origin) else os.path.dirname(origin)
+    path = os.path.join(folder, key)
+    return path if os.path.exists(path) or os.path.exists(path.rpartition("#")[0]) else None

@@ -1,9 +1,11 @@
 """The data that an encoder is used on, and what of it could not be read."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearfar.data.patterns import parse_data
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source
 
@@ -32,6 +34,12 @@ def open_for(
     return open_source(
         modality, data, config=encoder.config, least=least, cache=cache, grow=grow, label_column=label_column
     )
+
+
+def origin_of(data: str) -> str | None:
+    """The folder or file that DATA names, as an absolute path; None where it is neither."""
+    path, _ = parse_data(data)
+    return os.path.abspath(path) if os.path.exists(path) else None
 
 
 def unreadable(*sources: "Source | None") -> "list[Skipped]":

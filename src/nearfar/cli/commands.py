@@ -168,7 +168,12 @@ class Search(Form):
     """The samples most like each query, by cosine similarity."""
 
     run: str = argument("Folder of a run.", needed=True, path="input")
-    query: tuple[str, ...] = argument("Files to look for.", needed=True, many=True, path="input")
+    query: tuple[str, ...] = argument(
+        "What to look for: files, FILE#3 for row 3 of a file, rows as JSON, or keys of the embedding.",
+        needed=True,
+        many=True,
+        path="input",
+    )
     k: int = option(10, "Samples shown for each query.", short="-k", least=1, local=True)
     within: str | None = option(
         None,
@@ -182,20 +187,14 @@ class Search(Form):
 
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Search for each query."""
-        within = self.within or str(Path(self.run) / "embeddings.parquet")
-        if self.within is None and not Path(within).is_file():
+        if self.within is None and not (Path(self.run) / "embeddings.parquet").is_file():
             raise ConfigError(f"{self.run!r} keeps no embeddings: say where to look by --in FILE.parquet or DATA.")
-        encoder = api.load(self.run)
-        if Path(within).suffix in (".parquet", ".npy"):
-            embeddings = api.Embeddings.load(within)
-        else:
-            embeddings = api.embed(encoder, within, **given)
-        found, text = [], []
-        for query in self.query:
-            hits = api.search(embeddings, query, self.k, encoder=encoder)
-            found.append({"query": query, "hits": hits})
-            text += [query, columns((f"  {hit.similarity:.3f}", hit.key, hit.label) for hit in hits)]
-        return {"run": self.run, "in": within, "queries": found}, "\n".join(text)
+        found = api.search_run(self.run, self.query, self.k, within=self.within, **given)
+        queries, text = [], []
+        for query, hits in zip(self.query, found, strict=True):
+            queries.append({"query": query, "hits": hits})
+            text += [query, columns((f"  {hit.similarity:.3f}", hit.path or hit.key, hit.label) for hit in hits)]
+        return {"run": self.run, "in": self.within, "queries": queries}, "\n".join(text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,7 @@
 """Paths as they are typed: expanded once, made absolute, and tried where something is to be written."""
 
 import os
-import tempfile
-from pathlib import Path
 
-from nearfar.files import cannot_write
 from nearfar.modalities import registry
 
 
@@ -21,18 +18,3 @@ def expanded(kind: str, path: str) -> str:
         return path
     found = os.path.expanduser(path)
     return os.path.abspath(found) if kind != "input" or os.path.lexists(found) else found
-
-
-def check_writable(path: str) -> None:
-    """Raise OutputError or MachineError where nothing can be written at `path`, before any work is done for it."""
-    target = Path(path)
-    try:
-        if target.is_dir():
-            folder = target
-        else:
-            folder = next(parent for parent in target.parents if os.path.lexists(parent))
-            target.exists()  # raises where the name itself cannot be one
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"\0")
-    except OSError as error:
-        raise cannot_write(path, error) from None

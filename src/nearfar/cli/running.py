@@ -15,8 +15,8 @@ from nearfar import progress, torchrun
 from nearfar.cli.commands import Completion, Demo, List, Train, outputs
 from nearfar.cli.output import plain
 from nearfar.cli.parsing import Command
-from nearfar.cli.paths import check_writable
 from nearfar.cli.streams import lenient
+from nearfar.files import check_writable
 
 
 def run(command: Command) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.contract import Skipped
-from nearfar.data.embeddings import REPEATED, Embeddings, check_path, keys_file
+from nearfar.data.embeddings import ORIGIN, REPEATED, Embeddings, check_path, keys_file
 from nearfar.files import cannot_write, draft_of, from_json, locked, read_json, to_json, write_json
 
 _log = logging.getLogger("nearfar")
@@ -72,7 +72,8 @@ class Parts:
         schema = pq.read_schema(paths[0])
         rows, dim = sum(pq.read_metadata(path).num_rows for path in paths), schema.field("vector").type.list_size
         if check_path(self.out) == ".parquet":
-            plain = schema.remove_metadata()
+            own = {name: value for name, value in (schema.metadata or {}).items() if name == ORIGIN}
+            plain = schema.with_metadata(own or None)
             with (
                 draft_of(self.out, kept=_KEPT) as draft,
                 pq.ParquetWriter(draft, plain, use_dictionary=REPEATED) as writer,

@@ -15,17 +15,23 @@ from numpy.typing import NDArray
 from nearfar.errors import ConfigError, DataError
 from nearfar.files import draft_of
 
+ORIGIN = b"nearfar.data"
+"""The metadata of a parquet file that says which folder or file was embedded: keys are paths from there."""
 REPEATED = ["label"]
 """The columns of a parquet file that hold the same values again and again: worth a dictionary, unlike the others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """`vectors` [N, D] float32, `keys` [N], and `labels` [N] by name (None where a sample has none), or None."""
+    """`vectors` [N, D] float32, `keys` [N], and `labels` [N] by name (None where a sample has none), or None.
+
+    `origin` is the folder or file that was embedded, where it is known: keys are paths from there.
+    """
 
     vectors: NDArray[np.float32]
     keys: list[str]
     labels: list[str | None] | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.keys) != len(self.vectors):
@@ -86,7 +92,8 @@ class Embeddings:
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
         with draft_of(path, kept=kept) as draft:
-            table = pa.table(columns, metadata=metadata)
+            origin = {} if self.origin is None else {ORIGIN: self.origin.encode("utf-8", "surrogateescape")}
+            table = pa.table(columns, metadata={**origin, **(metadata or {})} or None)
             pq.write_table(table, draft, row_group_size=16384, use_dictionary=REPEATED)
 
     @classmethod
@@ -109,7 +116,9 @@ class Embeddings:
         if None in keys:
             raise DataError(f"{str(path)!r} holds a vector without a key.")
         named = [key for key in keys if key is not None]
-        return cls(vectors, named, labels if any(label is not None for label in labels) else None)
+        origin = (table.schema.metadata or {}).get(ORIGIN)
+        known = None if origin is None else origin.decode("utf-8", "surrogateescape")
+        return cls(vectors, named, labels if any(label is not None for label in labels) else None, known)
 
     def _save_npy(self, path: Path, kept: str) -> None:
         with draft_of(keys_file(path), kept=kept) as beside, draft_of(path, kept=kept) as draft:
@@ -174,7 +183,26 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
     keys = [key for part in parts for key in part.keys]
     labelled = any(part.labels is not None for part in parts)
     labels = [label for part in parts for label in part.labels or [None] * len(part)] if labelled else None
-    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels)
+    origin = parts[0].origin if len({part.origin for part in parts}) == 1 else None
+    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin)
+
+
+def holds_embeddings(path: str | os.PathLike[str], dim: int) -> bool:
+    """Whether there is a file of embeddings of `dim` dimensions, or its shards: by what it holds, not by its name."""
+    file = Path(path)
+    if file.suffix.lower() not in (".parquet", ".npy"):
+        return False
+    try:
+        if not file.is_file():
+            return bool(_shards(file))
+        if file.suffix.lower() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return {"key", "vector"} <= set(pq.read_schema(file).names)
+        shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
+        return keys_file(file).is_file() or (len(shape) == 2 and shape[1] == dim)
+    except Exception:  # of an altered file, numpy and arrow raise nearly anything: whoever reads it says what is wrong
+        return False
 
 
 def keys_file(path: Path) -> Path:
