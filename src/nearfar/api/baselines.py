@@ -12,7 +12,6 @@ from nearfar import randomness
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Source
 
-RAW, UNTRAINED, TRAINED = "raw input", "untrained encoder", "trained encoder"
 START = "start.safetensors"
 _BATCHES, _BATCH = 8, 256
 

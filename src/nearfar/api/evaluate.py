@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nearfar.api.judging import Judges
-    from nearfar.contract import Encoder, Rows, Source
+    from nearfar.api.systems import Measured
+    from nearfar.contract import Encoder, Source
     from nearfar.evaluation.result import Evaluation
 
 
@@ -39,6 +36,7 @@ def evaluate(
     from nearfar.api.judging import Judges, judges_of, parts_of
     from nearfar.api.load import load_on
     from nearfar.api.sources import open_for, tell_unreadable
+    from nearfar.api.systems import measure
     from nearfar.modalities import registry
     from nearfar.modalities.opening import splits
 
@@ -55,74 +53,13 @@ def evaluate(
         judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
-    found = compare_systems(measure(encoder, learnt, judges, baselines=baselines, run=run), seed=seed)
+    found = compare_systems(measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run), seed=seed)
     found.notes.extend(tell_unreadable(learnt, judges.test))
     return found
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
-
-    Without a `test`, the samples `held` [M] of `train` judge; where none are, labels cannot.
-    """
-
-    systems: "dict[str, tuple[Tensor, Tensor | None]]"
-    train: "Source"
-    test: "Source | None"
-    held: "Rows | None" = None
-    encoders: "Mapping[str, Encoder]" = field(default_factory=dict)
-    """Of those systems that are encoders."""
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether labels can judge: two classes to tell apart, and labelled samples to test on."""
-        labels = self.train.labels
-        if labels is None:
-            return False
-        sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
-        if self.test is None:
-            return len(sizes) >= 2 and self.held is not None and 0 < len(self.held) < sizes.sum()
-        return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
-
-
-def measure(
-    encoder: "Encoder",
-    train: "Source",
-    judges: "Judges",
-    *,
-    baselines: bool = True,
-    run: Path | None = None,
-    embedded: "tuple[Tensor, Rows] | None" = None,
-) -> Measured:
-    """Embed sources by the encoder, and by what it must beat; `embedded` are the vectors of `train` if known."""
-    from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
-    from nearfar.evaluation.embedding import embed_source, whiten
-
-    test, held = judges.test, judges.held
-    first, rows = embedded or embed_source(encoder, train)
-    train = train.take(rows)
-    if held is not None:
-        held = np.flatnonzero(np.isin(rows, held))
-    second = None
-    if test is not None:
-        second, rows = embed_source(encoder, test)
-        test = test.take(rows)
-    systems: dict[str, tuple[Tensor, Tensor | None]] = {}
-    encoders = {TRAINED: encoder}
-    if baselines:
-        raw = train.vectors()
-        if raw is not None:
-            systems[RAW] = (raw, None if test is None else test.vectors())
-        encoders = {UNTRAINED: (before := untrained(encoder, train, run)), TRAINED: encoder}
-        vectors, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
-        systems[UNTRAINED] = (vectors, None if test is None else embed_source(before, test)[0])
-    systems[TRAINED] = (first, second)
-    return Measured(systems, train, test, held, encoders)
-
-
 def compare_systems(
-    measured: Measured, *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
+    measured: "Measured", *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
 ) -> "Evaluation":
     """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
 
@@ -134,28 +71,23 @@ def compare_systems(
     from nearfar.evaluation.task import TaskData, Vectors
 
     train, test = measured.train, measured.test
-    labels = train.labels
-    if labels is None or not measured.has_labels:
+    data = TaskData(seed=seed, notes=list(measured.notes))
+    if train.labels is None or not measured.has_labels:
         systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
-        return judge_systems(systems, TaskData(views=views or {}, seed=seed))
-    numbers = torch.from_numpy(labels)
+        return judge_systems(systems, replace(data, views=views or {}))
+    numbers = torch.from_numpy(train.labels)
     if test is None:
         assert measured.held is not None
-        learnt, held = _apart(numbers, measured.held)
+        assert measured.learnt is not None
+        learnt, held = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held)
         systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
-        return judge_systems(systems, TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed))
+        classes = list(train.label_names)
+        return judge_systems(
+            systems, replace(data, train_labels=numbers[learnt], test_labels=numbers[held], classes=classes)
+        )
     classes, there = common_classes(train, test)
     systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
-    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed))
-
-
-def _apart(labels: "Tensor", held: "Rows") -> "tuple[Tensor, Tensor]":
-    """The labelled samples that are not `held`, and those that are."""
-    import torch
-
-    kept = labels >= 0
-    kept[torch.from_numpy(held)] = False
-    return kept.nonzero()[:, 0], torch.from_numpy(held)
+    return judge_systems(systems, replace(data, train_labels=numbers, test_labels=torch.tensor(there), classes=classes))
 
 
 def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:

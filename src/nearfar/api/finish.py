@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.api.baselines import TRAINED
-from nearfar.api.evaluate import compare_systems, measure
+from nearfar.api.evaluate import compare_systems
 from nearfar.api.page import write_page
 from nearfar.api.sources import list_unreadable
+from nearfar.api.systems import measure
+from nearfar.config import seconds
 from nearfar.data.embeddings import Embeddings
 from nearfar.evaluation.embedding import label_names, whiten
 from nearfar.training.encoder_folder import save_encoder
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nearfar.training.state import State
 
 EMBEDDINGS = "embeddings.parquet"
+_SHARE, _LEAST_SECONDS = 0.15, 20.0  # what the evaluation may take of a budget, about
 _KEPT = 200_000  # more vectors than this are not kept in the run folder
 
 
@@ -47,10 +49,21 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     began = time.monotonic()
     encoder = ready.encoder.eval()
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten else None
+    encoder.config["labels_used"] = ready.plan.labels is not None
     save_encoder(folder.path / "encoder", encoder)
     found = None
     if evaluate:
-        measured = measure(encoder, ready.source, ready.judges, run=folder.path, embedded=embedded)
+        budget = ready.config.length.budget
+        limit = None if budget is None else max(_LEAST_SECONDS, _SHARE * seconds(budget))
+        measured = measure(
+            encoder,
+            ready.source,
+            ready.judges,
+            seed=ready.config.machine.seed,
+            run=folder.path,
+            embedded=embedded,
+            seconds=limit,
+        )
         list_unreadable(folder.path, ready.source, ready.judges.test)
         views = None
         if not measured.has_labels:
@@ -59,7 +72,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
         found.steps = state.step
         found.epochs = state.step * ready.plan.order.batch_size / len(ready.source)
         folder.write_json("evaluation.json", found.to_json())
-        train, vectors = measured.train, measured.systems[TRAINED][0]
+        train, vectors = measured.source, measured.vectors
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))
             Embeddings(vectors.numpy(), list(train.keys), labels).save(folder.path / EMBEDDINGS)

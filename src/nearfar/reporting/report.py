@@ -25,7 +25,7 @@ from nearfar.reporting import payload
 
 _LOG = logging.getLogger("nearfar")
 
-_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css")
+_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css", "print.css")
 _SCRIPTS = (
     "core.js",
     "verdict.js",
