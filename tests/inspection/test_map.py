@@ -44,6 +44,12 @@ def test_the_same_seed_gives_the_same_map():
     assert np.array_equal(plane.project(vectors, seed=3), plane.project(vectors, seed=3))
 
 
+@pytest.mark.parametrize("seed", [2**32, 2**63 - 1])
+def test_any_seed_of_a_run_makes_a_map(seed):
+    assert np.isfinite(plane.project(np.eye(3), seed=seed)).all()
+    assert np.isfinite(plane.project(np.eye(6), seed=seed)).all()
+
+
 def test_length_of_vectors_does_not_matter():
     vectors, _ = blobs(40)
     long = vectors * np.random.default_rng(1).uniform(1, 50, size=(40, 1)).astype(np.float32)

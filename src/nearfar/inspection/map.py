@@ -66,7 +66,7 @@ def project(vectors: ArrayLike, *, seed: int) -> Floats:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    parts = PCA(min(50, *rows.shape), random_state=seed).fit_transform(rows)
+    parts = PCA(min(50, *rows.shape), random_state=seed % 2**32).fit_transform(rows)
     plane = np.zeros((len(rows), 2), dtype=np.float32)
     plane[:, : parts.shape[1]] = parts[:, :2]
     if len(rows) < 4:
@@ -75,7 +75,7 @@ def project(vectors: ArrayLike, *, seed: int) -> Floats:
     start = 1e-4 * plane / plane.std(axis=0).max()
     start += 1e-6 * np.random.default_rng(seed).standard_normal(start.shape)
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    laid = TSNE(init=start.astype(np.float32), perplexity=perplexity, random_state=seed).fit_transform(parts)
+    laid = TSNE(init=start.astype(np.float32), perplexity=perplexity, random_state=seed % 2**32).fit_transform(parts)
     return _into_unit_square(laid if np.isfinite(laid).all() else plane)
 
 
