@@ -32,6 +32,7 @@ MAY_IMPORT = {
         "files",
         "progress",
         "torchrun",
+        "threads",
         "data.patterns",
         "methods.registry",
         "modalities.registry",

@@ -175,6 +175,24 @@ SECTIONS: dict[str, type] = {
 }
 
 
+MIN_STEPS, MIN_EPOCHS, ENOUGH_STEPS = 50, 3, 300
+
+
+def too_short(steps: int | None, epochs: float | None) -> str | None:
+    """Say that a training was too short to tell what it is worth, and what is the least; None where it was not.
+
+    The least is 50 steps, and 3 epochs where there are fewer than 300 steps.
+    """
+    if steps is None:
+        return None
+    few_epochs = epochs is not None and epochs < MIN_EPOCHS and steps < ENOUGH_STEPS
+    if steps >= MIN_STEPS and not few_epochs:
+        return None
+    passes = "" if epochs is None else f", {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'}"
+    things = f"{steps} {'step' if steps == 1 else 'steps'}{passes}"
+    return f"Too short to tell ({things}): give at least {MIN_STEPS} steps and {MIN_EPOCHS} epochs."
+
+
 def seconds(text: str) -> float:
     """A duration such as `90s`, `10m`, `1.5h` or `1h30m` in seconds; raises ConfigError."""
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())

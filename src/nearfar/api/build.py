@@ -35,7 +35,7 @@ def source(config: TrainConfig, modality: Modality, part: str) -> Source:
         options=config.modality_options,
         least=2,
         label_column=config.data.label_column,
-        threads=config.machine.threads,
+        threads=config.machine.threads or torch.get_num_threads(),
         cache=config.data.cache,
     )
 

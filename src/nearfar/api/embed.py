@@ -151,13 +151,15 @@ def _check(batch_size: int | None, precision: str | None) -> None:
 def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: int) -> "torch.dtype | None":
     """The type for autocast; for None it is measured on the first batch, where there are many samples."""
     import numpy as np
+    import torch
 
-    from nearfar.training.precision import choose_for_inference, dtype_of
+    from nearfar.training.precision import choose, dtype_of
 
     if precision is None and len(source) >= _MANY:
         raw, kept = source.fetch(np.arange(size, dtype=np.int64))
         if len(kept):
-            precision = choose_for_inference(encoder.features, encoder.prepare(raw))
+            with torch.no_grad():
+                precision, _ = choose(encoder.features, encoder.prepare(raw))
             _log.info("embedding in %s, which is the faster one here", precision)
     return dtype_of(precision)
 

@@ -70,7 +70,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     """
     modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
     config, choices = ranks.on_first(settle.machine, config)
-    torch.set_num_threads(config.machine.threads or 1)
+    most_threads = torch.get_num_threads() if config.machine.threads is None else None
+    torch.set_num_threads(config.machine.threads or torch.get_num_threads())
     seed, device = config.machine.seed, torch.device(str(config.machine.device))
 
     # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
@@ -101,6 +102,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     # What is measured, with all in place.
     config, chosen = ranks.on_first(settle.measured, config, source, method, make_views)
     choices += chosen
+    torch.set_num_threads(config.machine.threads or 1)
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
         compile_network(encoder)
@@ -124,6 +126,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         ring=optimisation.gather == "ring",
         micro_batch=optimisation.micro_batch,
         autocast=precision.dtype_of(config.machine.precision),
+        # A run of a time budget makes no promise of bits, which depend on the number of threads.
+        most_threads=most_threads if config.length.budget is not None and ranks.world == 1 else None,
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
         probe=build.probe(config, encoder, source, judges.held if settle.learns_from_labels(requires) else None),

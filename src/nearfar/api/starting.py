@@ -91,12 +91,15 @@ def resumed(
             f"A resumed run keeps its settings, and these differ: {', '.join(sorted(others))}. "
             "Leave them out, or start a new run."
         )
+    saved = checkpoint.latest(folder.path / "checkpoint")
+    if saved is not None:
+        folder.check_settings(saved.state.get("settings"))
     longer = any(settled.get(name) != free[name] for name in _LENGTHS if name in free)
     return Start(
         folder.path,
         assemble(opts.overlay(settled, free)),
         resumed=True,
-        saved=checkpoint.latest(folder.path / "checkpoint"),
+        saved=saved,
         longer=longer,
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 _FAR = 100.0
 """Times its first value, or 1 where that is less: no softmax over e^100 candidates costs as much."""
 _FAR_RECORDS = 3
+TOO_SHORT = "too few steps"
+"""Name of the alarm at the end of a run that is too short to judge."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,13 @@ _SIGNS = (
         "more --threads, or a faster disk.",
         lasts=3,
         after=0.1,
+    ),
+    _Sign(
+        name="processor shared",
+        shows=lambda now, first: now["processor_wait"] > 0.3 and now["seconds"] > 10,
+        sentence="The run waits for the processor {processor_wait:.0%} of the time: other work takes it, or --threads "
+        "are more than there are cores. Stop the other work, or give fewer --threads.",
+        lasts=3,
     ),
 )
 
