@@ -155,8 +155,8 @@ _SIGNS = (
     _Sign(
         name="processor shared",
         shows=lambda now, first: now["processor_wait"] > 0.3 and now["seconds"] > 10,
-        sentence="The run waits for the processor {processor_wait:.0%} of the time: other work takes it, or --threads "
-        "are more than there are cores. Stop the other work, or give fewer --threads.",
+        sentence="Other work takes the processor: the run waits for it {processor_wait:.0%} of the time. Stop that "
+        "work, or give fewer --threads where they are more than there are cores.",
         lasts=3,
     ),
 )
