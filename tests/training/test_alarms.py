@@ -145,6 +145,6 @@ def test_a_loss_far_above_its_start_for_three_records_has_exploded() -> None:
     assert losses(-1.0, 101.0, 101.0, 101.0).exploded
 
 
-def test_nothing_is_far_before_the_first_record() -> None:
-    assert not Watchdog().is_far(1e9)
-    assert not losses(5.0).is_far(float("nan"))
+def test_nothing_explodes_before_the_first_record() -> None:
+    assert not Watchdog().explodes(1e9)
+    assert not losses(5.0).explodes(float("nan"))

@@ -203,7 +203,7 @@ class _Run:
 
     @property
     def _explodes(self) -> bool:
-        return self.watchdog.far > 0 or self.watchdog.is_far(self._records.mean_loss)
+        return self.watchdog.exploding > 0 or self.watchdog.explodes(self._records.mean_loss)
 
     def _check(self, scalars: Mapping[str, Tensor]) -> None:
         if what := self._finite.broken(scalars):
