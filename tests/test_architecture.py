@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 EVERYWHERE = {
     "contract", "errors", "config", "randomness", "progress", "diagnostics", "whitening", "files", "threads", "memory",
-    "torchrun", "options", "prefetch", "compiled",
+    "torchrun", "options", "prefetch", "compiled", "given",
 }  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "api", "data.embeddings"},
@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "progress": set(),
     "randomness": set(),
     "threads": set(),
+    "given": {"errors"},
     "memory": set(),
     "torchrun": set(),
     "prefetch": set(),

@@ -56,6 +56,7 @@ class Model(Options):
 
     method: str = option("simclr", "Training objective; `nearfar list methods` names all.", basic=True)
     encoder: str = automatic("Network; `nearfar list encoders` names all; any timm name works too.", basic=True)
+    views: str | None = option(None, "A function of one's own that makes a view of a sample.", python=True)
     width: int | None = option(
         None, "Channels of the network's first stage (narrower is faster).", least=1, most=8192, automatic=True
     )

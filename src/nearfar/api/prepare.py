@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -97,7 +96,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     order = build.order(config, source, labels, method.requires)
     order.part(ranks.rank, ranks.world)  # raises ConfigError for batches that cannot be shared out
     positives = build.positives(config, source, method.requires)
-    make_views = partial(modality.views, seed=seed, options=config.modality_options, encoder=encoder)
+    make_views = build.views(config, modality, encoder)
 
     # What is measured, with all in place.
     config, chosen = ranks.on_first(settle.measured, config, source, method, make_views)

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nearfar import given
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import options
 from nearfar.options import Options, declared
@@ -84,7 +85,10 @@ def known(name: str) -> str:
 
 
 def load(name: str) -> "type[Method]":
-    """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`; raises UnknownName."""
+    """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`, or a user's own; raises UnknownName."""
+    if given.is_given(name):
+        own: type[Method] = given.get("method", name)
+        return own
     method: type[Method] = import_module(f"nearfar.methods.{known(name)}").METHOD
     return method
 
@@ -96,6 +100,8 @@ def options_of(name: str) -> type[Options]:
 
 def check_own(option: str, name: str) -> None:
     """Raise ConfigError where other methods have this option and the method `name` has not."""
+    if given.is_given(name):
+        return
     having = [other for other in METHODS if option in declared(options_of(other))]
     if having and name not in having:
         raise ConfigError(
