@@ -138,6 +138,6 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
 
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
-    from nearfar.data import patterns
+    from nearfar.data import location
 
-    return patterns.lasting(data, builtins=modalities.builtins())
+    return location.lasting(data, builtins=modalities.builtins())

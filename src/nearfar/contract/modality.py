@@ -42,6 +42,8 @@ class Modality(ABC):
     extensions: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Sequence[str]] = ()
     inline: ClassVar[bool] = False
+    further: ClassVar[Sequence[str] | None] = ()
+    """Further columns that are read into `Samples.table`; None for all that have no other meaning."""
     builtins: ClassVar[Mapping[str, Builtin]] = {}
     raw_baseline: ClassVar[str] = "raw input"
     """What an evaluation calls the baseline of `Source.vectors`."""

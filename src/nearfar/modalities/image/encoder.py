@@ -102,7 +102,9 @@ class ImageEncoder(Encoder):
         self.dim = self.config["dim"] = self.network.width(self.prepare(raw))
 
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
-        """Paths, encoded bytes, PIL images or uint8 arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.
+        """Paths, encoded bytes, PIL images or arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.
+
+        Arrays are uint8, unless the encoder was trained on others.
 
         Raises DataError naming the input that cannot be read.
         """
@@ -114,7 +116,7 @@ class ImageEncoder(Encoder):
             name = repr(str(fspath(one))) if isinstance(one, str | PathLike) else f"Input {i}"
             try:
                 square, aspect = decode(
-                    _encoded(one, name),
+                    _encoded(one, name, self.config),
                     size=self.config.get("stored_size") or self.size,
                     channels=channels,
                     max_pixels=self.config.get("max_pixels") or MAX_PIXELS,
@@ -241,7 +243,7 @@ def _timm_dim(network: Any) -> int:
     return int(getattr(network, "head_hidden_size", None) or network.num_features)
 
 
-def _encoded(given: Any, name: str) -> Encoded:
+def _encoded(given: Any, name: str, config: Mapping[str, Any]) -> Encoded:
     """What `decode` takes, from what a user has; raises DataError."""
     if isinstance(given, str | PathLike):
         return Path(given)
@@ -250,6 +252,10 @@ def _encoded(given: Any, name: str) -> Encoded:
     if not hasattr(given, "__array__"):
         raise DataError(f"{name} is no image: give a path, bytes, a PIL image or an array, got {type(given).__name__}.")
     array = np.asarray(given)
+    if array.ndim == 3 and array.shape[2] == config["channels"] and (config.get("white") or config["channels"] > 3):
+        return array  # as those that it was trained on
+    if array.ndim == 2 and config.get("white") and config["channels"] == 1:
+        return array
     if array.dtype != np.uint8:
         raise DataError(f"{name}: an array of pixels must be uint8, from 0 to 255, got {array.dtype}.")
     if array.ndim == 3 and array.shape[2] == 1:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -40,8 +40,8 @@ _BASELINE = 32
 class ImageSource(Source):
     """Pictures read by row.
 
-    `channels` is 1 where all pictures looked at are grey, else 3; `short_side` the median of their shorter sides in
-    pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none.
+    `channels` is 1 where all pictures looked at are grey, else 3, or what most arrays have; `short_side` the median of
+    their shorter sides in pixels; `white` the largest value of pictures with more than 8 bits, None where none has.
     """
 
     def __init__(self, store: Store, *, channels: int, short_side: int, white: int | None) -> None:
@@ -127,7 +127,7 @@ def image_source(
     reading.check_share(len(rows) - len(headers), len(rows))
     deep = np.array([row for row, found in headers.items() if found.deep], dtype=np.int64)
     short_side = int(np.median([min(found.width, found.height) for found in headers.values()] or [_BASELINE]))
-    channels = 1 if all(found.channels == 1 for found in headers.values()) else 3
+    channels = _channels([found.channels for found in headers.values()])
     white = _white(samples, reading, deep, limit)
     store = Store(
         samples,
@@ -146,6 +146,7 @@ def thumbnail(square: NDArray[np.uint8], aspect: float, longest: int = _THUMBNAI
     """A square uint8 `[c, s, s]` in its own shape, encoded: PNG for small ones, whose pixels one sees, else WebP."""
     from PIL import Image
 
+    square = square if len(square) in (1, 3) else square[: 3 if len(square) > 3 else 1]  # what can be shown
     longest = min(longest, square.shape[-1])
     width, height = (longest, round(longest / aspect)) if aspect >= 1 else (round(longest * aspect), longest)
     shape = (max(1, width), max(1, height))
@@ -179,6 +180,13 @@ def _scan(samples: Samples, reading: Reading, rows: Rows, limit: int, threads: i
     return headers
 
 
+def _channels(found: Sequence[int]) -> int:
+    """1 where all pictures are grey, 3 where some have colours, or the number that most of them have beyond that."""
+    if set(found) <= {1, 3}:
+        return 1 if 3 not in found else 3
+    return max(set(found), key=found.count)
+
+
 def _white(samples: Samples, reading: Reading, deep: Rows, limit: int) -> int | None:
     """The white level of grey pictures with more than 8 bits, from up to 64 of them."""
     largest = 0
@@ -187,6 +195,8 @@ def _white(samples: Samples, reading: Reading, deep: Rows, limit: int) -> int | 
             largest = max(largest, brightest(encoded(samples, row), max_pixels=limit))
         except Unreadable as error:
             reading.refuse(row, str(error))
+    if largest == 1:  # floats from 0 to 1
+        return 1
     return white_level(largest) if largest > 0 else None
 
 
