@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "progress",
         "torchrun",
         "threads",
-        "data.patterns",
+        "data.location",
         "methods.registry",
         "modalities.registry",
         "evaluation.table",
