@@ -51,7 +51,16 @@ MAY_IMPORT = {
     "losses": {"losses", "kernels", "errors"},
     "kernels": {"kernels", "errors", "threads"},
     # What data it is about, the contract says by types alone.
-    "contract": {"contract", "progress", "errors", "options", "kernels.ring", "data.samples", "data.glance"},
+    "contract": {
+        "compiled",
+        "contract",
+        "progress",
+        "errors",
+        "options",
+        "kernels.ring",
+        "data.samples",
+        "data.glance",
+    },
     "options": {"errors"},
     "compiled": set(),
     "whitening": set(),

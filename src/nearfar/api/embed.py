@@ -39,17 +39,20 @@ def embed(
     precision: str | None = None,
     out: str | os.PathLike[str] | None = None,
     cache: str = "auto",
+    compile: bool = False,
 ) -> Embeddings:
     """The vectors of all samples of `data`, with keys and labels; written to `out` (.parquet or .npy) when given.
 
     `encoder` is an encoder or a run folder. `precision` is fp32 (also when None) or bf16. Unreadable samples are left
     out, and listed in `skipped.csv` beside `out`. What a run has kept decoded in the `cache` (as for `train`) is used,
-    and nothing is added to it. Raises UserError. For data whose vectors memory cannot hold, see `embed_file`.
+    and nothing is added to it. With `compile` the network is compiled. Raises UserError. For data whose vectors memory
+    cannot hold, see `embed_file`.
     """
     if out is not None:
         written = embed_file(
-            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache
-        )
+            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache,
+            compile=compile,
+        )  # fmt: skip
         return Embeddings.load(written.path)
     _check(batch_size, precision)
     from nearfar.api.load import load_on
@@ -57,6 +60,8 @@ def embed(
     from nearfar.evaluation.embedding import embed_source
 
     opened, _ = load_on(encoder, device)
+    if compile:
+        opened.compile()
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
@@ -74,6 +79,7 @@ def embed_file(
     device: str | None = None,
     precision: str | None = None,
     cache: str = "auto",
+    compile: bool = False,
 ) -> EmbeddedFile:
     """Write the vectors of all samples of `data` to `out` (.parquet or .npy) as they are made: data of any size.
 
@@ -96,6 +102,8 @@ def embed_file(
 
     rank, world, local, *_ = torchrun.place()
     opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device)
+    if compile:
+        opened.compile()
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)

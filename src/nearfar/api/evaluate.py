@@ -25,13 +25,14 @@ def evaluate(
     device: str | None = None,
     cache: str = "auto",
     label_column: str | None = None,
+    compile: bool = False,
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
     of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
-    Data without labels gets the figures that need none. `cache` and `label_column` are as for `train`. Samples that
-    cannot be read are left out, and counted in the notes. Raises UserError.
+    Data without labels gets the figures that need none. `cache`, `label_column` and `compile` are as for `train`.
+    Samples that cannot be read are left out, and counted in the notes. Raises UserError.
     """
     from nearfar.api.judging import Judges, judges_of, parts_of
     from nearfar.api.load import load_on
@@ -41,6 +42,8 @@ def evaluate(
     from nearfar.modalities.opening import splits
 
     encoder, run = load_on(encoder, device)
+    if compile:
+        encoder.compile()
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
     data, own_test = os.fspath(train), None
     if test is None:

@@ -10,7 +10,6 @@ import torch
 from nearfar.api import build, settle
 from nearfar.api import options as opts
 from nearfar.api.judging import Judges, judges_of, parts_of
-from nearfar.compiled import compile_network
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, must
@@ -104,7 +103,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     torch.set_num_threads(config.machine.threads or 1)
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
-        compile_network(encoder)
+        encoder.compile()
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
     assert isinstance(optimisation.micro_batch, int)
