@@ -161,7 +161,7 @@ def same_end() -> Callable[[Path, Path], None]:
         yield from (saved.weights, saved.optimizer)
 
     def records(run: Path) -> list[dict[str, Any]]:
-        timed = ("seconds", "samples_per_second", "data_wait")
+        timed = ("seconds", "samples_per_second", "data_wait", "processor_wait")
         return [{k: v for k, v in record.items() if k not in timed} for record in RunFolder(run).metrics()]
 
     def check(one: Path, other: Path) -> None:

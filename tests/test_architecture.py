@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 EVERYWHERE = {
     "contract", "errors", "config", "randomness", "progress", "diagnostics", "whitening", "files", "threads", "memory",
-    "torchrun", "options", "prefetch", "compiled",
+    "torchrun", "options", "prefetch", "compiled", "given",
 }  # fmt: skip
 MAY_IMPORT = {
     "__init__": {"errors", "api", "data.embeddings"},
@@ -32,7 +32,8 @@ MAY_IMPORT = {
         "files",
         "progress",
         "torchrun",
-        "data.patterns",
+        "threads",
+        "data.location",
         "methods.registry",
         "modalities.registry",
         "evaluation.table",
@@ -50,7 +51,16 @@ MAY_IMPORT = {
     "losses": {"losses", "kernels", "errors"},
     "kernels": {"kernels", "errors", "threads"},
     # What data it is about, the contract says by types alone.
-    "contract": {"contract", "progress", "errors", "options", "kernels.ring", "data.samples", "data.glance"},
+    "contract": {
+        "compiled",
+        "contract",
+        "progress",
+        "errors",
+        "options",
+        "kernels.ring",
+        "data.samples",
+        "data.glance",
+    },
     "options": {"errors"},
     "compiled": set(),
     "whitening": set(),
@@ -60,6 +70,7 @@ MAY_IMPORT = {
     "progress": set(),
     "randomness": set(),
     "threads": set(),
+    "given": {"errors"},
     "memory": set(),
     "torchrun": set(),
     "prefetch": set(),

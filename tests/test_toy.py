@@ -86,7 +86,6 @@ def test_a_modality_of_ones_own_goes_through_every_command(run: Any, data: Path,
     assert len(nearfar.search(embeddings, "1123", k=3, encoder=encoder)) == 3
     assert str(nearfar.evaluate(run.path, data).verdict())
     nearfar.report(run.path)
-    assert "1123" not in (run.path / "report.html").read_text()
     assert embeddings.keys[0] in (run.path / "report.html").read_text()
 
 

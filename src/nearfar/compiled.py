@@ -13,11 +13,12 @@ from torch import nn
 _log = logging.getLogger("nearfar")
 
 
-def compile_network(encoder: nn.Module) -> None:
+def compile_network(encoder: nn.Module, *args: Any, **kwargs: Any) -> None:
     """Compile each child module of `encoder` that has parameters, at its first call (which takes long).
 
     An error of the compiler, then or at a later call, is logged, and the module runs uncompiled from then on. The
-    state dict and copies of the encoder are as they were; copies are not compiled.
+    state dict and copies of the encoder are as they were; copies are not compiled. The arguments are those of
+    `torch.compile`.
     """
     from torch._functorch import config
 
@@ -26,16 +27,16 @@ def compile_network(encoder: nn.Module) -> None:
     for child in encoder.children():
         if any(True for _ in child.parameters()):
             # What `nn.Module.compile` sets: neither pickled nor copied.
-            child._compiled_call_impl = _Compiled(child)
+            child._compiled_call_impl = _Compiled(child, *args, **kwargs)
 
 
 class _Compiled:
     """A module's call, compiled; uncompiled after the first error of the compiler."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *args: Any, **kwargs: Any) -> None:
         self._module = module
         self._plain: Callable[..., Any] = module._call_impl
-        self._compiled: Callable[..., Any] = torch.compile(module._call_impl)
+        self._compiled: Callable[..., Any] = torch.compile(module._call_impl, *args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -56,6 +56,7 @@ class Model(Options):
 
     method: str = option("simclr", "Training objective; `nearfar list methods` names all.", basic=True)
     encoder: str = automatic("Network; `nearfar list encoders` names all; any timm name works too.", basic=True)
+    views: str | None = option(None, "A function of one's own that makes a view of a sample.", python=True)
     width: int | None = option(
         None, "Channels of the network's first stage (narrower is faster).", least=1, most=8192, automatic=True
     )
@@ -173,6 +174,24 @@ SECTIONS: dict[str, type] = {
     "machine": Machine,
     "watch": Watch,
 }
+
+
+MIN_STEPS, MIN_EPOCHS, ENOUGH_STEPS = 50, 3, 300
+
+
+def too_short(steps: int | None, epochs: float | None) -> str | None:
+    """Say that a training was too short to tell what it is worth, and what is the least; None where it was not.
+
+    The least is 50 steps, and 3 epochs where there are fewer than 300 steps.
+    """
+    if steps is None:
+        return None
+    few_epochs = epochs is not None and epochs < MIN_EPOCHS and steps < ENOUGH_STEPS
+    if steps >= MIN_STEPS and not few_epochs:
+        return None
+    passes = "" if epochs is None else f", {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'}"
+    things = f"{steps} {'step' if steps == 1 else 'steps'}{passes}"
+    return f"Too short to tell ({things}): give at least {MIN_STEPS} steps and {MIN_EPOCHS} epochs."
 
 
 def seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import nearfar as nf
 from nearfar.api import evaluate, finish, prepare, train
 from nearfar.api.run import Run
+from nearfar.api.systems import Measured
 from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Source, Views
 from nearfar.errors import ConfigError
 from nearfar.losses import nt_xent
@@ -53,7 +54,7 @@ class Unlabelled(Learner):
 class Judging(Exception):
     """Samples are about to judge: those of `held` of the training part, or those of a test part."""
 
-    def __init__(self, measured: evaluate.Measured) -> None:
+    def __init__(self, measured: Measured) -> None:
         super().__init__()
         self.test = measured.test
         self.by_labels = measured.has_labels
@@ -64,7 +65,7 @@ class Judging(Exception):
 def learner(monkeypatch: pytest.MonkeyPatch) -> type[Learner]:
     """A method that learns from labels; what it ends with is not judged."""
 
-    def judge(measured: evaluate.Measured, **how: Any) -> Any:
+    def judge(measured: Measured, **how: Any) -> Any:
         raise Judging(measured)
 
     for module in (evaluate, finish):

@@ -260,3 +260,12 @@ def test_one_process_at_a_time_goes_on(tiny: Tiny, photos: Photos) -> None:
     run = tiny(photos(), steps=2)
     with RunFolder(run.path).locked(), pytest.raises(RunError, match="Another process"):
         nf.train(out=run.path, resume=True)
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_run_whose_settings_were_edited_says_which(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    run = tiny(photos(), steps=3, lr=0.01).path
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("lr = 0.01", "lr = 0.02"))
+    with pytest.raises(RunError, match=r"was changed since the last checkpoint: lr\."):
+        nf.train(out=run, resume=True)

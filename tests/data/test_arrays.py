@@ -1,22 +1,24 @@
-import io
+import logging
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from nearfar.data import arrays
+from nearfar.data.glance import glance
 from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
-from nearfar.modalities.image.source import open_images
+from nearfar.modalities.image import MODALITY
+from nearfar.modalities.opening import open_source
 from nearfar.modalities.registry import find as modality_of
+
+Y = np.array([1, 0, 1, 1])
 
 
 def find(data, **more):
     return open_samples(str(data), extensions=frozenset({".png"}), columns=("image",), **more)
 
 
-def pictures(*shape):
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+def pixels(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
 
 
 def save(path, array=None, **named):
@@ -24,52 +26,88 @@ def save(path, array=None, **named):
     return path
 
 
-@pytest.mark.parametrize("shape", [(4, 5, 7), (4, 5, 7, 1), (4, 5, 7, 3)])
-def test_pictures_are_read_pixel_by_pixel(tmp_path, shape):
-    array = pictures(*shape)
-    found = find(save(tmp_path / "x.npy", array))
-    assert found.keys == [f"x.npy#{i}" for i in range(4)]
-    for i in range(4):
-        with Image.open(io.BytesIO(found.bytes(i))) as image:
-            assert np.array_equal(np.asarray(image), array[i].squeeze())
+@pytest.mark.parametrize(
+    ("shape", "first"),
+    [
+        ((5, 7), False),
+        ((5, 7, 1), False),
+        ((5, 7, 3), False),
+        ((16, 16, 128), False),
+        ((9, 12, 6), False),
+        ((3, 5, 7), True),
+        ((128, 16, 16), True),
+        ((6, 9, 12), True),
+    ],
+)
+def test_pictures_of_any_number_of_channels_are_arrays(tmp_path, shape, first):
+    for dtype in (np.uint8, np.uint16, np.float32):
+        array = pixels(4, *shape, dtype=dtype)
+        found = find(save(tmp_path / "x.npy", array))
+        assert found.keys == [f"x.npy#{i}" for i in range(4)]
+        assert isinstance(found.contents._array, np.memmap)
+        for i in range(4):
+            assert np.array_equal(found.array(i), array[i].transpose(1, 2, 0) if first else array[i])
 
 
-def test_arrays_of_pictures_are_images_and_tables_stay_tables(tmp_path):
-    assert modality_of(str(save(tmp_path / "x.npy", pictures(4, 5, 7)))) == "image"
-    assert modality_of(str(save(tmp_path / "t.npy", pictures(4, 5)))) == "table"
-    assert modality_of(str(save(tmp_path / "x.npz", x=pictures(4, 5, 7), y=np.arange(4)))) == "image"
+def test_arrays_of_pictures_are_images_and_arrays_of_rows_are_tables(tmp_path):
+    assert modality_of(str(save(tmp_path / "x.npy", pixels(4, 5, 7)))) == "image"
+    assert modality_of(str(save(tmp_path / "t.npy", pixels(4, 5)))) == "table"
+    assert modality_of(str(save(tmp_path / "x.npz", x=pixels(4, 5, 7), y=np.eye(4)))) == "image"
+    assert modality_of(str(save(tmp_path / "t.npz", x=pixels(4, 5), y=np.eye(4)))) == "table"
+    assert glance(str(tmp_path / "t.npz")).shapes == {"x": (4, 5), "y": (4, 4)}
 
 
-def test_arrays_are_mapped_and_not_loaded(tmp_path):
-    for path in (save(tmp_path / "x.npy", pictures(4, 5, 7)), save(tmp_path / "x.npz", x=pictures(4, 5, 7))):
-        (images, _) = arrays._pictures(path)[""]
-        assert isinstance(images, np.memmap)
+def test_compressed_arrays_and_columns_first_are_read_too(tmp_path):
+    array = pixels(4, 5, 7)
+    np.savez_compressed(tmp_path / "x.npz", images=array, labels=Y)
+    assert find(tmp_path / "x.npz").labels.tolist() == Y.tolist()
+    assert np.array_equal(find(tmp_path / "x.npz").array(2), array[2])
+    assert np.array_equal(find(save(tmp_path / "f.npz", x=np.asfortranarray(array))).array(3), array[3])
 
 
-def test_compressed_arrays_are_read_too(tmp_path):
-    array = pictures(4, 5, 7)
-    np.savez_compressed(tmp_path / "x.npz", images=array, labels=np.array([1, 0, 1, 1]))
-    found = find(tmp_path / "x.npz")
-    assert found.labels.tolist() == [1, 0, 1, 1]
-    assert found.bytes(2).endswith(array[2].tobytes())
+@pytest.mark.parametrize(
+    "labels",
+    [
+        Y,
+        Y[:, None],
+        Y.astype(np.uint8),
+        Y.astype(float),
+        Y.astype(">f4")[:, None],
+        Y == 1,
+        np.array(["a", "b"])[Y],
+        np.array([b"a", b"b"])[Y],
+        np.eye(2, dtype=np.uint8)[Y],
+        np.eye(2)[Y],
+    ],
+    ids=lambda labels: f"{labels.dtype}-{labels.ndim}",
+)
+def test_labels_of_any_type_go_with_their_samples(tmp_path, labels):
+    for x in (pixels(4, 5, 7), pixels(4, 5)):
+        path = save(tmp_path / "x.npz", x=x, y=labels, weight=np.ones(4))
+        rows = {"columns": ("image",)} if x.ndim == 3 else {"further": None}
+        assert open_samples(str(path), **rows).labels.tolist() == Y.tolist()
 
 
-def test_fortran_order_is_kept(tmp_path):
-    array = pictures(4, 5, 7)
-    assert find(save(tmp_path / "x.npz", x=np.asfortranarray(array))).bytes(3).endswith(array[3].tobytes())
-
-
-@pytest.mark.parametrize("labels", [np.array([3, 1, 3, 1]), np.array([[3], [1], [3], [1]]), np.array(list("dada"))])
-def test_labels_of_an_npz_go_with_its_pictures(tmp_path, labels):
-    found = find(save(tmp_path / "x.npz", x=pictures(4, 5, 7), y=labels, weight=np.ones(4)))
-    assert found.labels.tolist() == [1, 0, 1, 0]
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.ones(3), "y holds 3 labels for 4 samples"),
+        (np.ones((4, 2)), r"y has the shape [4, 2] and is not one-hot"),
+        (np.array([0.5, 1, 2, 3]), "column 'label' holds measurements"),
+        (np.ones(4, dtype="c16"), "y holds complex128"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_told(tmp_path, caplog, labels, said):
+    caplog.set_level(logging.WARNING, "nearfar")
+    assert find(save(tmp_path / "x.npz", x=pixels(4, 5, 7), y=labels)).labels is None
+    assert said in caplog.text
 
 
 @pytest.mark.parametrize(("images", "labels"), [("x_{}", "y_{}"), ("{}_images", "{}_labels")])
 def test_names_of_arrays_tell_splits(tmp_path, images, labels):
     named = {}
     for i, split in enumerate(("train", "test")):
-        named[images.format(split)] = pictures(2 + i, 5, 7)
+        named[images.format(split)] = pixels(2 + i, 5, 7)
         named[labels.format(split)] = np.arange(2 + i)
     path = save(tmp_path / "x.npz", **named)
     assert splits_of(str(path)) == ["train", "test"]
@@ -81,14 +119,10 @@ def test_names_of_arrays_tell_splits(tmp_path, images, labels):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ({"x": np.zeros((4, 5, 7))}, r"x is float64 of shape \[4, 5, 7\]; pictures are bytes"),
-        ({"x": np.zeros((4, 5, 7, 2), np.uint8)}, r"shape \[4, 5, 7, 2\]"),
-        ({"x": np.zeros((0, 5, 7), np.uint8)}, r"shape \[0, 5, 7\]"),
-        ({"x": np.zeros(4, np.uint8)}, r"holds no pictures: its arrays are x \[4\]"),
-        (
-            {"a": np.zeros((4, 5, 7), np.uint8), "b": np.zeros((4, 5, 7), np.uint8)},
-            "which are the pictures is not clear",
-        ),
+        ({"x": np.zeros((4, 5, 7), complex)}, r"holds no pictures .*: its arrays are x complex128 \[4, 5, 7\]"),
+        ({"x": np.zeros((0, 5, 7))}, r"x float64 \[0, 5, 7\]"),
+        ({"x": np.zeros(4)}, r"x float64 \[4\]"),
+        ({"a": np.zeros((4, 5, 7)), "b": np.zeros((4, 5, 7))}, "which are the samples is not clear"),
     ],
 )
 def test_other_arrays_are_refused_with_what_they_are(tmp_path, named, said):
@@ -96,23 +130,21 @@ def test_other_arrays_are_refused_with_what_they_are(tmp_path, named, said):
         find(save(tmp_path / "x.npz", **named))
 
 
-def test_no_pickle_is_read(tmp_path):
-    np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}] * 4, dtype=object))
-    np.save(tmp_path / "x.npy", np.array([{"a": 1}] * 4, dtype=object), allow_pickle=True)
-    for name in ("x.npz", "x.npy"):
-        with pytest.raises(DataError, match="no file of arrays without pickle"):
-            find(tmp_path / name)
-
-
-def test_a_cut_file_is_an_error_that_names_it(tmp_path):
-    for path in (save(tmp_path / "x.npy", pictures(4, 5, 7)), save(tmp_path / "x.npz", x=pictures(4, 5, 7))):
-        path.write_bytes(path.read_bytes()[:150])
-        with pytest.raises(DataError, match=path.name):
-            find(path)
-
-
-def test_an_array_can_be_trained_on(tmp_path):
-    array = pictures(4, 8, 8, 3)
-    source = open_images(str(save(tmp_path / "x.npy", array)))
-    source.load({"stored_size": 8})
-    assert np.array_equal(source.fetch(np.array([2]))[0].pixels[0].numpy(), array[2].transpose(2, 0, 1))
+@pytest.mark.parametrize(
+    ("array", "channels", "white"),
+    [
+        (pixels(4, 8, 8, 3), 3, None),
+        (pixels(4, 8, 8, dtype=np.uint16) * 10, 1, 4095),
+        (pixels(4, 8, 8, dtype=np.float32) / 255, 1, 1),
+        (pixels(4, 6, 16, 16, dtype=np.float16) - 100, 6, None),
+    ],
+)
+def test_arrays_can_be_trained_on(tmp_path, array, channels, white):
+    source = open_source(MODALITY, str(save(tmp_path / "x.npy", array)), cache="off")
+    assert (source.channels, source.white) == (channels, white)
+    square = source.suited({"stored_size": array.shape[-2 if channels == 3 else -1]}).fetch(np.array([2]))[0].pixels[0]
+    low, high = (0, white) if white else (float(array[2].min()), float(array[2].max()))
+    if channels == 3:
+        low, high = 0, 255
+    wanted = array[2][None] if array.ndim == 3 else array[2] if channels == 6 else array[2].transpose(2, 0, 1)
+    assert np.abs(square.numpy() - (wanted.astype(float) - low) / (high - low) * 255).max() < 0.6

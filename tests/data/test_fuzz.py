@@ -22,6 +22,7 @@ from PIL import Image
 from nearfar.errors import DataError, NearfarError
 from nearfar.modalities import registry
 from nearfar.modalities.image.source import ImageSource
+from nearfar.modalities.opening import open_source, splits
 from tests.altering import TIMES, Bomb, altered, named, untouched
 
 N = 6  # samples
@@ -119,11 +120,11 @@ def folder(tmp_path: Path) -> Path:
 def read(path: Path) -> None:
     """Open a file as training would and read all of it; what is left out must be listed with a reason."""
     modality = registry.load(registry.find(str(path)))
-    modality.splits(str(path))
-    source = modality.open(str(path), cache="off", threads=1, least=1)
+    splits(modality, str(path))
+    source = open_source(modality, str(path), cache="off", threads=1)
     rows = np.arange(len(source))
     if isinstance(source, ImageSource):
-        source.load({"stored_size": 8})
+        source = source.suited({"stored_size": 8})
         _, kept = source.fetch(rows)
         lost = {source.keys[row] for row in set(rows.tolist()) - set(kept.tolist())}
         assert lost <= {one.key for one in source.skipped}
@@ -219,8 +220,8 @@ def test_an_archive_that_would_escape_is_read_in_place_and_writes_nothing(folder
             member.type, member.linkname = kind, "/etc/passwd"
             file.addfile(member)
     with untouched(folder.parent):
-        source = registry.load("image").open(str(path), cache="off", threads=1)
-        source.load({"stored_size": 8})
+        source = open_source(registry.load("image"), str(path), cache="off", threads=1)
+        source = source.suited({"stored_size": 8})
         assert len(source.fetch(np.arange(len(source)))[1]) == 4
     reasons = [one.reason for one in source.skipped]
     assert len(reasons) == 3 * 4 + len(LINKS)
@@ -244,4 +245,4 @@ def test_thousands_of_columns_are_read(folder: Path) -> None:
 )
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
     with pytest.raises(DataError, match=r"No file or folder|more braces"):
-        registry.load("image").open(name)
+        open_source(registry.load("image"), name)

@@ -9,7 +9,7 @@ from PIL import Image
 from nearfar.data import hub
 from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError, MissingExtra
-from nearfar.modalities.image.source import open_images
+from tests.modalities.image.opening import open_images
 
 
 def find(data, **more):
@@ -64,7 +64,7 @@ def test_splits_are_those_of_the_data_set(datasets, tmp_path):
 def test_a_saved_data_set_can_be_trained_on(datasets, tmp_path):
     table(datasets, range(4)).save_to_disk(tmp_path / "d")
     source = open_images(f"hf:{tmp_path}/d")
-    source.load({"stored_size": 8})
+    source = source.suited({"stored_size": 8})
     assert source.fetch(np.array([2]))[0].pixels[0, 0, 0, 0] == 20
 
 

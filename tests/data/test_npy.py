@@ -12,10 +12,9 @@ def header(text, body=b"\0" * 81):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + body
 
 
-def test_names_choose_among_the_arrays_of_an_archive(tmp_path):
+def test_shapes_are_read_from_headers_alone(tmp_path):
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "a.npz", x=np.ones((2, 3)), y=np.arange(2), z=np.zeros(1))
-        assert npy.arrays(tmp_path / "a.npz", ["x", "y", "w"]).keys() == {"x", "y"}
         assert npy.shapes(tmp_path / "a.npz") == {"x": (2, 3), "y": (2,), "z": (1,)}
 
 

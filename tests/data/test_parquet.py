@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nearfar.data import parquet
+from nearfar.data import row_groups
 from nearfar.data.reader import open_samples, splits_of
 from nearfar.errors import DataError
 
@@ -60,14 +60,14 @@ def test_rows_are_right_in_any_order_across_row_groups(tmp_path):
 
 
 def test_a_small_cache_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "CACHE_BYTES", 20)
+    monkeypatch.setattr(row_groups, "CACHE_BYTES", 20)
     found = find(hugging_face(tmp_path / "d.parquet", images(b"a", b"b", b"c", b"d"), [0] * 4, row_group_size=1))
     assert [found.bytes(i) for i in (3, 0, 2, 1, 3)] == [b"d", b"a", b"c", b"b", b"d"]
     assert len(found.contents._kept) < 4
 
 
 def test_large_data_is_probed_in_few_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "CACHE_BYTES", 1)
+    monkeypatch.setattr(row_groups, "CACHE_BYTES", 1)
     rows = images(*(b"x" for _ in range(1000)))
     found = find(hugging_face(tmp_path / "d.parquet", rows, [0] * 1000, row_group_size=10))
     probed = found.probe(100)
@@ -151,13 +151,6 @@ def test_a_damaged_row_group_is_an_unreadable_row(tmp_path):
     file.write_bytes(raw)
     with pytest.raises(OSError, match="damaged"):
         find(file).bytes(0)
-
-
-def test_shards_of_two_data_sets_are_an_error(tmp_path):
-    pq.write_table(pa.table({"path": ["a"]}), tmp_path / "a.parquet")
-    pq.write_table(pa.table({"path": ["a"], "x": [1]}), tmp_path / "b.parquet")
-    with pytest.raises(DataError, match="other columns"):
-        find(tmp_path)
 
 
 @pytest.mark.skipif(not CIFAR.exists(), reason="needs the CIFAR-10 parquet file beside the repository")

@@ -150,7 +150,7 @@ def test_a_wrapping_folder_is_passed_through(tmp_path):
 
 def test_a_folder_of_other_files_says_what_it_holds(tmp_path):
     files(tmp_path, *(f"{i}.wav" for i in range(12)))
-    with pytest.raises(DataError, match=r"found 12 \.wav files; give --modality audio"):
+    with pytest.raises(DataError, match=r"found 12 \.wav files, which are sounds\."):
         find(tmp_path)
 
 

@@ -112,9 +112,9 @@ def test_captions_are_given_up_early(tmp_path, monkeypatch):
     assert "txt" not in tar_index.index(write(tmp_path / "d.tar", *members)).said
 
 
-def test_only_members_that_follow_one_another_are_one_sample(tmp_path):
+def test_notes_that_stand_apart_go_with_their_sample(tmp_path):
     found = find(write(tmp_path / "d.tar", ("0.jpg", b"a"), ("1.jpg", b"b"), ("1.cls", b"5"), ("0.cls", b"4")))
-    assert named_labels(found) == [None, "5"]
+    assert named_labels(found) == ["4", "5"]
 
 
 def test_folders_in_the_archive_are_classes(tmp_path):
@@ -329,7 +329,7 @@ def test_a_compressed_archive_says_what_to_do(tmp_path):
 
 
 def test_an_archive_without_samples_says_what_it_holds(tmp_path):
-    with pytest.raises(DataError, match=r"found 2 \.wav files; give --modality audio"):
+    with pytest.raises(DataError, match=r"found 2 \.wav files, which are sounds\."):
         find(write(tmp_path / "d.tar", ("a.wav", b"a"), ("b.wav", b"b")))
     with pytest.raises(DataError, match="it is empty"):
         find(write(tmp_path / "e.tar"))

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from nearfar.evaluation import TaskData, Vectors, judge_systems
 from nearfar.evaluation.copies import beyond_chance, equal_rows, near_copies
+from nearfar.evaluation.task import RAW
 
 
 def random(*shape, seed=0):
@@ -62,3 +66,15 @@ def test_neighbours_in_another_part_are_judged_the_same_way():
 def test_equal_rows_are_found_to_the_bit():
     x = random(4, 3)
     assert equal_rows(x, torch.stack([x[2], x[2] + 1e-6, x[0]])).tolist() == [True, False, True]
+
+
+def test_copies_in_the_test_part_are_counted_and_said():
+    train, test = random(400, 8), random(100, 8, seed=1)
+    test[:10] = train[:10]
+    test[10:40] = train[10:40] + 0.001 * random(30, 8, seed=2)
+    labels = TaskData(torch.arange(400) % 4, torch.arange(100) % 4, list("abcd"), draws=2)
+    systems = {RAW: Vectors(train, test), "trained": Vectors(2 * train, 2 * test)}
+    same, near = judge_systems(systems, labels, []).notes
+    assert same == "10 of 100 (10.0 %) test samples are the same as a training sample."
+    assert near.startswith("30 of 100 (30.0 %) test samples are so near")
+    assert judge_systems({RAW: Vectors(train, random(100, 8, seed=3))}, replace(labels, notes=[]), []).notes == []

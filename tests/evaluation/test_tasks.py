@@ -96,8 +96,9 @@ def test_what_knows_nothing_scores_what_chance_does(vectors):
     assert collapsed == (vectors is not None)
 
 
-def test_draws_are_balanced_and_nested():
-    drawn = draws_of(torch.tensor([0] * 9 + [2] * 6), (1, 5), 4, seed=0)
+@pytest.mark.parametrize("seed", [0, 2**63 - 1])
+def test_draws_are_balanced_and_nested(seed):
+    drawn = draws_of(torch.tensor([0] * 9 + [2] * 6), (1, 5), 4, seed=seed)
     for one, five in zip(drawn[1], drawn[5], strict=True):
         assert torch.tensor([0] * 9 + [2] * 6)[five].tolist() == [0] * 5 + [2] * 5
         assert set(one.tolist()) < set(five.tolist())

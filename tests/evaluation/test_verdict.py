@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from nearfar.evaluation import Evaluation, Vectors, judge_systems, too_short
+from nearfar.config import too_short
+from nearfar.evaluation import Evaluation, Vectors, judge_systems
 from nearfar.evaluation.joint import correlations_of, jointly
 from nearfar.evaluation.task import RAW, TRAINED, UNTRAINED, Row
 from tests.evaluation.systems import CLASSES, data_of, evaluation, interval

@@ -6,28 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Latents, Views
+from nearfar.contract import Latents
 from nearfar.methods.byol import BYOL, BYOLOptions
-from nearfar.options import UNKNOWN, Facts
 from nearfar.training.step import training_step
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layers = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU())
-
-    def features(self, inputs):
-        return self.layers(inputs)
-
-
-def views_of(x):
-    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
-
-
-def batch_of(count, progress=0.0, rows=slice(None)):
-    return Batch(ids=torch.arange(count), labels=torch.full((count,), -1), progress=progress, rows=rows)
+from tests.methods.toys import batch_of, normed, views_of
 
 
 def distance(p, y):
@@ -38,7 +20,9 @@ def distance(p, y):
 @pytest.fixture
 def method():
     torch.manual_seed(0)
-    return BYOL(Toy(), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10, momentum=0.9))
+    return BYOL(
+        normed(12, nn.ReLU()), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10, momentum=0.9)
+    )
 
 
 def moved(method):
@@ -53,19 +37,19 @@ def moved(method):
 def test_predictions_pass_through_all_three_networks_one_view_after_the_other(method):
     x = torch.randn(3, 5, 6)
     z = method.embed(views_of(x))
-    by_hand = [method.predictor(method.projector(method.encoder.layers(view))) for view in x]
+    by_hand = [method.predictor(method.projector(method.encoder.layer(view))) for view in x]
     assert torch.equal(z["p"], torch.stack(by_hand))
-    assert torch.equal(z.features, torch.stack([method.encoder.layers(view) for view in x]).detach())
+    assert torch.equal(z.features, torch.stack([method.encoder.layer(view) for view in x]).detach())
 
 
 def test_targets_have_weights_and_batch_statistics_of_their_own(method):
     x = torch.randn(2, 5, 6)
     copied = copy.deepcopy((method.encoder, method.projector))
     y = moved(method).targets(views_of(x))["y"]
-    assert torch.equal(y, torch.stack([copied[1](copied[0].layers(view)) for view in x]))
-    untouched = method.encoder.layers[1].running_mean
+    assert torch.equal(y, torch.stack([copied[1](copied[0].layer(view)) for view in x]))
+    untouched = method.encoder.layer[1].running_mean
     assert torch.equal(untouched, torch.zeros(12))
-    assert not torch.equal(method.target_encoder.layers[1].running_mean, untouched)
+    assert not torch.equal(method.target_encoder.layer[1].running_mean, untouched)
 
 
 def test_the_target_begins_as_a_copy_and_is_not_trained(method):
@@ -87,8 +71,8 @@ def test_the_target_is_a_constant_for_the_gradient(method):
     x = torch.randn(2, 9, 6)
     other = copy.deepcopy(method)
     training_step(method, views_of(x), batch_of(9))
-    p = [other.predictor(other.projector(other.encoder.layers(view))) for view in x]
-    y = [other.target_projector(other.target_encoder.layers(view)).detach() for view in x]
+    p = [other.predictor(other.projector(other.encoder.layer(view))) for view in x]
+    y = [other.target_projector(other.target_encoder.layer(view)).detach() for view in x]
     ((distance(p[0], y[1]) + distance(p[1], y[0])) / 9).backward()
     for (name, found), wanted in zip(method.named_parameters(), other.parameters(), strict=True):
         assert (found.grad is None) == name.startswith("target_"), name
@@ -103,7 +87,7 @@ def test_the_target_follows_what_the_step_has_made_ever_more_slowly(method):
     ]
     for progress, m in ((0.0, 0.9), (1 / 3, 0.925), (1.0, 1.0)):
         moved(method)
-        method.after_step(Latents(), batch_of(4, progress))
+        method.after_step(Latents(), batch_of(4, progress=progress))
         online = [*method.encoder.parameters(), *method.projector.parameters()]
         target = [m * ours + (1 - m) * theirs for ours, theirs in zip(target, online, strict=True)]
         found = [*method.target_encoder.parameters(), *method.target_projector.parameters()]
@@ -113,22 +97,7 @@ def test_the_target_follows_what_the_step_has_made_ever_more_slowly(method):
 
 def test_the_target_is_saved(method):
     saved = {name: value.clone() for name, value in moved(method).state_dict().items()}
-    other = BYOL(Toy(), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10))
+    other = BYOL(normed(12, nn.ReLU()), BYOLOptions(projector_hidden=16, projector_out=8, predictor_hidden=10))
     other.load_state_dict(saved)
     x = views_of(torch.randn(2, 5, 6))
     assert torch.equal(method.targets(x)["y"], other.targets(x)["y"])
-
-
-@pytest.mark.parametrize(
-    ("samples", "hidden"), [(1_000, 512), (10_000, 1024), (100_000, 2048), (1_000_000, 4096), (10**8, 4096)]
-)
-def test_hidden_layers_widen_with_the_data(samples, hidden):
-    facts = Facts(samples=samples, device="cpu", threads=1)
-    options, choices = BYOL.settle(BYOLOptions(), facts, Toy())
-    assert (options.projector_hidden, options.predictor_hidden) == (hidden, hidden)
-    assert {choice.name for choice in choices} == {"projector_hidden", "predictor_hidden", "momentum"}
-
-
-def test_what_is_given_stays():
-    given = BYOLOptions(projector_hidden=33, predictor_hidden=44, momentum=0.5)
-    assert BYOL.settle(given, UNKNOWN, Toy()) == (given, [])

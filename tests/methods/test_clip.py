@@ -2,42 +2,23 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from nearfar.contract import Batch, Encoder, Latents, Views
+from nearfar.contract import Latents
 from nearfar.methods.clip import CLIP, CLIPOptions
 from nearfar.methods.siglip import SigLIP, SigLIPOptions
-from nearfar.options import UNKNOWN
 from nearfar.training import optimisers
 from nearfar.training.step import training_step
+from tests.methods.toys import Toy, batch_of, views_of
 
 METHODS = {"clip": (CLIP, CLIPOptions), "siglip": (SigLIP, SigLIPOptions)}
 both = pytest.mark.parametrize("name", METHODS)
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layer = nn.Linear(6, 12)
-
-    def features(self, inputs):
-        return self.layer(inputs)
 
 
 def built(name, **options):
     torch.manual_seed(0)
     method, kind = METHODS[name]
     return method(Toy(), kind(projector_out=8, **options))
-
-
-def views_of(x):
-    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
-
-
-def batch_of(ids):
-    return Batch(ids=torch.tensor(ids), labels=torch.full((len(ids),), -1))
 
 
 def logits_of(z, scale):
@@ -132,10 +113,3 @@ def test_siglip_starts_from_centred_sides():
     with torch.no_grad():
         z = method.projector(alike.flatten(0, 1))
     assert torch.nn.functional.cosine_similarity(z[:32], z[32:64]).mean().abs() < 0.2
-
-
-@both
-def test_what_is_given_stays(name):
-    method, kind = METHODS[name]
-    given = kind(temperature=0.3) if name == "clip" else kind(projector_hidden=16)
-    assert method.settle(given, UNKNOWN, Toy()) == (given, [])

@@ -5,38 +5,14 @@ import math
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
+from nearfar.contract import Latents, Requirements
 from nearfar.methods import dino
-from nearfar.methods.dino import DINO, DINOOptions, prototypes_for
-from nearfar.options import UNKNOWN, Facts
+from nearfar.methods.dino import DINO, DINOOptions
 from nearfar.training import optimisers, schedule
 from nearfar.training.step import training_step
-
-
-class Toy(Encoder):
-    """Vectors of any length to 12 dimensions; notes the shapes it was given."""
-
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layer = nn.Linear(6, 12)
-        self.norm = nn.BatchNorm1d(12)
-        self.seen = []
-
-    def features(self, inputs):
-        self.seen.append(tuple(inputs.shape))
-        return self.norm(self.layer(inputs[:, :1].expand(-1, 6) if inputs.shape[1] < 6 else inputs))
-
-
-def views_of(*views):
-    return Views(lambda number, start, stop: views[number][start:stop], range(len(views)), 0, len(views[0]), wide=2)
-
-
-def batch_of(size, **more):
-    return Batch(ids=torch.arange(size), labels=torch.full((size,), -1), **more)
+from tests.methods.toys import batch_of, normed, views_of
 
 
 def method_of(**options):
@@ -45,7 +21,7 @@ def method_of(**options):
         "prototypes": 5, "projector_hidden": 16, "projector_out": 8, "temperature": 0.2, "momentum": 0.9,
         "teacher_temperature": 0.1, "teacher_temperature_start": 0.05,
     }  # fmt: skip
-    return DINO(Toy(), DINOOptions(**{**given, **options}))
+    return DINO(normed(), DINOOptions(**{**given, **options}))
 
 
 def scores_by_hand(prototypes, z):
@@ -221,34 +197,3 @@ def test_the_last_layer_stays_as_it_is_at_first():
 
 
 # Settings.
-
-
-@pytest.mark.parametrize(
-    ("samples", "count"), [(10, 128), (1_000, 256), (10_000, 1024), (50_000, 2048), (1_000_000, 8192)]
-)
-def test_the_last_layer_follows_the_size_of_the_data(samples, count):
-    options, choices = DINO.settle(DINOOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
-    assert options.prototypes == prototypes_for(samples) == count
-    assert {choice.name for choice in choices} == {
-        "prototypes", "projector_hidden", "momentum", "teacher_temperature", "teacher_temperature_start",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("samples", "start", "end"), [(1_000, 0.01, 0.01), (50_000, 0.02, 0.02), (1_000_000, 0.04, 0.07)]
-)
-def test_the_teacher_is_harder_where_data_is_small(samples, start, end):
-    options, _ = DINO.settle(DINOOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
-    assert (options.teacher_temperature_start, options.teacher_temperature) == (start, end)
-
-
-def test_a_low_temperature_of_the_teacher_is_not_begun_above():
-    options, _ = DINO.settle(DINOOptions(teacher_temperature=0.005), UNKNOWN, Toy())
-    assert options.teacher_temperature_start == 0.005
-
-
-def test_what_is_given_stays():
-    given = DINOOptions(
-        teacher_temperature=0.06, teacher_temperature_start=0.03, momentum=0.5, prototypes=9, projector_hidden=33
-    )
-    assert DINO.settle(given, UNKNOWN, Toy()) == (given, [])

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.contract import Batch, Encoder, Latents, Requirements
+from nearfar.contract import Batch, Latents, Requirements
 from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
 from nearfar.methods.siamese import Siamese, SiameseOptions
 from nearfar.methods.triplet import Triplet, TripletOptions
+from tests.methods.toys import Toy
 
 KINDS = [(Siamese, SiameseOptions), (Triplet, TripletOptions), (InfoNCE, InfoNCEOptions)]
 LABELS = [0, -1, 1, 0, 1, -1]
@@ -18,12 +19,6 @@ CLASSES = [0, 1, 0, 1]
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
 
 
 def batch_of(labels=LABELS, ids=None):

@@ -7,39 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Views
-from nearfar.errors import ConfigError
+from nearfar.contract import Latents
 from nearfar.methods.moco import MoCo, MoCoOptions
-from nearfar.options import UNKNOWN, Facts
 from nearfar.training.step import training_step
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layer = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12))
-
-    def features(self, inputs):
-        return self.layer(inputs)
-
-
-def views_of(x):
-    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
-
-
-def batch_of(*ids, progress=0.0):
-    return Batch(ids=torch.tensor(ids), labels=torch.full((len(ids),), -1), progress=progress)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.methods.toys import batch_of, normal, normed, views_of
 
 
 def built(**options):
     torch.manual_seed(0)
     given = {"temperature": 0.5, "queue": 7, "momentum": 0.9, "norm_group": 0, "projector_hidden": 16}
-    return MoCo(Toy(), MoCoOptions(**{**given, "projector_out": 8, **options}))
+    return MoCo(normed(), MoCoOptions(**{**given, "projector_out": 8, **options}))
 
 
 def apart(method):
@@ -75,7 +52,7 @@ def test_the_loss_is_the_cross_entropy_of_the_key_among_the_queue_in_both_direct
         query, key = F.normalize(q[i], dim=-1), F.normalize(k[1 - i], dim=-1)
         logits = torch.cat([(query * key).sum(1, keepdim=True), query @ earlier.T], dim=1) / 0.5
         total += F.cross_entropy(logits, torch.zeros(3, dtype=torch.long)) / 2
-    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of(0, 1, 2)).total, total)
+    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of([0, 1, 2])).total, total)
 
 
 def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives():
@@ -84,25 +61,25 @@ def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives():
     for i in (0, 1):
         logits = F.normalize(q[i], dim=-1) @ F.normalize(k[1 - i], dim=-1).T / 0.5
         total += F.cross_entropy(logits, torch.arange(4)) / 2
-    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of(0, 1, 2, 3)).total, total)
-    twins = method.loss(Latents(q=q, k=k), batch_of(0, 1, 2, 2)).total
+    torch.testing.assert_close(method.loss(Latents(q=q, k=k), batch_of([0, 1, 2, 3])).total, total)
+    twins = method.loss(Latents(q=q, k=k), batch_of([0, 1, 2, 2])).total
     assert twins < total
 
 
 def test_earlier_keys_of_the_same_sample_are_no_negatives():
     method, z = built(), Latents(q=normal(2, 1, 8), k=normal(2, 1, 8, seed=1))
     method.queue.enqueue(normal(3, 8, seed=2), torch.tensor([4, 5, 6]))
-    expected = method.loss(z, batch_of(0)).total
+    expected = method.loss(z, batch_of([0])).total
     method.queue.enqueue(z["q"].flatten(0, 1), torch.tensor([0, 0]))  # the nearest that there can be
-    torch.testing.assert_close(method.loss(z, batch_of(0)).total, expected)
-    assert method.loss(z, batch_of(8)).total > expected + 0.1
+    torch.testing.assert_close(method.loss(z, batch_of([0])).total, expected)
+    assert method.loss(z, batch_of([8])).total > expected + 0.1
 
 
 def test_the_queue_holds_the_last_keys_of_both_views_in_order_and_none_of_the_batch_at_hand():
     method = built(queue=10)
     steps = [normal(2, 3, 8, seed=s) for s in (1, 2, 3)]
     for s, k in enumerate(steps):
-        q, batch = normal(2, 3, 8, seed=9).requires_grad_(), batch_of(3 * s, 3 * s + 1, 3 * s + 2)
+        q, batch = normal(2, 3, 8, seed=9).requires_grad_(), batch_of([3 * s, 3 * s + 1, 3 * s + 2])
         method.loss(Latents(q=q, k=k), batch)
         held = method.queue.last()[1]
         assert not torch.isin(held, batch.ids).any()
@@ -118,9 +95,9 @@ def test_the_slow_copy_moves_after_the_step_by_a_rising_momentum():
     for progress, m in ((0.0, 0.6), (0.5, 0.8), (1.0, 1.0)):  # 1 - 0.4 (cos(pi p) + 1) / 2
         apart(method)
         before = copy.deepcopy(method.momentum_encoder.state_dict())
-        method.loss(Latents(q=normal(2, 2, 8), k=normal(2, 2, 8)), batch_of(0, 1, progress=progress))
+        method.loss(Latents(q=normal(2, 2, 8), k=normal(2, 2, 8)), batch_of([0, 1], progress=progress))
         assert all(value.equal(before[key]) for key, value in method.momentum_encoder.state_dict().items())
-        method.after_step(Latents(k=normal(2, 2, 8)), batch_of(0, 1, progress=progress))
+        method.after_step(Latents(k=normal(2, 2, 8)), batch_of([0, 1], progress=progress))
         followed = m * followed + (1 - m) * method.projector[0].weight.detach()
         torch.testing.assert_close(method.momentum_projector[0].weight, followed)
         expected = m * before["layer.0.weight"] + (1 - m) * method.encoder.layer[0].weight
@@ -130,10 +107,10 @@ def test_the_slow_copy_moves_after_the_step_by_a_rising_momentum():
 @pytest.mark.parametrize("queue", [0, 7])
 def test_no_gradient_reaches_the_slow_copy_and_no_optimiser_holds_it(queue):
     method = built(queue=queue)
-    batch = batch_of(0, 1, 2, 3)
+    batch = batch_of([0, 1, 2, 3])
     for _ in range(2):  # the first finds an empty queue
         _, latents = training_step(method, views_of(normal(2, 4, 6)), batch)
-        method.after_step(latents, batch_of(7, 8, 9, 10))
+        method.after_step(latents, batch_of([7, 8, 9, 10]))
     slow = [*method.momentum_encoder.parameters(), *method.momentum_projector.parameters()]
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in slow)
     assert method.encoder.layer[0].weight.grad.abs().max() > 0
@@ -141,7 +118,7 @@ def test_no_gradient_reaches_the_slow_copy_and_no_optimiser_holds_it(queue):
 
 def test_an_empty_queue_teaches_nothing():
     method = built()
-    losses, _ = training_step(method, views_of(normal(2, 4, 6)), batch_of(0, 1, 2, 3))
+    losses, _ = training_step(method, views_of(normal(2, 4, 6)), batch_of([0, 1, 2, 3]))
     assert losses.total.item() == 0
     assert method.encoder.layer[0].weight.grad.eq(0).all()
 
@@ -175,23 +152,3 @@ def test_state_is_saved_with_the_queue_and_the_slow_copy():
     assert other.queue.last()[0].equal(method.queue.last()[0])
     assert other.queue.last()[1].tolist() == [1, 2, 3]
     assert other.momentum_encoder.layer[0].weight.equal(method.momentum_encoder.layer[0].weight)
-
-
-@pytest.mark.parametrize(
-    ("samples", "queue", "momentum"), [(1000, 500, 0.99), (10_000, 5000, 0.99), (1_000_000, 65_536, 0.997)]
-)
-def test_the_queue_and_the_momentum_follow_the_data(samples, queue, momentum):
-    options, choices = MoCo.settle(MoCoOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
-    assert (options.queue, options.momentum) == (queue, momentum)
-    assert options.predictor_hidden == 0
-    assert {"queue", "momentum", "projector_hidden", "predictor_hidden"} == {c.name for c in choices}
-
-
-def test_without_a_queue_a_predictor_is_chosen():
-    options, _ = MoCo.settle(MoCoOptions(queue=0), UNKNOWN, Toy())
-    assert options.predictor_hidden == options.projector_hidden
-
-
-def test_a_queue_longer_than_the_data_is_refused():
-    with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
-        MoCo.settle(MoCoOptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())

@@ -2,36 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Views
-from nearfar.errors import ConfigError
+from nearfar.contract import Latents
 from nearfar.methods.nnclr import NNCLR, NNCLROptions
-from nearfar.options import Facts
 from nearfar.training.step import training_step
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layer = nn.Linear(6, 12)
-
-    def features(self, inputs):
-        return self.layer(inputs)
-
-
-def views_of(x):
-    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
-
-
-def batch_of(*ids):
-    return Batch(ids=torch.tensor(ids), labels=torch.full((len(ids),), -1))
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+from tests.methods.toys import Toy, batch_of, normal, views_of
 
 
 @pytest.fixture
@@ -61,23 +37,23 @@ def test_the_loss_is_that_of_the_nearest_in_the_queue(method):
     for i in (0, 1):
         nearest = u[(F.normalize(z[i], dim=-1) @ u.T).argmax(1)]
         total += F.cross_entropy(nearest @ F.normalize(p[1 - i], dim=-1).T / 0.5, torch.arange(3)) / 2
-    torch.testing.assert_close(method.loss(Latents(z=z, p=p), batch_of(0, 1, 2)).total, total)
+    torch.testing.assert_close(method.loss(Latents(z=z, p=p), batch_of([0, 1, 2])).total, total)
 
 
 def test_an_earlier_projection_of_the_same_sample_is_no_neighbour(method):
     z, p, bank = normal(2, 2, 8), normal(2, 2, 8, seed=1), normal(2, 8, seed=2)
     z[:, 1] = bank[0]  # the second sample has found its neighbour
     method.queue.enqueue(bank, torch.tensor([10, 11]))
-    expected = method.loss(Latents(z=z, p=p), batch_of(0, 1)).total
+    expected = method.loss(Latents(z=z, p=p), batch_of([0, 1])).total
     method.queue.enqueue(z[0, :1], torch.tensor([0]))
-    torch.testing.assert_close(method.loss(Latents(z=z, p=p), batch_of(0, 1)).total, expected)
-    assert not torch.allclose(method.loss(Latents(z=z, p=p), batch_of(7, 1)).total, expected)
+    torch.testing.assert_close(method.loss(Latents(z=z, p=p), batch_of([0, 1])).total, expected)
+    assert not torch.allclose(method.loss(Latents(z=z, p=p), batch_of([7, 1])).total, expected)
 
 
 def test_the_queue_holds_the_last_projections_of_the_first_view_in_order(method):
     steps = [normal(2, 3, 8, seed=s) for s in (1, 2, 3)]
     for s, z in enumerate(steps):
-        batch = batch_of(3 * s, 3 * s + 1, 3 * s + 2)
+        batch = batch_of([3 * s, 3 * s + 1, 3 * s + 2])
         method.loss(Latents(z=z, p=z), batch)
         assert not torch.isin(method.queue.last()[1], batch.ids).any()
         method.after_step(Latents(z=z, p=z), batch)
@@ -87,17 +63,5 @@ def test_the_queue_holds_the_last_projections_of_the_first_view_in_order(method)
 
 
 def test_gradients_reach_encoder_and_both_heads_from_the_first_step(method):
-    training_step(method, views_of(normal(2, 6, 6)), batch_of(*range(6)))
+    training_step(method, views_of(normal(2, 6, 6)), batch_of(6))
     assert all(parameter.grad.abs().max() > 0 for parameter in method.parameters())
-
-
-def test_what_is_not_given_is_chosen_and_said():
-    options, choices = NNCLR.settle(NNCLROptions(), Facts(samples=1_000_000, device="cpu", threads=1), Toy())
-    assert (options.queue, options.projector_hidden, options.predictor_hidden) == (98_304, 512, 1024)
-    assert [choice.name for choice in choices] == ["queue", "projector_hidden", "predictor_hidden"]
-    assert NNCLR.settle(NNCLROptions(), Facts(samples=3000, device="cpu", threads=1), Toy())[0].queue == 1500
-
-
-def test_a_queue_longer_than_the_data_is_refused():
-    with pytest.raises(ConfigError, match="queue must be at most 12, the number of samples"):
-        NNCLR.settle(NNCLROptions(queue=13), Facts(samples=12, device="cpu", threads=1), Toy())

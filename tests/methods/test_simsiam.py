@@ -7,30 +7,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Views
+from nearfar.contract import Latents, Losses
 from nearfar.diagnostics import effective_rank
 from nearfar.methods.simsiam import SimSiam, SimSiamOptions
-from nearfar.options import UNKNOWN, Facts
 from nearfar.training import optimisers, schedule
 from nearfar.training.step import training_step
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layers = nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU())
-
-    def features(self, inputs):
-        return self.layers(inputs)
-
-
-def views_of(x):
-    return Views(lambda number, start, stop: x[number, start:stop], range(len(x)), 0, x.shape[1], wide=2)
-
-
-def batch_of(count):
-    return Batch(ids=torch.arange(count), labels=torch.full((count,), -1))
+from tests.methods.toys import batch_of, normed, views_of
 
 
 def cosines(p, z):
@@ -41,13 +23,13 @@ def cosines(p, z):
 @pytest.fixture
 def method():
     torch.manual_seed(0)
-    return SimSiam(Toy(), SimSiamOptions(projector_hidden=16, projector_out=8, predictor_hidden=10))
+    return SimSiam(normed(12, nn.ReLU()), SimSiamOptions(projector_hidden=16, projector_out=8, predictor_hidden=10))
 
 
 def test_views_pass_through_the_networks_one_after_the_other(method):
     x = torch.randn(3, 5, 6)
     z = method.embed(views_of(x))
-    projected = [method.projector(method.encoder.layers(view)) for view in x]
+    projected = [method.projector(method.encoder.layer(view)) for view in x]
     assert torch.equal(z["z"], torch.stack(projected))
     assert torch.equal(z["p"], torch.stack([method.predictor(view) for view in projected]))
 
@@ -73,7 +55,7 @@ def test_the_gradient_stops_at_what_is_predicted(method):
     x = torch.randn(2, 9, 6)
     other = copy.deepcopy(method)
     training_step(method, views_of(x), batch_of(9))
-    z = [other.projector(other.encoder.layers(view)) for view in x]
+    z = [other.projector(other.encoder.layer(view)) for view in x]
     p = [other.predictor(view) for view in z]
     (-(cosines(p[0], z[1].detach()) + cosines(p[1], z[0].detach())) / 18).backward()
     for (name, found), wanted in zip(method.named_parameters(), other.parameters(), strict=True):
@@ -84,7 +66,7 @@ class Flowing(SimSiam):
     """Without the stop-gradient."""
 
     def embed(self, views):
-        features = torch.stack([self.encoder.layers(view) for view in views])
+        features = torch.stack([self.encoder.layer(view) for view in views])
         z = torch.stack([self.projector(view) for view in features])
         return Latents(p=torch.stack([self.predictor(view) for view in z]), z=z, features=features)
 
@@ -95,7 +77,7 @@ class Flowing(SimSiam):
 def directions_left(kind):
     """The effective rank of 16-dimensional projections after a hundred steps on noisy vectors."""
     torch.manual_seed(0)
-    method = kind(Toy(), SimSiamOptions(projector_hidden=32, projector_out=16, predictor_hidden=8))
+    method = kind(normed(12, nn.ReLU()), SimSiamOptions(projector_hidden=32, projector_out=16, predictor_hidden=8))
     optimizer = torch.optim.SGD(method.parameters(), lr=0.2, momentum=0.9)
     for _ in range(100):
         x = torch.randn(64, 6)
@@ -116,15 +98,3 @@ def test_the_predictors_rate_alone_stays_at_the_peak(method):
     found = {name: rates[id(parameter)] for name, parameter in method.named_parameters()}
     assert {rate for name, rate in found.items() if name.startswith("predictor.")} == {0.5}
     assert {rate for name, rate in found.items() if not name.startswith("predictor.")} == {0.1}
-
-
-@pytest.mark.parametrize(("samples", "width"), [(1_000, 512), (10_000, 1024), (100_000, 2048), (1_000_000, 2048)])
-def test_heads_widen_with_the_data_up_to_the_papers(samples, width):
-    options, choices = SimSiam.settle(SimSiamOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
-    assert (options.projector_hidden, options.projector_out, options.predictor_hidden) == (width, width, width // 4)
-    assert {choice.name for choice in choices} == {"projector_hidden", "projector_out", "predictor_hidden"}
-
-
-def test_what_is_given_stays():
-    given = SimSiamOptions(projector_hidden=33, projector_out=20, predictor_hidden=7)
-    assert SimSiam.settle(given, UNKNOWN, Toy()) == (given, [])

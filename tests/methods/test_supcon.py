@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.contract import Batch, Encoder, Latents
+from nearfar.contract import Batch, Latents
 from nearfar.methods.supcon import SupCon, SupConOptions
 from nearfar.options import UNKNOWN, Facts
+from tests.methods.toys import Toy
 
 FACTS = Facts(samples=1000, labelled=800, held=200, device="cpu", threads=1, steps=3)
 
@@ -16,12 +17,6 @@ FACTS = Facts(samples=1000, labelled=800, held=200, device="cpu", threads=1, ste
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
-
-
-class Toy(Encoder):
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
 
 
 def method(**options):

@@ -1,35 +1,13 @@
 """SwAV as a method: its latents, codes and queue, its settings, and that it learns."""
 
-import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from nearfar.contract import Batch, Encoder, Latents, Requirements, Views
+from nearfar.contract import Latents, Requirements
 from nearfar.losses import swav
-from nearfar.methods.swav import SwAV, SwAVOptions, prototypes_for
-from nearfar.options import UNKNOWN, Facts
+from nearfar.methods.swav import SwAV, SwAVOptions
 from nearfar.training import optimisers, schedule
-
-
-class Toy(Encoder):
-    """Vectors of any length to 12 dimensions."""
-
-    def __init__(self):
-        super().__init__()
-        self.dim = 12
-        self.layer = nn.Linear(6, 12)
-
-    def features(self, inputs):
-        return self.layer(inputs[:, :1].expand(-1, 6) if inputs.shape[1] < 6 else inputs)
-
-
-def views_of(*views):
-    return Views(lambda number, start, stop: views[number][start:stop], range(len(views)), 0, len(views[0]), wide=2)
-
-
-def batch_of(ids, **more):
-    return Batch(ids=torch.as_tensor(ids), labels=torch.full((len(ids),), -1), **more)
+from tests.methods.toys import Toy, batch_of, views_of
 
 
 def method_of(**options):
@@ -171,22 +149,3 @@ def test_the_queue_is_saved_with_the_weights():
 
 
 # Settings.
-
-
-@pytest.mark.parametrize(("samples", "count"), [(10, 32), (1_000, 64), (10_000, 256), (50_000, 512), (1_000_000, 2048)])
-def test_prototypes_follow_the_size_of_the_data(samples, count):
-    facts = Facts(samples=samples, device="cpu", threads=1)
-    options, choices = SwAV.settle(SwAVOptions(), facts, Toy())
-    assert options.prototypes == prototypes_for(samples) == count
-    assert {choice.name for choice in choices} == {"prototypes", "projector_hidden", "sinkhorn_epsilon"}
-
-
-@pytest.mark.parametrize(("samples", "epsilon"), [(5_000, 0.0125), (50_000, 0.025), (1_000_000, 0.05)])
-def test_codes_are_harder_where_data_is_small(samples, epsilon):
-    options, _ = SwAV.settle(SwAVOptions(), Facts(samples=samples, device="cpu", threads=1), Toy())
-    assert options.sinkhorn_epsilon == epsilon
-
-
-def test_what_is_given_stays():
-    given = SwAVOptions(prototypes=7, projector_hidden=33, sinkhorn_epsilon=0.03)
-    assert SwAV.settle(given, UNKNOWN, Toy()) == (given, [])

@@ -7,11 +7,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nearfar.contract import Card
-from nearfar.evaluation import Evaluation, Interval, Listing, Row
-from nearfar.inspection import map as plane
+from nearfar.evaluation import Evaluation, Interval, Listing, Row, nearest
 from nearfar.inspection import outliers
 from nearfar.reporting.report import MapData, Pair, Report, Strange, ViewsRow
 
@@ -96,8 +96,9 @@ def make_map():
         angle = np.linspace(0, 2 * np.pi, max(len(items) - 1, 1), endpoint=False)
         xy = np.stack([0.5 + 0.5 * np.cos(angle), 0.5 + 0.5 * np.sin(angle)], axis=1)
         xy = np.concatenate([[[0.5, 0.5]], xy])[: len(items)].astype(np.float32)
-        near, cosine = plane.neighbours(np.c_[xy - 0.4, np.ones(len(xy))], k)
-        return MapData(xy=xy, items=items, neighbours=near, similarities=cosine)
+        rows = torch.from_numpy(np.c_[xy - 0.4, np.ones(len(xy))]).float()
+        cosine, near = nearest(rows, rows, k, exclude_self=True) if len(rows) > 1 else (rows[:, :0], rows[:, :0].long())
+        return MapData(xy=xy, items=items, neighbours=near.numpy(), similarities=cosine.numpy())
 
     return make
 

@@ -1,6 +1,7 @@
 """The page in a browser: what is seen, touched and typed, and that nothing leaves it."""
 
 import contextlib
+import re
 
 import numpy as np
 import pytest
@@ -148,9 +149,17 @@ def test_pointing_at_a_chart_reads_all_charts_at_that_step(show, make_report):
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
-    readings = page.locator(".curve .reading").all_inner_texts()
+    readings = page.locator(".curve .reading").all_text_contents()
     assert len(readings) == 10
     assert all("at step" in text for text in readings)
+
+
+def test_charts_that_are_flat_fold_away(show, make_report):
+    page = show(make_report()).page
+    summary = page.locator("details.still summary").inner_text()
+    assert summary.startswith("6 figures that hardly changed: ")
+    assert "Loss" not in summary
+    assert page.locator(".curve:visible").count() == 4
 
 
 def test_arrow_keys_walk_along_a_chart(show, make_report):
@@ -244,6 +253,38 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(show, make_report):
     opened.page.eval_on_selector_all("details", "nodes => nodes.forEach(node => { node.open = true; })")
     assert fits(opened.page)
     assert opened.page.evaluate("innerWidth") == 360
+
+
+def test_on_a_phone_the_contents_open_behind_a_button(show, make_report):
+    page = show(make_report(), width=360, height=740, is_mobile=True, has_touch=True).page
+    assert page.locator("#contents").is_hidden()
+    page.locator("#menu").tap()
+    page.locator("#contents a", has_text="Map").tap()
+    assert page.locator("#contents").is_hidden()
+    assert page.url.endswith("#map")
+
+
+def test_a_thumbnail_opens_large_and_closes(show, make_report):
+    page = show(make_report()).page
+    page.locator("#views .enlarge").first.click()
+    assert page.locator("dialog img").bounding_box()["width"] > 300
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").count() == 0
+
+
+def test_many_classes_are_searched(show, make_report):
+    items = [Card(key=str(i), label=f"class {i % 40}") for i in range(80)]
+    page = show(make_report(items=items)).page
+    page.get_by_label("Find a class").fill("class 3")
+    assert page.locator(".legend button:visible").count() == 11
+    page.get_by_role("button", name="None").click()
+    assert page.locator(".legend [aria-pressed=false]").count() == 11
+
+
+def test_on_paper_it_takes_less_than_six_pages(show, make_report):
+    page = show(make_report()).page
+    printed = page.pdf(format="A4", print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page[^s]", printed)) < 6
 
 
 def test_on_a_phone_a_tap_pins(show, make_report):
@@ -342,6 +383,6 @@ def test_two_thousand_points_are_drawn(show, make_report):
     opened = show(make_report(items=items))
     page = opened.page
     page.mouse.click(*centre(page))
-    assert page.locator(".legend button").count() == 14
+    assert page.locator(".legend button").count() == 12
     assert page.locator(".pinned .key").inner_text() == "0"
     assert opened.messages == []

@@ -22,6 +22,7 @@ HEALTHY: dict[str, Any] = {
     "update_ratio": 0.02,
     "weight_norm": 10.0,
     "data_wait": 0.05,
+    "processor_wait": 0.02,
 }
 
 ALARMS: list[tuple[str, dict[str, Any], str]] = [
@@ -36,6 +37,7 @@ ALARMS: list[tuple[str, dict[str, Any], str]] = [
     ("too easy", {"view_retrieval": 1.0}, " (raise --mildness)"),
     ("not replayed", {"replay_deviation": 0.2}, "--micro-batch"),
     ("waiting for data", {"data_wait": 0.8}, "--threads"),
+    ("processor shared", {"processor_wait": 0.6}, "fewer --threads"),
 ]
 wrong = pytest.mark.parametrize(("name", "record", "advice"), ALARMS, ids=[alarm[0] for alarm in ALARMS])
 
@@ -107,7 +109,7 @@ def test_collapse_gains_count_beside_the_pull() -> None:
 
 
 def test_a_run_of_seconds_may_wait_for_its_data() -> None:
-    assert looks(*[{"data_wait": 0.8, "seconds": 2.0}] * 6) == []
+    assert looks(*[{"data_wait": 0.8, "processor_wait": 0.8, "seconds": 2.0}] * 6) == []
 
 
 def test_a_run_that_goes_on_knows_what_was_said_and_seen() -> None:
@@ -143,6 +145,6 @@ def test_a_loss_far_above_its_start_for_three_records_has_exploded() -> None:
     assert losses(-1.0, 101.0, 101.0, 101.0).exploded
 
 
-def test_nothing_is_far_before_the_first_record() -> None:
-    assert not Watchdog().is_far(1e9)
-    assert not losses(5.0).is_far(float("nan"))
+def test_nothing_explodes_before_the_first_record() -> None:
+    assert not Watchdog().explodes(1e9)
+    assert not losses(5.0).explodes(float("nan"))

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import re
 import time
 from typing import Any
 
@@ -21,15 +22,15 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal of 120 columns shows."""
+@pytest.fixture(params=[120])
+def screen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal shows, of 120 columns where no other number is asked for."""
     import rich.console
 
     seen, console = io.StringIO(), rich.console.Console
 
     def made(**options: Any) -> rich.console.Console:
-        return console(file=seen, force_terminal=True, width=120)
+        return console(file=seen, force_terminal=True, width=request.param, color_system=None)
 
     monkeypatch.setattr(rich.console, "Console", made)
     monkeypatch.setattr(displays.progress, "live", lambda: True)
@@ -99,6 +100,18 @@ def test_a_terminal_gets_a_bar_and_no_lines(screen: io.StringIO, lines: pytest.L
     assert "1:05 left" in shown
     assert "loss 1.234" in shown
     assert lines.messages == []
+
+
+@pytest.mark.parametrize("screen", [60, 80, 100], indirect=True)
+def test_figures_make_way_for_the_bar(screen: io.StringIO, request: pytest.FixtureRequest) -> None:
+    with Display() as display:
+        display.show(0.5, RECORD | {"knn": 0.5, "data_wait": 0.4}, 40_000.0)
+        display.advance(0.5, 40_000.0)
+    (line,) = {text for text in re.split(r"[\r\n]|\x1b\[[\dA-Z?]+", screen.getvalue()) if "11:06:40 left" in text}
+    assert line.startswith(f"train {12 * chr(0x2501)}{12 * ' '}  50% ")  # the bar whole, half of it done
+    assert ("loss 1.234" in line, "rank 12" in line) == {60: (False, False), 80: (True, False), 100: (True, True)}[
+        request.node.callspec.params["screen"]
+    ]
 
 
 def test_a_bar_makes_way_for_an_alarm(screen: io.StringIO, lines: pytest.LogCaptureFixture) -> None:

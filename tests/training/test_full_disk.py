@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import nearfar as nf
-from nearfar.api import finish
 from nearfar.api.run import Run
 from nearfar.errors import MachineError
 from nearfar.training import checkpoint
@@ -68,36 +67,24 @@ def test_a_record_that_is_cut_short_is_left_out(tmp_path: Path) -> None:
     assert [record["step"] for record in folder.metrics()] == [0, 1]
 
 
-LATE = ["model.safetensors", "config.json", "embeddings.parquet", "skipped.csv", "evaluation.json", "report.html"]
-"""The files of the end, in the order in which they are written."""
-
-
 def test_a_disk_full_after_the_last_step_costs_no_training(
     tiny: Tiny, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after another cannot take its place."""
-    photos = Path(shutil.copytree(data, tmp_path / "photos"))
-    (photos / "class 0" / "broken.png").write_bytes(b"")
-    ending, replace = finish.finish, Path.replace
+    (broken := Path(shutil.copytree(data, tmp_path / "photos")) / "class 0" / "broken.png").write_bytes(b"")
+    replace = Path.replace
 
-    def without(name: str) -> Callable[..., Run]:
-        def move(source: Path, target: Path) -> Any:
-            return full(source) if target.name == name else replace(source, target)
+    def move(source: Path, target: Path) -> Any:
+        return full(source) if target.name == "evaluation.json" else replace(source, target)
 
-        def end(*ready: Any, **how: Any) -> finish.Finished:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Path, "replace", move)
-                return ending(*ready, **how)
-
-        return end
-
-    for number, name in enumerate(LATE):
-        monkeypatch.setattr(finish, "finish", without(name))
-        told = rf"{name}' cannot be written: No space left on device\. .*The encoder is saved; .*--resume --out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", move)
+        told = (
+            r"evaluation\.json' cannot be written: No space left on device\. .*The encoder is saved; .*--resume --out"
+        )
         with pytest.raises(MachineError, match=told):
-            tiny(photos, steps=2, resume=number > 0)
-        assert not [path for path in (tmp_path / "run").rglob(f".{name}*")]  # no draft takes the room
-    monkeypatch.undo()
+            tiny(broken.parents[1], steps=2)
+    assert not list((tmp_path / "run").rglob(".evaluation.json*"))  # no draft takes the room
     run = nf.train(out=tmp_path / "run", resume=True)
     assert run.report.is_file()
-    assert all(next(run.path.rglob(name)).stat().st_size for name in LATE)
+    late = ("model.safetensors", "config.json", "skipped.csv", "evaluation.json", "embeddings.parquet", "report.html")
+    assert all(next(run.path.rglob(name)).stat().st_size for name in late)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearfar.contract import Batch, Latents, Losses, Method
+from nearfar.contract import Batch, Latents, Losses, Method, Requirements
 from nearfar.losses import nt_xent
 from nearfar.training import health
 from nearfar.training.health import collapse_gain, kernels, update_ratio
@@ -88,6 +88,8 @@ def test_samples_that_show_the_same_are_not_told_apart() -> None:
 
 class Bare(Method):
     """A loss that is given."""
+
+    requires = Requirements()
 
     def __init__(self, value: Callable[[Latents], Tensor]) -> None:
         super().__init__(nn.Linear(3, 2))  # type: ignore[arg-type]

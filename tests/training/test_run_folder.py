@@ -124,3 +124,18 @@ def test_the_environment_says_what_the_run_depends_on(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "environment.json").read_text())
     assert found["torch"] == torch.__version__
     assert {"nearfar", "python", "numpy", "system", "processor", "cores", "threads"} <= found.keys()
+
+
+def test_an_edited_setting_is_named_and_lengths_and_places_may_change(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.settings() == {}
+    settings = {"data": {"data": "a"}, "length": {"steps": 3}, "optimisation": {"lr": 0.1, "clip": None}}
+    folder.write_config(settings, {"lr": "because"})
+    before = folder.settings()
+    assert before.keys() == {"lr"}
+    folder.check_settings(None)  # of an earlier version
+    folder.write_config(settings | {"data": {"data": "b"}, "length": {"budget": "1h"}}, {"lr": "said otherwise"})
+    folder.check_settings(before)
+    folder.write_config(settings | {"optimisation": {"lr": 0.2, "clip": 1.0}}, {})
+    with pytest.raises(RunError, match=r"config.toml' was changed since the last checkpoint: clip, lr\. .*--init"):
+        folder.check_settings(before)

@@ -12,7 +12,6 @@ from nearfar import randomness
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Source
 
-RAW, UNTRAINED, TRAINED = "raw input", "untrained encoder", "trained encoder"
 START = "start.safetensors"
 _BATCHES, _BATCH = 8, 256
 
@@ -29,11 +28,13 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     one's features are whitened, its own are to be, too: the baseline is as good as it can be without learning.
     """
     from nearfar.modalities import registry
+    from nearfar.modalities.network import held_again
     from nearfar.training.encoder_folder import load_weights
 
     config = encoder.config
     seed_weights(int(config.get("seed", 0)))
-    fresh = registry.load(config["modality"]).restore(config)
+    with held_again(encoder):
+        fresh = registry.load(config["modality"]).restore(config)
     # A run folder, or the encoder's folder copied out of one.
     places = [] if run is None else [run / "encoder" / START, run / START]
     start = next((place for place in places if place.is_file()), None)

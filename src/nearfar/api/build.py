@@ -1,12 +1,14 @@
 """The objects that settled options name: source, encoder, order, positives, views, optimiser, probe."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
 
+from nearfar import given
 from nearfar.api.baselines import seed_weights
 from nearfar.api.judging import Judges
 from nearfar.api.load import load
@@ -17,9 +19,10 @@ from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
 from nearfar.evaluation.split import stratified_split
 from nearfar.modalities.opening import open_source
+from nearfar.modalities.own_views import own_views
 from nearfar.training import optimisers, syncnorm
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
-from nearfar.training.plan import Probe
+from nearfar.training.plan import MakeViews, Probe
 from nearfar.training.positives import Against, Given, OfGroup, Positives
 from nearfar.training.ranks import Ranks
 from nearfar.whitening import Whitening
@@ -35,7 +38,7 @@ def source(config: TrainConfig, modality: Modality, part: str) -> Source:
         options=config.modality_options,
         least=2,
         label_column=config.data.label_column,
-        threads=config.machine.threads,
+        threads=config.machine.threads or torch.get_num_threads(),
         cache=config.data.cache,
     )
 
@@ -70,6 +73,14 @@ def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judg
         return source, judges
     held = None if judges.held is None else np.flatnonzero(np.isin(usable, judges.held))
     return source.take(usable), replace(judges, held=held)
+
+
+def views(config: TrainConfig, modality: Modality, encoder: Encoder) -> MakeViews:
+    """What makes the views of a raw batch: the modality, or a function of the user's own."""
+    seed = config.machine.seed
+    if config.model.views is not None:
+        return partial(own_views, given.get("views", config.model.views), modality, seed=seed, encoder=encoder)
+    return partial(modality.views, seed=seed, options=config.modality_options, encoder=encoder)
 
 
 def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:

@@ -46,20 +46,14 @@ def embed(
 
     `encoder` is an encoder or a run folder. `precision` is fp32 (also when None) or bf16. Unreadable samples are left
     out, and listed in `skipped.csv` beside `out`. What a run has kept decoded in the `cache` (as for `train`) is used,
-    and nothing is added to it. With `compile` the network is compiled first. Raises UserError. For data whose vectors
-    memory cannot hold, see `embed_file`.
+    and nothing is added to it. With `compile` the network is compiled. Raises UserError. For data whose vectors memory
+    cannot hold, see `embed_file`.
     """
     if out is not None:
         written = embed_file(
-            encoder,
-            data,
-            out,
-            batch_size=batch_size,
-            device=device,
-            precision=precision or "fp32",
-            cache=cache,
+            encoder, data, out, batch_size=batch_size, device=device, precision=precision or "fp32", cache=cache,
             compile=compile,
-        )
+        )  # fmt: skip
         return Embeddings.load(written.path)
     _check(batch_size, precision)
     from nearfar.api.load import load_on
@@ -169,13 +163,15 @@ def _check(batch_size: int | None, precision: str | None) -> None:
 def _dtype(encoder: "Encoder", source: "Source", precision: str | None, size: int) -> "torch.dtype | None":
     """The type for autocast; for None it is measured on the first batch, where there are many samples."""
     import numpy as np
+    import torch
 
-    from nearfar.training.precision import choose_for_inference, dtype_of
+    from nearfar.training.precision import choose, dtype_of
 
     if precision is None and len(source) >= _MANY:
         raw, kept = source.fetch(np.arange(size, dtype=np.int64))
         if len(kept):
-            precision = choose_for_inference(encoder.features, encoder.prepare(raw))
+            with torch.no_grad():
+                precision, _ = choose(encoder.features, encoder.prepare(raw))
             _log.info("embedding in %s, which is the faster one here", precision)
     return dtype_of(precision)
 

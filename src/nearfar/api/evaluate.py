@@ -1,32 +1,22 @@
 """Say how good an encoder is, next to the raw input and to the same encoder untrained."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from nearfar.api.baselines import RAW, TRAINED, UNTRAINED, untrained
-from nearfar.api.judging import LEARNT_LABELS, Judges, judges_of, parts_of
-from nearfar.api.load import load_on
-from nearfar.api.sources import open_for, tell_unreadable
-from nearfar.contract import Encoder, Rows, Source
 from nearfar.errors import DataError
-from nearfar.evaluation.copies import equal_rows, near_copies
-from nearfar.evaluation.embedding import embed_source, whiten
-from nearfar.evaluation.result import Evaluation
-from nearfar.evaluation.run import judge_systems
-from nearfar.evaluation.split import grouped_split
-from nearfar.evaluation.task import TaskData, Vectors
-from nearfar.modalities import registry
-from nearfar.modalities.opening import splits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nearfar.api.systems import Measured
+    from nearfar.contract import Encoder, Source
+    from nearfar.evaluation.result import Evaluation
 
 
 def evaluate(
-    encoder: Encoder | str | os.PathLike[str],
+    encoder: "Encoder | str | os.PathLike[str]",
     train: str | os.PathLike[str],
     test: str | os.PathLike[str] | None = None,
     *,
@@ -36,15 +26,21 @@ def evaluate(
     cache: str = "auto",
     label_column: str | None = None,
     compile: bool = False,
-) -> Evaluation:
+) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
     `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
     of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
-    Data without labels gets the figures that need none. Copies of a sample never stand on both sides of a split that is
-    made here. `cache`, `label_column` and `compile` are as for `train`. Samples that cannot be read are left out, and
-    named in the notes. Raises UserError.
+    Data without labels gets the figures that need none. `cache`, `label_column` and `compile` are as for `train`.
+    Samples that cannot be read are left out, and counted in the notes. Raises UserError.
     """
+    from nearfar.api.judging import Judges, judges_of, parts_of
+    from nearfar.api.load import load_on
+    from nearfar.api.sources import open_for, tell_unreadable
+    from nearfar.api.systems import measure
+    from nearfar.modalities import registry
+    from nearfar.modalities.opening import splits
+
     encoder, run = load_on(encoder, device, compile=compile)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
     data, own_test = os.fspath(train), None
@@ -58,138 +54,44 @@ def evaluate(
         judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
-    found = compare_systems(measure(encoder, learnt, judges, baselines=baselines, run=run), seed=seed)
+    found = compare_systems(measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run), seed=seed)
     found.notes.extend(tell_unreadable(learnt, judges.test))
     return found
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
-
-    Without a `test`, samples of `train` judge: the rows `held` where the encoder has learnt from labels.
-    """
-
-    systems: Mapping[str, tuple[Tensor, Tensor | None]]
-    encoders: Mapping[str, Encoder]
-    """Of those systems that are encoders."""
-    train: Source
-    test: Source | None = None
-    held: Rows | None = None
-    notes: Sequence[str] = ()
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether labels can judge: two classes to tell apart, and labelled samples to test on."""
-        labels = self.train.labels
-        if labels is None:
-            return False
-        sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
-        if self.test is None:
-            return len(sizes) >= 2 and self.held is not None and 0 < len(self.held) < sizes.sum()
-        return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
-
-
-def measure(
-    encoder: Encoder,
-    train: Source,
-    judges: Judges,
-    *,
-    baselines: bool = True,
-    run: Path | None = None,
-    embedded: tuple[Tensor, Rows] | None = None,
-    most: int | None = None,
-) -> Measured:
-    """Embed sources by the encoder, and by what it must beat.
-
-    `embedded` are the vectors of `train` and their rows, where they are known. Of each source no more than `most`
-    samples are looked at, evenly taken.
-    """
-    vectors, rows = embedded or embed_source(encoder, train)
-    some = _evenly(len(rows), most)
-    train, held, notes = train.take(rows[some]), judges.held, list[str]()
-    if held is not None:
-        held = np.flatnonzero(np.isin(rows[some], held))
-    if len(some) < len(rows):
-        notes.append(f"To save time, {len(some):,} of {len(rows):,} samples were looked at.")
-    test, judged = judges.test, None
-    if test is not None:
-        judged, kept = embed_source(encoder, test := test.take(_evenly(len(test), most)))
-        test = test.take(kept)
-    systems: dict[str, tuple[Tensor, Tensor | None]] = {}
-    encoders = {TRAINED: encoder}
-    if baselines:
-        raw = train.vectors()
-        if raw is not None:
-            systems[RAW] = (raw, None if test is None else test.vectors())
-        encoders = {UNTRAINED: (before := untrained(encoder, train, run)), TRAINED: encoder}
-        first, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
-        systems[UNTRAINED] = (first, None if test is None else embed_source(before, test)[0])
-    systems[TRAINED] = (vectors[torch.from_numpy(some)], judged)
-    return Measured(systems, encoders, train, test, held, notes)
-
-
 def compare_systems(
-    measured: Measured, *, seed: int, views: Mapping[str, tuple[Tensor, Tensor]] | None = None
-) -> Evaluation:
+    measured: "Measured", *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
+) -> "Evaluation":
     """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
 
     `views` are, for some of the systems, the vectors of two views of the same samples.
     """
+    import torch
+
+    from nearfar.evaluation.run import judge_systems
+    from nearfar.evaluation.task import TaskData, Vectors
+
     train, test = measured.train, measured.test
-    notes, labels = list(measured.notes), train.labels
-    if labels is None or not measured.has_labels:
+    data = TaskData(seed=seed, notes=list(measured.notes))
+    if train.labels is None or not measured.has_labels:
         systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
-        return judge_systems(systems, TaskData(views=views or {}, seed=seed, notes=notes))
-    numbers = torch.from_numpy(labels)
+        return judge_systems(systems, replace(data, views=views or {}))
+    numbers = torch.from_numpy(train.labels)
     if test is None:
-        learnt, held, copies = _own_split(measured, numbers, seed)
+        assert measured.held is not None
+        assert measured.learnt is not None
+        learnt, held = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held)
         systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
-        data = TaskData(numbers[learnt], numbers[held], list(train.label_names), seed=seed, notes=notes + copies)
-        return judge_systems(systems, data)
+        classes = list(train.label_names)
+        return judge_systems(
+            systems, replace(data, train_labels=numbers[learnt], test_labels=numbers[held], classes=classes)
+        )
     classes, there = common_classes(train, test)
     systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
-    if same := int(equal_rows(*systems[TRAINED].parts).sum()):
-        notes.append(f"{same:,} of {len(test):,} test samples are the same as a training sample: they are too easy.")
-    return judge_systems(systems, TaskData(numbers, torch.tensor(there), classes, seed=seed, notes=notes))
+    return judge_systems(systems, replace(data, train_labels=numbers, test_labels=torch.tensor(there), classes=classes))
 
 
-def _evenly(count: int, most: int | None) -> Rows:
-    """The rows of all samples, or of so many of them."""
-    if most is None or count <= most:
-        return np.arange(count, dtype=np.int64)
-    return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
-
-
-def _own_split(measured: Measured, labels: Tensor, seed: int) -> tuple[Tensor, Tensor, list[str]]:
-    """The rows to learn from and those to judge by, no copies on both sides, and a note on copies.
-
-    Where the encoder has learnt from labels, those of the samples `held` alone were kept from it, and the ones of them
-    that have a copy on the other side are left out. Else copies are brought together on one side.
-    """
-    train, held = measured.train, torch.from_numpy(measured.held)
-    learnt = labels >= 0
-    learnt[held] = False
-    rows = learnt.nonzero()[:, 0]
-    ids = [train.ids] if train.groups is None else [train.ids, train.groups]
-    copies = near_copies(measured.systems[TRAINED][0], *ids, classes=len(train.label_names))
-    if not copies.count:
-        return rows, held, []
-    groups = torch.from_numpy(copies.groups)
-    if not measured.encoders[TRAINED].config.get(LEARNT_LABELS, True):
-        found = f"{copies.count:,} samples are copies or near-copies of others, or of their group"
-        return *grouped_split(labels, groups, seed=seed), [f"{found}: these stand on one side of the split."]
-    apart = ~torch.isin(groups[held], groups[rows])
-    count = int((~apart).sum())
-    if not count:
-        return rows, held, []
-    found = f"{count:,} of {len(held):,} samples that judge are copies or near-copies of samples learnt from"
-    if 2 * count > len(held):
-        return rows, held, [f"{found}: the figures flatter."]
-    return rows, held[apart], [f"{found}, and left out."]
-
-
-def common_classes(train: Source, test: Source) -> tuple[list[str], list[int]]:
+def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:
     """The classes of both sources, the training ones first, and the test labels as numbers of these."""
     classes = list(train.label_names)
     classes += [name for name in test.label_names if name not in set(classes)]

@@ -15,8 +15,6 @@ from nearfar.contract import Encoder, Rows, Source
 from nearfar.errors import DataError
 from nearfar.evaluation.split import stratified_split
 
-LEARNT_LABELS = "learnt_labels"
-"""The entry of an encoder's config that says whether its method has seen labels; where it is missing, it may have."""
 _TEST_NAMES = ("test", "valid", "val", "validation", "dev")
 _log = logging.getLogger("nearfar")
 

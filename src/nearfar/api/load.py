@@ -5,16 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearfar.errors import MissingExtra, RunError
+from nearfar import given
+from nearfar.errors import ConfigError, MissingExtra, RunError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nearfar.contract import Encoder
 
 
-def load(path: str | os.PathLike[str]) -> "Encoder":
+def load(path: str | os.PathLike[str], *, encoder: "nn.Module | None" = None) -> "Encoder":
     """The encoder of a run folder, or of an `encoder/` folder copied out of one, in evaluation mode on the CPU.
 
-    Gives the same vectors, to the last bit, as the encoder that was saved. Raises RunError where there is none, or an
+    Gives the same vectors, to the last bit, as the encoder that was saved. Of a run with a network of one's own,
+    `encoder` is such a network: the saved weights go into a copy of it. Raises RunError where there is none, or an
     altered one.
     """
     from nearfar.training import encoder_folder
@@ -22,31 +26,40 @@ def load(path: str | os.PathLike[str]) -> "Encoder":
     folder = folder_of(path)
     config = encoder_folder.load_encoder_config(folder)
     weights = folder / "model.safetensors"
+    name, own = config.get("encoder"), encoder is not None
+    if given.is_given(name) != own:
+        if own:
+            raise ConfigError(f"The encoder of {str(path)!r} is {name!r}, none of your own: leave out encoder=.")
+        raise ConfigError(
+            f"The encoder of {str(path)!r} is a network of your own ({given.short(str(name))}): give one like it, "
+            "nearfar.load(run, encoder=...)."
+        )
     try:
-        encoder_folder.check_shapes(weights, lambda: _restored(config))
-        with encoder_folder.Undrawn():
-            encoder = _restored(config)
+        with given.holding() as hold:
+            hold("encoder", encoder, name)
+            encoder_folder.check_shapes(weights, lambda: _restored(config))
+            with encoder_folder.Undrawn():
+                found = _restored(config)
     except (MissingExtra, RunError):
         raise
     except Exception as error:  # an altered config may say anything
         what = str(folder / "config.json")
         raise RunError(f"{what!r} does not describe an encoder that can be made: {str(error)[:300]}") from None
-    encoder_folder.load_weights(weights, encoder)
-    return encoder.eval()
+    encoder_folder.load_weights(weights, found)
+    return found.eval()
 
 
 def load_on(
     encoder: "Encoder | str | os.PathLike[str]", device: str | None, *, compile: bool = False
 ) -> "tuple[Encoder, Path | None]":
     """An encoder, or that of a run folder, on the device that was asked for; and the run folder."""
-    from nearfar.compiled import compile_network
     from nearfar.training.automatic import device_of
 
     place, _ = device_of(device)
     run = Path(encoder) if isinstance(encoder, str | os.PathLike) else None
     found = (load(encoder) if isinstance(encoder, str | os.PathLike) else encoder).to(place)
     if compile:
-        compile_network(found)
+        found.compile()
     return found, run
 
 

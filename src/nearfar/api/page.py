@@ -7,7 +7,8 @@ from torch import Tensor
 
 from nearfar import __version__
 from nearfar.api.sources import unreadable
-from nearfar.inspection import map, outliers
+from nearfar.evaluation.knn import nearest
+from nearfar.inspection import outliers, projection
 from nearfar.reporting import report
 from nearfar.training.run_folder import CONFIG, RunFolder
 
@@ -28,11 +29,14 @@ def write_page(
     """Write report.html from what the run knows; raises as `files.write`."""
     config, skipped = ready.config, unreadable(ready.source, ready.judges.test)
     seed = config.machine.seed
-    rows = map.sample_evenly(len(train), _ON_THE_MAP, seed)
+    rows = projection.sample_evenly(len(train), _ON_THE_MAP, seed)
     some = vectors[rows]
-    near, similar = map.neighbours(some, _NEIGHBOURS)
-    plane = report.MapData(
-        xy=map.project(some, seed=seed), items=train.cards(rows), neighbours=near, similarities=similar
+    similar, near = nearest(some, some, _NEIGHBOURS, exclude_self=True) if len(some) > 1 else (some[:, :0],) * 2
+    points = report.MapData(
+        xy=projection.project(some, seed=seed),
+        items=train.cards(rows),
+        neighbours=near.long().numpy(),
+        similarities=similar.numpy(),
     )
     unusual = outliers.find(vectors, seed=seed)
 
@@ -55,7 +59,7 @@ def write_page(
         alarms=[vars(alarm) for alarm in state.alarms],
         evaluation=found,
         metrics=folder.metrics(),
-        map=plane,
+        map=points,
         views=_views(ready, train),
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],

@@ -3,15 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 
 from nearfar.api import build, settle
 from nearfar.api import options as opts
-from nearfar.api.judging import LEARNT_LABELS, Judges, judges_of, parts_of
-from nearfar.compiled import compile_network
+from nearfar.api.judging import Judges, judges_of, parts_of
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, must
@@ -70,7 +68,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     """
     modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
     config, choices = ranks.on_first(settle.machine, config)
-    torch.set_num_threads(config.machine.threads or 1)
+    most_threads = torch.get_num_threads() if config.machine.threads is None else None
+    torch.set_num_threads(config.machine.threads or torch.get_num_threads())
     seed, device = config.machine.seed, torch.device(str(config.machine.device))
 
     # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
@@ -79,8 +78,6 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     config, chosen = ranks.on_first(settle.inputs, config, modality, source)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
-    requires = method_class.required(config.method_options)
-    encoder.config[LEARNT_LABELS] = settle.learns_from_labels(requires)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
         judges_of, encoder, source, test, seed=seed, cache=config.data.cache, label_column=config.data.label_column
@@ -88,6 +85,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method, and which samples meet in a step.
+    requires = method_class.required(config.method_options)
     labels = settle.labels_of(source, requires, judges.held)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held)
     choices += chosen
@@ -97,14 +95,15 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     order = build.order(config, source, labels, method.requires)
     order.part(ranks.rank, ranks.world)  # raises ConfigError for batches that cannot be shared out
     positives = build.positives(config, source, method.requires)
-    make_views = partial(modality.views, seed=seed, options=config.modality_options, encoder=encoder)
+    make_views = build.views(config, modality, encoder)
 
     # What is measured, with all in place.
     config, chosen = ranks.on_first(settle.measured, config, source, method, make_views)
     choices += chosen
+    torch.set_num_threads(config.machine.threads or 1)
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
-        compile_network(encoder)
+        encoder.compile()
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
     assert isinstance(optimisation.micro_batch, int)
@@ -125,6 +124,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         ring=optimisation.gather == "ring",
         micro_batch=optimisation.micro_batch,
         autocast=precision.dtype_of(config.machine.precision),
+        # A run of a time budget makes no promise of bits, which depend on the number of threads.
+        most_threads=most_threads if config.length.budget is not None and ranks.world == 1 else None,
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
         probe=build.probe(config, encoder, source, judges.held if settle.learns_from_labels(requires) else None),
@@ -136,6 +137,6 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
 
 def lasting(data: str) -> str:
     """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
-    from nearfar.data import patterns
+    from nearfar.data import location
 
-    return patterns.lasting(data, builtins=modalities.builtins())
+    return location.lasting(data, builtins=modalities.builtins())

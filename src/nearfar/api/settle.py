@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import torch
 
 from nearfar import torchrun
 from nearfar.api import build
@@ -16,7 +17,7 @@ from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Sour
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice, Facts
-from nearfar.training import automatic, microbatch, precision
+from nearfar.training import automatic, microbatch, precision, thread_count
 from nearfar.training.order import Balanced
 from nearfar.training.plan import MakeViews
 
@@ -25,7 +26,7 @@ _MEASURED_ON = 256  # samples
 
 
 def machine(config: TrainConfig) -> Settled:
-    """The device and the number of threads."""
+    """The device."""
     found, choices = automatic.machine(config.machine)
     return replace(config, machine=found), choices
 
@@ -76,17 +77,26 @@ def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires:
 
 
 def measured(config: TrainConfig, source: Source, method: Method, make_views: MakeViews) -> Settled:
-    """What is measured on this machine and some samples: the faster precision, and how much fits into memory."""
+    """What is measured on this machine and some samples: threads, the faster precision, how much fits into memory."""
     machine, optimisation, choices = config.machine, config.optimisation, list[Choice]()
-    open_precision = machine.precision is None
+    open_threads, open_precision = machine.threads is None, machine.precision is None
     open_memory = optimisation.micro_batch in (None, "auto")
-    if not open_precision and not open_memory:
+    if not open_threads and not open_precision and not open_memory:
         return config, []
     raw, kept = source.fetch(np.arange(min(len(source), optimisation.batch_size, _MEASURED_ON)))
+    if open_threads:
+        threads, why = torch.get_num_threads(), "as many as torch takes of this machine"
+        if len(kept) > 1 and threads > 1 and machine.device == "cpu":
+            some = precision.few(method.encoder.prepare(raw))
+            with precision.trial_pass(method.encoder) as run:
+                threads, why = thread_count.choose(lambda: run(some), threads)
+        machine = replace(machine, threads=threads)
+        choices.append(Choice("threads", threads, why))
     if open_precision:
         kind, why = precision.UNMEASURED
         if len(kept) > 1:
-            kind, why = precision.choose(method.encoder, method.encoder.prepare(raw))
+            with precision.trial_pass(method.encoder) as run:
+                kind, why = precision.choose(run, method.encoder.prepare(raw))
         machine = replace(machine, precision=kind)
         choices.append(Choice("precision", kind, why))
     if open_memory:
@@ -177,7 +187,7 @@ def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 
         labelled=labelled,
         held=held,
         device=str(config.machine.device),
-        threads=config.machine.threads or 1,
+        threads=config.machine.threads or torch.get_num_threads(),
         seconds=None if length.budget is None else seconds(length.budget),
         steps=length.steps,
         epochs=length.epochs,

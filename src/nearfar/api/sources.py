@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nearfar.data.patterns import parse_data
+from nearfar.data.location import parse_data
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from nearfar import torchrun
+from nearfar import given, torchrun
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
@@ -91,12 +91,15 @@ def resumed(
             f"A resumed run keeps its settings, and these differ: {', '.join(sorted(others))}. "
             "Leave them out, or start a new run."
         )
+    saved = checkpoint.latest(folder.path / "checkpoint")
+    if saved is not None:
+        folder.check_settings(saved.state.get("settings"))
     longer = any(settled.get(name) != free[name] for name in _LENGTHS if name in free)
     return Start(
         folder.path,
         assemble(opts.overlay(settled, free)),
         resumed=True,
-        saved=checkpoint.latest(folder.path / "checkpoint"),
+        saved=saved,
         longer=longer,
     )
 
@@ -125,7 +128,7 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         machine = ready.config.machine
         facts = {"device": machine.device, "threads": machine.threads, "precision": machine.precision}
         folder.write_environment(facts | {"ranks": ready.plan.ranks.world})
-        if ready.config.model.pretrained:
+        if ready.config.model.pretrained or given.is_given(ready.config.model.encoder):
             save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / "skipped.csv")
@@ -193,8 +196,8 @@ def _same(name: str, value: Any, settled: Mapping[str, Any]) -> bool:
 
 def _free_folder(config: TrainConfig) -> Path:
     """`runs/<data>-<method>`, with a number where that is taken."""
-    stem = re.sub(r"[^\w.-]+", "-", Path(config.data.data).name).strip("-.") or "data"
-    base = Path("runs") / f"{stem}-{config.model.method}"
+    stem = re.sub(r"[^\w.-]+", "-", Path(given.short(config.data.data)).name).strip("-.") or "data"
+    base = Path("runs") / f"{stem}-{given.short(config.model.method)}"
     path, number = base, 1
     while path.exists():
         number += 1

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from shlex import quote
 from typing import Any
 
-from nearfar import torchrun
+from nearfar import given, torchrun
 from nearfar.api import finish, starting
 from nearfar.api.prepare import Ready, prepare
 from nearfar.api.run import Run
@@ -23,7 +23,7 @@ _log = logging.getLogger("nearfar")
 
 
 def train(
-    data: str | os.PathLike[str] | None = None,
+    data: Any = None,
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -37,10 +37,11 @@ def train(
     """Train on `data` and return the finished run, written to `out` (made by name under `runs/` when not given).
 
     Every option of the command line is a keyword: method, encoder, budget or epochs or steps, batch_size, lr,
-    temperature ... What is not given is chosen, logged and written to `config.toml`, which `config` takes
-    back. `init` starts from the encoder of another run, and takes its encoder, width and size. With `evaluate` False
-    the run ends with its last step; `nearfar.report` judges it later. `started` is the `time.monotonic()` from which a
-    budget counts.
+    temperature ... What is not given is chosen, logged and written to `config.toml`, which `config` takes back. `data`
+    may also be a torch Dataset, arrays, a data frame or a list, `encoder` a torch.nn.Module, `method` a `Method` or its
+    class, and `views` a function that makes a view of a sample (docs/own.md). `init` starts from the encoder of another
+    run, and takes its encoder, width and size. With `evaluate` False the run ends with its last step; `nearfar.report`
+    judges it later. `started` is the `time.monotonic()` from which a budget counts.
 
     `resume` goes on with the run in `out`, whose settings it keeps. Only its length may be given anew: budget, epochs
     or steps are those of the whole run, what is done included, and the learning rate goes on as in a run of that
@@ -50,12 +51,19 @@ def train(
     TrainingError when training fails; what was trained is kept.
     """
     started = time.monotonic() if started is None else started
-    options = {name: value for name, value in (options | {"data": data}).items() if value is not None}
+    given_options = {name: value for name, value in (options | {"data": data}).items() if value is not None}
     here = torchrun.place()
     if here.most_restarts and out is None:
         raise ConfigError("torchrun --max-restarts needs --out, where what was trained is found again.")
     quiet = quiet or here.rank > 0
-    with silenced(quiet), ranks.opened(options.get("device")) as together, ExitStack() as held:
+    with (
+        given.holding() as hold,
+        silenced(quiet),
+        ranks.opened(options.get("device")) as together,
+        ExitStack() as held,
+    ):
+        options = given.adopted(given_options, hold)  # objects go by names
+
         # Where, with which settings, from which checkpoint: the first rank decides, and all have it as plain data.
         begin = starting.resumed if resume or starting.restarted(out) else starting.new
         start = together.on_first(begin, held, out=out, init=init, config=config, options=options)

@@ -34,6 +34,10 @@ def _threads(*, local: bool = True) -> Any:
     return option(None, "Threads of the processor.", least=1, most=MOST_THREADS, local=local)
 
 
+def _compile() -> Any:
+    return option(False, "Compile the encoder with torch.compile: slow to start, then often faster on much data.")
+
+
 def _cache() -> Any:
     return option("auto", "Where decoded samples are kept: auto, off, or the folder of the run.", path="cache")
 
@@ -119,6 +123,7 @@ class Evaluate(Form):
     baselines: bool = option(True, "Compare with the two baselines.", off="Leave the two baselines out.")
     label_column: str | None = _label_column()
     seed: int | None = option(None, "Key of the split and of the intervals; the run's own when not given.", least=0)
+    compile: bool = _compile()
     cache: str = _cache()
     device: str | None = _device()
     threads: int | None = _threads()
@@ -146,6 +151,7 @@ class Embed(Form):
     precision: Literal["fp32", "bf16"] | None = option(
         None, "Arithmetic of the encoder; when not given, bf16 where that measures faster on much data."
     )
+    compile: bool = _compile()
     cache: str = _cache()
     device: str | None = _device()
     threads: int | None = _threads()

@@ -57,7 +57,7 @@ def build(
         for name, one in declared(kind).items():
             if one.about.get("common"):
                 common.append(one)
-            elif name not in taken and shown(title, one):
+            elif name not in taken and shown(title, one) and not one.about.get("python"):
                 if title not in made:
                     made[title] = parser.add_argument_group(title)
                 _add(made[title], one)

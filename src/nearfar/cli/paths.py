@@ -11,7 +11,7 @@ def expanded(kind: str, path: str) -> str:
     `kind` says what stands there: `data`, an `input`, a `cache`, or an `output`.
     """
     if kind == "data":
-        from nearfar.data.patterns import lasting
+        from nearfar.data.location import lasting
 
         return lasting(path, builtins=registry.builtins())
     if kind == "cache" and path in ("auto", "off"):

@@ -17,10 +17,12 @@ from nearfar.cli.output import plain
 from nearfar.cli.parsing import Command
 from nearfar.cli.streams import lenient
 from nearfar.files import check_writable
+from nearfar.threads import never_spin
 
 
 def run(command: Command) -> None:
     """Do what the command says and print its result on standard output."""
+    never_spin()
     form, trains = command.form, isinstance(command.form, Train | Demo)
     threads = getattr(form, "threads", None)
     if threads is not None and not trains:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nearfar.compiled import compile_network
 from nearfar.contract import inputs as samples_of
 from nearfar.contract.inputs import Inputs
 from nearfar.errors import ConfigError
@@ -54,6 +55,13 @@ class Encoder(nn.Module):
         """Where its weights are."""
         tensor = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if tensor is None else tensor.device
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the networks in it, not what makes or prepares their inputs; see `nearfar.compiled`.
+
+        The arguments are those of `torch.compile`.
+        """
+        compile_network(self, *args, **kwargs)
 
     def features(self, inputs: Any) -> Tensor:
         """One view's inputs `[n, ...]` to vectors `[n, dim]`."""

@@ -40,6 +40,13 @@ def stack(samples: Sequence[Inputs]) -> Inputs:
     return _together(samples, torch.stack)
 
 
+def unstack(x: Inputs) -> list[Inputs]:
+    """The samples of a batch one by one, without the first axis."""
+    if isinstance(x, Tensor):
+        return list(x)
+    return [{name: values[i] for name, values in x.items()} for i in range(count(x))]
+
+
 def move(x: Inputs, device: torch.device | str) -> Inputs:
     """The same on a device."""
     return _each(x, lambda values: values.to(device))

@@ -42,6 +42,8 @@ class Modality(ABC):
     extensions: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Sequence[str]] = ()
     inline: ClassVar[bool] = False
+    further: ClassVar[Sequence[str] | None] = ()
+    """Further columns that are read into `Samples.table`; None for all that have no other meaning."""
     builtins: ClassVar[Mapping[str, Builtin]] = {}
     raw_baseline: ClassVar[str] = "raw input"
     """What an evaluation calls the baseline of `Source.vectors`."""
@@ -96,6 +98,18 @@ class Modality(ABC):
     @abstractmethod
     def views(self, raw: Any, draws: Rows, *, requires: Requirements, seed: int, options: Any, encoder: Any) -> Views:
         """The views of a raw batch, sample i keyed by (seed, draws[i], view), on the encoder's device."""
+
+    def plain(self, raw: Any, start: int, stop: int, encoder: Any) -> Sequence[Any]:
+        """Samples of a raw batch as a user's own views take them: by default rows of the encoder's inputs."""
+        from nearfar.contract import inputs as samples_of
+
+        return samples_of.unstack(samples_of.part(encoder.prepare(raw), start, stop))
+
+    def viewed(self, made: Any, encoder: Any) -> Any:
+        """What a user's own views have made of a batch, as inputs on the encoder's device."""
+        from nearfar.contract import inputs as samples_of
+
+        return samples_of.move(made, encoder.device)
 
     def show(self, inputs: Any, encoder: Any) -> list[Card]:
         """What a report shows of one view's inputs; keys are empty."""

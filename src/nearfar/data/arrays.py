@@ -1,130 +1,183 @@
-"""Pictures in `.npy` and `.npz` files: arrays of bytes `[N, H, W]` or `[N, H, W, C]`, mapped and not loaded."""
+"""Samples in `.npy` and `.npz` files: pictures `[N, ...]` of any number of channels, or rows `[N, C]` of a table.
 
+The arrays are mapped, not loaded, where they lie in the file uncompressed.
+"""
+
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data import npy
-from nearfar.data.contents import Contents, joined, spread
-from nearfar.data.keys import printable, unique
-from nearfar.data.labels import Column
-from nearfar.data.sheet import Sheet, Wanted
-from nearfar.data.splits import SPLITS
+from nearfar.data.contents import Contents, joined
+from nearfar.data.keys import printable
+from nearfar.data.splits import canonical
+from nearfar.data.table_file import Columns, Request, TableFile
 from nearfar.errors import DataError
 
-Rows = NDArray[np.int64]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
+log = logging.getLogger("nearfar")
+
+_LABELS = {"y", "label", "labels", "target", "targets", "class", "classes"}
+_SPLITS = {"train", "val", "test", "eval"}
+_SAMPLES = {"x", "data", "image", "images", "features"}
+_FEW = 4  # so many channels pictures for the eye have at most
 
 
-class Pictures:
-    """Samples that are pictures of an array; read as portable maps: a header, and the bytes as they are."""
+class Arrays(Contents):
+    """Samples that lie one behind the other in an array, `[N, H, W]`, `[N, H, W, C]` or (`first`) `[N, C, H, W]`."""
 
-    in_groups: bool = False
-
-    def __init__(self, array: NDArray[np.uint8]) -> None:
+    def __init__(self, array: NDArray[Any], *, first: bool) -> None:
         self._array = array
+        self._first = first
 
     def __len__(self) -> int:
         return len(self._array)
 
-    def has(self, row: int) -> bool:
-        """Always."""
-        return True
-
     def bytes(self, row: int) -> bytes:
-        """The picture as a `.pgm` or `.ppm` file."""
-        picture = self._array[row]
-        kind = b"P6" if picture.ndim == 3 and picture.shape[2] == 3 else b"P5"
-        content: bytes = b"%s %d %d 255\n" % (kind, picture.shape[1], picture.shape[0]) + picture.tobytes()
-        return content
-
-    def array(self, row: int) -> NDArray[Any] | None:
-        """The picture as it lies in the file."""
-        found: NDArray[Any] = self._array[row]
+        """The numbers of one sample, as they lie in memory."""
+        found: bytes = self._array[row].tobytes()
         return found
 
-    def path(self, row: int) -> str | None:
-        """None: a row is no file."""
-        return None
-
-    def near(self, rows: Rows, count: int) -> Rows:
-        """Evenly spread rows."""
-        return spread(rows, count)
+    def array(self, row: int) -> NDArray[Any] | None:
+        """The sample as `[H, W]` or `[H, W, C]`."""
+        found: NDArray[Any] = self._array[row]
+        return found.transpose(1, 2, 0) if self._first else found
 
 
-def read(files: Sequence[Path], wanted: Wanted) -> Sheet:
-    """The pictures of all arrays, with keys `file#row` (`file#split/row` where a file holds splits).
+class ArrayTable(TableFile):
+    """The samples of a file of arrays that belong to one split, "" for none, and their labels."""
 
-    An `.npz` file may hold labels, one a picture, and splits, by the names of its arrays: `x_train` and `y_train`,
-    `test_images` and `test_labels`. Raises DataError where the arrays are no pictures, and which are is not clear.
+    def __init__(self, file: Path, split: str, samples: NDArray[Any], labels: "pa.Array | None", content: str) -> None:
+        super().__init__(file)
+        self.samples = samples
+        self.labels = labels
+        self.split = split or None
+        self.before += f"{split}/" if split else ""
+        names = [content] if content else list(samples.dtype.names or map(str, range(samples.shape[1])))
+        self.names = (*names, "label") if labels is not None else tuple(names)
+
+    def read(self, at: Sequence[int]) -> Columns:
+        """The columns at these places."""
+        return Columns([self._column(i) for i in at], np.arange(len(self.samples)))
+
+    def _column(self, i: int) -> "pa.Array":
+        import pyarrow as pa
+
+        if self.labels is not None and i == len(self.names) - 1:
+            return self.labels
+        cells = self.samples[self.names[i]] if self.samples.dtype.names else self.samples[:, i]
+        return pa.array(_native(cells))
+
+    @classmethod
+    def stored(cls, tables: Sequence[Self], name: str, request: Request) -> Contents | None:
+        """The samples, mapped; not the labels."""
+        parts = []
+        for table in tables:
+            first = table.samples.ndim == 4 and _channels_come_first(table.samples.shape[1:])
+            if table.samples.ndim == 4:
+                log.info("%s: %s", table.name, "[N, C, H, W]" if first else "[N, H, W, C]")
+            parts.append(Arrays(table.samples, first=first))
+        return joined(parts)
+
+
+def open_arrays(file: Path, request: Request) -> list[ArrayTable]:
+    """The samples of a file, a table for each split; rows of a table where no column of samples is asked for.
+
+    An `.npz` file may hold labels, one a sample, and splits, by the names of its arrays: `x_train` and `y_train`,
+    `test_images` and `test_labels`. Raises DataError where the arrays are no samples, and which are is not clear.
     """
-    keys, contents = list[str](), list[Contents]()
-    labels, splits = Column(), Column()
-    for file in files:
-        for split, (images, classes) in _pictures(file).items():
-            contents.append(Pictures(images))
-            before = f"{printable(file.name)}#" + (f"{split}/" if split else "")
-            keys += [f"{before}{row}" for row in range(len(images))]
-            labels.extend([None] * len(images) if classes is None else classes.tolist())
-            splits.extend([split or None] * len(images))
-    cells = {"label": labels, "split": splits}
-    return Sheet(
-        keys=unique(keys),
-        contents=joined(contents),
-        cells={role: column for role, column in cells.items() if column.says_anything},
-    )
-
-
-def split_names(files: Sequence[Path], wanted: Wanted) -> list[str]:
-    """The splits that the arrays' names tell of."""
-    return list(dict.fromkeys(split for file in files for split in _pictures(file) if split))
-
-
-def _pictures(file: Path) -> dict[str, tuple[NDArray[np.uint8], NDArray[Any] | None]]:
-    """The pictures and their labels by split, "" for none."""
     arrays = npy.arrays(file)
-    images = {name: array for name, array in arrays.items() if array.ndim in (3, 4)}
-    found: dict[str, tuple[NDArray[np.uint8], NDArray[Any] | None]] = {}
-    for name, array in images.items():
-        split = _split(name)
-        if split in found:
-            raise DataError(
-                f"{printable(str(file))!r} holds the arrays {', '.join(images)}: which are the pictures is not clear; "
-                "keep one of them, and its labels as `y`."
-            )
-        _check(file, name, array)
-        beside = {other: one for other, one in arrays.items() if _split(other) == split and _is_column(one, len(array))}
-        chosen = [one for other, one in beside.items() if set(_words(other)) & set(_LABELS)]
-        classes = chosen[0] if chosen else next(iter(beside.values())) if len(beside) == 1 else None
-        found[split] = array, None if classes is None else classes.reshape(-1)
+    content = request.columns[0] if request.columns else ""
+    by_split: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, array in arrays.items():
+        by_split.setdefault(_split(name), {})[name] = array
+    found = []
+    for split, some in by_split.items():
+        if (chosen := _samples(file, some, arrays, bool(content))) is not None:
+            labels = {other: array for other, array in some.items() if other != chosen}
+            found.append(ArrayTable(file, split, some[chosen], _labels(file, labels, len(some[chosen])), content))
     if not found:
-        shown = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items()) or "none"
-        raise DataError(
-            f"{printable(str(file))!r} holds no pictures: its arrays are {shown}; give one of bytes (uint8) of shape "
-            "[N, H, W] or [N, H, W, 3]."
-        )
+        shown = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items()) or "none"
+        wanted = "pictures [N, H, W], [N, H, W, C] or [N, C, H, W]" if content else "rows of a table [rows, columns]"
+        raise DataError(f"{printable(str(file))!r} holds no {wanted} of numbers: its arrays are {shown}.")
     return found
 
 
-def _check(file: Path, name: str, array: NDArray[Any]) -> None:
-    if array.dtype != np.uint8 or (array.ndim == 4 and array.shape[3] not in (1, 3)) or 0 in array.shape:
+def _samples(file: Path, some: dict[str, NDArray[Any]], arrays: dict[str, NDArray[Any]], pictures: bool) -> str | None:
+    """The name of the array of samples among those of one split."""
+
+    def fits(array: NDArray[Any]) -> bool:
+        if not pictures and array.dtype.names is not None:
+            return array.ndim == 1 and len(array) > 0
+        numbers = array.dtype.kind in "biuf" and 0 not in array.shape
+        return numbers and (array.ndim in (3, 4) if pictures else array.ndim == 2)
+
+    fitting = [name for name, array in some.items() if fits(array) and not is_label(name)]
+    named = [name for name in fitting if set(_words(name)) & _SAMPLES]
+    if len(fitting) > 1 and len(named) != 1:
         raise DataError(
-            f"{printable(str(file))!r}: {name} is {array.dtype} of shape {list(array.shape)}; pictures are bytes "
-            "(uint8) of shape [N, H, W], [N, H, W, 1] or [N, H, W, 3]."
+            f"{printable(str(file))!r} holds the arrays {', '.join(arrays)}: which are the samples is not clear; "
+            "keep one of them as `x`, and its labels as `y`."
         )
+    return next(iter(named or fitting), None)
 
 
-def _is_column(array: NDArray[Any], rows: int) -> bool:
-    return array.shape in ((rows,), (rows, 1)) and array.dtype.kind in "biuSU"
+def _labels(file: Path, arrays: dict[str, NDArray[Any]], count: int) -> "pa.Array | None":
+    """The labels among the other arrays of a split, or a warning that says why there are none."""
+    import pyarrow as pa
+
+    named = [name for name in arrays if is_label(name)]
+    columns = [name for name, array in arrays.items() if array.shape in ((count,), (count, 1))]
+    columns = [name for name in columns if arrays[name].dtype.kind in "biuSU"]
+    name = named[0] if named else columns[0] if len(columns) == 1 else None
+    if name is None:
+        return None
+    array = arrays[name]
+    if array.shape[:1] != (count,):
+        why = f"holds {array.shape[0] if array.ndim else 'no'} labels for {count} samples"
+    elif array.dtype.kind not in "biufSUM":
+        why = f"holds {array.dtype}, neither numbers nor texts"
+    elif array.size == count:
+        return pa.array(_native(array.reshape(-1)))
+    elif array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
+        return pa.array(np.argmax(array, axis=1))
+    else:
+        why = f"has the shape {list(array.shape)} and is not one-hot"
+    log.warning("%s: %s %s: no labels.", printable(file.name), name, why)
+    return None
+
+
+def _is_one_hot(array: NDArray[Any]) -> bool:
+    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
+
+
+def _channels_come_first(shape: tuple[int, ...]) -> bool:
+    """Whether pictures of a shape are `[C, H, W]`: few channels, or sides that are equal, tell."""
+    first, middle, last = shape
+    if last <= _FEW or (first == middle != last):
+        return False
+    return first <= _FEW or middle == last != first or first < min(middle, last)
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in this machine's order of bytes."""
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _split(name: str) -> str:
-    return next((word for word in _words(name) if word in SPLITS), "")
+    return next((word for word in _words(name) if canonical(word) in _SPLITS), "")
+
+
+def is_label(name: str) -> bool:
+    """Whether an array's name says that it holds labels."""
+    return bool(set(_words(name)) & _LABELS)
 
 
 def _words(name: str) -> list[str]:

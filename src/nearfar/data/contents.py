@@ -2,44 +2,65 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
+_ODD = re.compile("\\\\|://|^\\s|\\s$|[\udc80-\udcff]")
 
-class Contents(Protocol):
+
+class Contents:
     """The raw content of N samples. Reading raises OSError where there is nothing to read."""
 
-    in_groups: bool
+    in_groups: bool = False
     """Whether a row is read with many others only, so that another order than theirs costs much more."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def has(self, row: int) -> bool:
         """Whether the user gave anything there."""
+        return True
 
     def bytes(self, row: int) -> bytes:
         """The content of one sample."""
+        raise OSError("a row without a content of its own")
 
     def array(self, row: int) -> NDArray[Any] | None:
         """The sample `[H, W]` or `[H, W, C]` where it is an array of numbers; None where it is bytes."""
+        return None
 
     def path(self, row: int) -> str | None:
         """The file that is the sample, where it is one."""
+        return None
 
     def near(self, rows: Rows, count: int) -> Rows:
         """At most `count` of `rows`, evenly spread as far as reading them stays cheap."""
+        return spread(rows, count)
 
 
-class Files:
+class Nothing(Contents):
+    """N samples without a content of their own: rows of a table, which are read as columns."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has(self, row: int) -> bool:
+        """Never."""
+        return False
+
+
+class Files(Contents):
     """Samples that are files, one each, named relative to `folder`; an empty name stands for a missing one."""
-
-    in_groups: bool = False
 
     def __init__(self, names: Sequence[str], folder: str = "") -> None:
         self._names = names
@@ -54,32 +75,21 @@ class Files:
 
     def bytes(self, row: int) -> bytes:
         """The file's content; raises OSError with a short reason where it is no plain, readable file."""
-        name = self._names[row]
-        if not name:
+        path = self.path(row)
+        if path is None:
             raise OSError("no path given")
-        path = located(name, self._folder)
         size_of(path)  # it is a plain file
         with open(path, "rb") as file:
             return file.read()
-
-    def array(self, row: int) -> NDArray[Any] | None:
-        """None: the content is bytes."""
-        return None
 
     def path(self, row: int) -> str | None:
         """The file."""
         name = self._names[row]
         return located(name, self._folder) if name else None
 
-    def near(self, rows: Rows, count: int) -> Rows:
-        """Evenly spread rows."""
-        return spread(rows, count)
 
-
-class Cells:
+class Cells(Contents):
     """Samples that are texts (read as UTF-8) or bytes held in memory; an empty one stands for a missing one."""
-
-    in_groups: bool = False
 
     def __init__(self, cells: Sequence[str] | Sequence[bytes]) -> None:
         self._cells = cells
@@ -98,20 +108,8 @@ class Cells:
             raise OSError("empty cell")
         return cell.encode("utf-8", "surrogateescape") if isinstance(cell, str) else cell
 
-    def array(self, row: int) -> NDArray[Any] | None:
-        """None: the content is bytes."""
-        return None
 
-    def path(self, row: int) -> str | None:
-        """None: a cell is no file."""
-        return None
-
-    def near(self, rows: Rows, count: int) -> Rows:
-        """Evenly spread rows."""
-        return spread(rows, count)
-
-
-class Joined:
+class Joined(Contents):
     """The samples of several contents, one after another."""
 
     def __init__(self, parts: Sequence[Contents]) -> None:
@@ -124,23 +122,23 @@ class Joined:
 
     def has(self, row: int) -> bool:
         """What the part that has the row says."""
-        part = self._part(row)
-        return self._parts[part].has(row - int(self._starts[part]))
+        part, at = self._place(row)
+        return part.has(at)
 
     def bytes(self, row: int) -> bytes:
         """The content, from the part that has it."""
-        part = self._part(row)
-        return self._parts[part].bytes(row - int(self._starts[part]))
+        part, at = self._place(row)
+        return part.bytes(at)
 
     def array(self, row: int) -> NDArray[Any] | None:
         """The array, from the part that has it."""
-        part = self._part(row)
-        return self._parts[part].array(row - int(self._starts[part]))
+        part, at = self._place(row)
+        return part.array(at)
 
     def path(self, row: int) -> str | None:
         """The file, from the part that has it."""
-        part = self._part(row)
-        return self._parts[part].path(row - int(self._starts[part]))
+        part, at = self._place(row)
+        return part.path(at)
 
     def near(self, rows: Rows, count: int) -> Rows:
         """Rows near by the measure of each part, as many of each as its share."""
@@ -156,8 +154,9 @@ class Joined:
         ]
         return np.concatenate(found) if found else rows[:0]
 
-    def _part(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side="right")) - 1
+    def _place(self, row: int) -> tuple[Contents, int]:
+        part = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._parts[part], row - int(self._starts[part])
 
 
 def joined(parts: Sequence[Contents]) -> Contents:
@@ -166,11 +165,23 @@ def joined(parts: Sequence[Contents]) -> Contents:
 
 
 def located(name: str, folder: str) -> str:
-    """The path that a name in a manifest in `folder` means."""
+    """The path that a name in a manifest in `folder` means.
+
+    Where there is no such file, it may have been written on Windows (backslashes, another encoding) or with spaces
+    around it.
+    """
     path = os.path.join(folder, os.path.expanduser(name) if name.startswith("~") else name)
-    if "\\" in name and os.sep == "/" and "\0" not in name and not os.path.exists(path):
-        return os.path.join(folder, name.replace("\\", "/"))
-    return name if "://" in name and not os.path.exists(path) else path
+    odd = _ODD.search(name) is not None and "\0" not in name
+    if odd and not os.path.exists(path):
+        for other in (name.strip(), name.strip().replace("\\", "/"), _western(name)):
+            if os.path.exists(found := os.path.join(folder, other)):
+                return found
+        return name if "://" in name else path
+    return path
+
+
+def _western(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace").strip().replace("\\", "/")
 
 
 def size_of(path: str | os.PathLike[str]) -> int:

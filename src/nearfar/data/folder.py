@@ -1,8 +1,9 @@
 """A folder and all below it, as a sorted list of files; its sub-folders are classes or splits."""
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from nearfar.data import splits
 from nearfar.data.contents import Files, reason_of
 from nearfar.data.keys import printable, unique
-from nearfar.data.labels import Column
+from nearfar.data.sample_rows import SampleRows
 from nearfar.data.samples import Samples, data_name
-from nearfar.data.splits import are_splits
 from nearfar.data.strings import Strings, StringsBuilder
+from nearfar.data.values import DictionaryBuilder
+
+log = logging.getLogger("nearfar")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Walk:
 def walk(root: str, extensions: frozenset[str]) -> Walk:
     """List the files with one of `extensions` (lower case, with the dot); others are counted by theirs.
 
-    Hidden entries and `__MACOSX` are passed over. Links are followed, but no folder is entered twice.
+    Hidden entries and `__MACOSX` are passed over. Links are followed, but no folder is entered twice. What cannot be
+    looked at is refused, and costs nothing else.
     """
     names, ignored, refused = StringsBuilder(), Counter[str](), list[tuple[str, str]]()
     visited: set[tuple[int, int]] = set()
@@ -36,36 +40,41 @@ def walk(root: str, extensions: frozenset[str]) -> Walk:
 
     def enter(prefix: str) -> None:
         """Take what lies in a folder in the order of whole paths, folders in their places."""
+        some: list[str] = []
         try:
             here = os.path.join(root, prefix)
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in visited:
                 return
             visited.add((status.st_dev, status.st_ino))
-            some: list[str] = []
             with os.scandir(here) as entries:
                 for entry in entries:
-                    name = entry.name
-                    if is_passed_over(name):
+                    if is_passed_over(entry.name):
                         continue
-                    if entry.is_file():
-                        extension = extension_of(name)
-                        if extension in extensions:
-                            some.append(name)
-                        else:
-                            ignored[extension or "(no extension)"] += 1
-                    elif entry.is_dir():
-                        if entry.is_symlink():
-                            links.append(f"{prefix}{name}/")
-                        else:
-                            some.append(f"{name}/")
-                    elif extension_of(name) in extensions:
-                        broken = entry.is_symlink()
-                        refused.append((printable(prefix + name), "broken link" if broken else "not a plain file"))
+                    try:
+                        look_at(entry, prefix, some)
+                    except OSError as error:
+                        refused.append((printable(prefix + entry.name), reason_of(error)))
         except OSError as error:
             refused.append((printable(prefix) or ".", reason_of(error)))
-            return
         stack.append((prefix, iter(sorted(some))))
+
+    def look_at(entry: os.DirEntry[str], prefix: str, some: list[str]) -> None:
+        name = entry.name
+        if entry.is_file():
+            extension = extension_of(name)
+            if extension in extensions:
+                some.append(name)
+            else:
+                ignored[extension or "(no extension)"] += 1
+        elif entry.is_dir():
+            if entry.is_symlink():
+                links.append(f"{prefix}{name}/")
+            else:
+                some.append(f"{name}/")
+        elif extension_of(name) in extensions:
+            broken = entry.is_symlink()
+            refused.append((printable(prefix + name), "broken link" if broken else "not a plain file"))
 
     stack: list[tuple[str, Iterator[str]]] = []
     enter("")
@@ -98,35 +107,54 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Sam
     start = root if chosen is None else os.path.join(root, chosen)
     found = walk(start, extensions)
     before = os.path.relpath(start, path).replace(os.sep, "/") + "/" if start != path else ""
-    depth = 1 if existing and chosen is None else 0  # the first level holds the splits
-    classes = Column()
-    for name in found.names:
-        level = name.split("/", depth + 1)
-        classes.append(level[depth] if len(level) > depth + 1 else None)
-    known = {name for name in classes.values if name is not None}
-    if existing:  # every split counts the same classes
-        known |= {name for split in existing for name in folders_in(os.path.join(root, split))}
-    order = sorted(known) if classes.says_anything else []
-    place: dict[str | None, int] = {name: i for i, name in enumerate(order)}
-    numbers = np.array([place.get(name, -1) for name in classes.values], dtype=np.int64)
-    return Samples(
-        name=data_name(path, chosen),
+    name = data_name(path, chosen)
+    tell_held_out(name, found.names, depth := int(bool(existing) and chosen is None))  # the first level holds splits
+    classes = DictionaryBuilder(folders_at(found.names, depth))
+    if existing and classes.different:  # every split counts the same classes
+        others = {printable(folder) for split in existing for folder in folders_in(os.path.join(root, split))}
+        classes = DictionaryBuilder(
+            [*sorted({printable(folder) for folder in others}), *folders_at(found.names, depth)]
+        )
+    labels = classes.finish()
+    return SampleRows(
         keys=unique(printable(before + name) for name in found.names),
         contents=Files(found.names, start),
-        rows=np.arange(len(found.names)),
-        labels=numbers[classes.numbers] if order else None,
-        label_names=tuple(printable(name) for name in order),
-        split=chosen,
+        columns={"label": labels[len(labels) - len(found.names) :]} if classes.different else {},
         ignored=found.ignored,
-        refused=tuple((printable(before) + key, reason) for key, reason in found.refused),
-    )
+        refused=[(printable(before) + key, reason) for key, reason in found.refused],
+    ).samples(name, chosen)
+
+
+def folders_at(names: Iterable[str], depth: int) -> Iterator[str | None]:
+    """The folder at a depth of each name, None where the file itself stands there or above."""
+    for name in names:
+        parts = name.split("/", depth + 1)
+        yield printable(parts[depth]) if len(parts) > depth + 1 else None
+
+
+def tell_held_out(name: str, files: Strings, depth: int = 0) -> None:
+    """Warn of files in folders with names of test data, from a depth on, that are taken with all others."""
+    found = files.matching(rf"(?i)^(?:[^/]*/){{{depth},}}(?:{splits.HELD_OUT})/")
+    if (count := int(found.sum())) > 0:
+        example = files[int(np.argmax(found))]
+        log.warning(
+            "%s: %d of %d samples lie in folders named as test data are (%s): they are taken with the rest",
+            *(name, count, len(files), printable(example)),
+        )
 
 
 def folders_in(root: str) -> list[str]:
     """Names of the folders directly in a folder, sorted, without the hidden ones."""
+
+    def is_folder(entry: os.DirEntry[str]) -> bool:
+        try:
+            return entry.is_dir()
+        except OSError:
+            return False
+
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir() and not is_passed_over(entry.name))
+            return sorted(entry.name for entry in entries if not is_passed_over(entry.name) and is_folder(entry))
     except OSError:
         return []
 
@@ -134,7 +162,10 @@ def folders_in(root: str) -> list[str]:
 def splits_in(root: str) -> list[str]:
     """Names of the splits that a folder's children are, or none."""
     names = folders_in(root)
-    return names if are_splits(names) else []
+    found = splits.folders_of_splits(names)
+    if left := [name for name in names if found and name not in found]:
+        log.warning("%s: the folders %s are no splits and are left out", root, ", ".join(map(printable, left[:5])))
+    return found
 
 
 def unwrap(root: str) -> str:
@@ -146,7 +177,7 @@ def unwrap(root: str) -> str:
         try:
             with os.scandir(root) as entries:
                 some = [entry for entry in entries if not is_passed_over(entry.name)]
-            if len(some) != 1 or not some[0].is_dir() or some[0].is_symlink() or are_splits([some[0].name]):
+            if len(some) != 1 or not some[0].is_dir() or some[0].is_symlink() or splits.are_splits([some[0].name]):
                 return root
             inner = os.path.join(root, some[0].name)
             with os.scandir(inner) as entries:

@@ -2,28 +2,23 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nearfar.data.contents import Files, spread
+from nearfar.data.columns import find_column
+from nearfar.data.contents import Contents, Files, joined
 from nearfar.data.keys import printable
-from nearfar.data.labels import Column
-from nearfar.data.patterns import HUB
-from nearfar.data.sheet import ROLES, Sheet, Wanted, content_column, find_column
-from nearfar.data.strings import Strings
+from nearfar.data.location import HUB, is_written_as_path
+from nearfar.data.table_file import Columns, Request, TableFile
 from nearfar.errors import DataError, MissingExtra
 
-Rows = NDArray[np.int64]
 
-
-class HubRows:
+class HubRows(Contents):
     """Samples in a column of a data set, not decoded: `{bytes, path}`, bytes or texts."""
-
-    in_groups: bool = False
 
     def __init__(self, rows: Any, column: str) -> None:
         self._rows = rows
@@ -32,10 +27,6 @@ class HubRows:
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    def has(self, row: int) -> bool:
-        """Always."""
-        return True
 
     def bytes(self, row: int) -> bytes:
         """The cell's content, or that of the file it names."""
@@ -50,17 +41,60 @@ class HubRows:
             raise OSError("empty cell")
         return cell.encode() if isinstance(cell, str) else bytes(cell)
 
-    def array(self, row: int) -> NDArray[Any] | None:
-        """None: the content is bytes."""
-        return None
 
-    def path(self, row: int) -> str | None:
-        """None: a row is no file."""
-        return None
+class HubTable(TableFile):
+    """The rows of a split, "" for a data set that has none.
 
-    def near(self, rows: Rows, count: int) -> Rows:
-        """Evenly spread rows."""
-        return spread(rows, count)
+    The column of samples is found by its feature (an `Image`), else by name; labels by name, else by `ClassLabel`.
+    """
+
+    def __init__(self, data: str, split: str, rows: Any, request: Request) -> None:
+        import datasets
+
+        super().__init__(Path(os.path.abspath(data.removeprefix(HUB))))
+        self.rows = rows
+        self.split = split or None
+        self.before += f"{split}/" if split else ""
+        names = list(rows.features)
+        images = [name for name in names if isinstance(rows.features[name], datasets.Image)]
+        classes = [name for name in names if isinstance(rows.features[name], datasets.ClassLabel)]
+        self._own = {name: name for name in names}
+        if images and request.columns and find_column(images, request.columns) is None:
+            self._rename(images[0], request.columns[0])
+        if classes and find_column(names, ["label"]) is None and request.label_column is None:
+            self._rename(classes[0], "label")
+        self.names = tuple(self._own)
+
+    def _rename(self, name: str, new: str) -> None:
+        """Show a column by another name, in its place."""
+        self._own = {new if shown == name else shown: own for shown, own in self._own.items() if shown != new}
+
+    def read(self, at: Sequence[int]) -> Columns:
+        """The columns at these places."""
+        import pyarrow as pa
+
+        names = [self._own[self.names[i]] for i in at]
+        batches = [batch for batch in self.rows.select_columns(names).with_format("arrow").iter(10_000)] if at else []
+        tables = pa.concat_tables(batches) if batches else self.rows.features.arrow_schema.empty_table()
+        return Columns([tables.column(name) for name in names], np.arange(len(self.rows)))
+
+    @classmethod
+    def stored(cls, tables: Sequence[Self], name: str, request: Request) -> Contents | None:
+        """The cells as the package keeps them, images not decoded."""
+        import datasets
+
+        parts = []
+        for table in tables:
+            own, rows = table._own[name], table.rows
+            if isinstance(rows.features[own], datasets.Image):
+                rows = rows.cast_column(own, datasets.Image(decode=False))
+            parts.append(HubRows(rows.select_columns([own]), own))
+        return joined(parts)
+
+    def class_names(self, at: int) -> Sequence[str] | None:
+        """The names of a `ClassLabel`."""
+        names = getattr(self.rows.features[self._own[self.names[at]]], "names", None)
+        return None if names is None else list(names)
 
 
 def split_names(data: str) -> list[str]:
@@ -69,43 +103,11 @@ def split_names(data: str) -> list[str]:
     return list(found) if isinstance(found, dict) else []
 
 
-def read(data: str, split: str | None, wanted: Wanted) -> Sheet:
-    """The rows of a split, or of all of them, with keys `name#row` (`name#split/row`).
-
-    The column of samples is found by its feature (an `Image`), else by name; labels by `ClassLabel`, else by name.
-    Raises DataError, and MissingExtra without the package.
-    """
-    import datasets
-
+def open_hub(data: str, split: str | None, request: Request) -> list[HubTable]:
+    """A table for each split, or that of the one asked for; raises DataError, and MissingExtra without the package."""
     found = _opened(data)
-    name = printable(os.path.basename(os.path.abspath(data.removeprefix(HUB))))
     parts = found if isinstance(found, dict) else {"": found}
-    parts = parts if split is None else {split: parts[split]}
-    whole = datasets.concatenate_datasets(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
-    features = whole.features
-    images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
-    content = next((column for column in images if column.lower() in wanted.columns), images[0] if images else None)
-    content = content or content_column(Path(name), list(features), wanted.columns)
-    classes = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    places = {role: find_column(list(features), known) for role, known in ROLES.items() if role != "split"}
-    places["label"] = places["label"] or (classes[0] if classes else None)
-    if content in images:
-        whole = whole.cast_column(content, datasets.Image(decode=False))
-    names = features[places["label"]].names if places["label"] in classes else None
-    numbered = ((part, row) for part, rows in parts.items() for row in range(len(rows)))
-    return Sheet(
-        keys=Strings.of(f"{name}#{part}/{row}" if part else f"{name}#{row}" for part, row in numbered),
-        contents=HubRows(whole.select_columns([content]), content),
-        cells={role: _column(whole, place) for role, place in places.items() if place is not None},
-        class_names=names,
-    )
-
-
-def _column(rows: Any, name: str) -> Column:
-    found = Column()
-    for batch in rows.select_columns([name]).with_format("arrow").iter(10_000):
-        found.extend(batch.column(name).to_pylist())
-    return found
+    return [HubTable(data, name, rows, request) for name, rows in parts.items() if split is None or name == split]
 
 
 @lru_cache(maxsize=4)
@@ -117,11 +119,18 @@ def _opened(data: str) -> Any:
         raise MissingExtra("Data by the name hf:...", "datasets", "hub") from None
 
     place = data.removeprefix(HUB)
+    local = os.path.isdir(os.path.expanduser(place))
     try:
-        if os.path.isdir(place):
-            return datasets.load_from_disk(place)
-        if place.startswith((".", "/", "~")):
-            raise DataError(f"There is no folder {printable(place)!r} with a saved data set.")
+        if is_written_as_path(place):
+            if not local:
+                raise DataError(f"There is no folder {printable(place)!r} with a saved data set.")
+            return datasets.load_from_disk(os.path.expanduser(place))
+        if local:  # the package would take it
+            raise DataError(
+                f"{printable(data)!r} names a data set of Hugging Face, and here is a folder of that name: write "
+                f"hf:./{printable(place)} for a data set saved in it, {printable(place)} for its files, or start from "
+                "another folder."
+            )
         return datasets.load_dataset(place)
     except DataError:
         raise

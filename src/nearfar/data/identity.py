@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from functools import cached_property
 
-from nearfar.data.patterns import files_of
-from nearfar.data.reader import Samples
+from nearfar.data.location import files_of
+from nearfar.data.samples import Samples
 from nearfar.errors import DataError
 
 

@@ -1,7 +1,9 @@
 """Names of samples: printable whatever bytes a file system holds, and never twice the same."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +28,21 @@ def unique(keys: Iterable[str]) -> Strings:
         return found
     times = Counter(found[row] for row in rows)
     return Strings.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
+
+
+def key_of(cell: str, folder: str) -> str:
+    """The key of a sample that is a file: its path as written, relative to the manifest where it lies beside it.
+
+    `folder` is the manifest's, as `folder_of` says it.
+    """
+    if os.path.isabs(cell):
+        cell = cell.removeprefix(folder)
+    return printable(cell.strip().replace(os.sep, "/").removeprefix("./"))
+
+
+def folder_of(file: Path) -> str:
+    """The folder of a manifest, absolute and with a separator at its end."""
+    return os.path.join(os.path.abspath(file.parent), "")
 
 
 def _escape(character: str) -> str:

@@ -1,97 +1,59 @@
-"""Labels and groups as the user wrote them, to numbers."""
+"""Labels, groups and domains as the user wrote them, to numbers; what is lost on the way is told."""
 
-import math
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from nearfar.data.strings import Rows
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-class Column:
-    """The cells of a column as texts, None where a cell is null: each different one is held once."""
+log = logging.getLogger("nearfar")
 
-    def __init__(self, cells: Iterable[Any] = ()) -> None:
-        self.values: list[str | None] = []
-        self._numbers = array("q")
-        self._place: dict[str | None, int] = {}
-        self.extend(cells)
-
-    @classmethod
-    def of_numbers(cls, values: Sequence[Any], numbers: Rows) -> "Column":
-        """`values` of which row i has the one at `numbers[i]`; none at -1."""
-        found = cls([*values, None])
-        places = np.asarray(found._numbers, dtype=np.int64)
-        found._numbers = array("q", places[numbers].tobytes())
-        return found
-
-    def append(self, cell: Any) -> None:
-        """One more cell."""
-        text = cell if isinstance(cell, str) else _text(cell)
-        number = self._place.setdefault(text, len(self.values))
-        if number == len(self.values):
-            self.values.append(text)
-        self._numbers.append(number)
-
-    def extend(self, cells: Iterable[Any]) -> None:
-        """More cells."""
-        for cell in cells:
-            self.append(cell)
-
-    @property
-    def numbers(self) -> Rows:
-        """[N]: where in `values` each cell stands."""
-        return np.array(self._numbers, dtype=np.int64)
-
-    @property
-    def says_anything(self) -> bool:
-        """Whether any cell holds something."""
-        return any(value not in (None, "") for value in self.values)
-
-    def is_(self, wanted: str) -> NDArray[np.bool_]:
-        """[N]: whether a cell says `wanted`, spaces around it aside."""
-        known = np.array([(value or "").strip() == wanted for value in self.values], dtype=bool)
-        return known[self.numbers] if len(known) else np.zeros(0, dtype=bool)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __iter__(self) -> Iterator[str | None]:
-        return (self.values[number] for number in self._numbers)
+_CLASSES = 32
+"""More different whole numbers than these, and than half of the rows, are a measured target."""
 
 
-def is_missing(value: str | None) -> bool:
-    """Whether a cell says nothing: empty, null or -1."""
-    return value is None or value.strip() in ("", "-1", "-1.0")
-
-
-def encode(column: Column, names: Sequence[str] | None = None) -> tuple[Rows | None, tuple[str, ...]]:
+def classes(
+    column: "pa.DictionaryArray | None", names: Sequence[str] | None = None, *, told: str | None = None
+) -> tuple[Rows | None, tuple[str, ...]]:
     """Class numbers [N] and their names in order; -1 for a missing value, None where all are missing.
 
-    Whole numbers are ordered as numbers, all else as text. With `names`, whole numbers are already class numbers;
-    those out of range count as missing.
+    `column` has one spelling a value, null where missing (`values.encode`). Whole numbers are ordered as such, all else
+    as text. With `names`, whole numbers are already class numbers, and those out of range count as missing. So does
+    -1 by convention where all others are whole numbers from 0 on and of more than one kind, or are no numbers, or where
+    there are no others: `-1` and `1` are two classes. A warning says how many are left out so, and calls them `told`.
     """
-    texts = [None if is_missing(value) else str(value).strip() for value in column.values]
-    present = {text for text in texts if text is not None}
-    if not present or not len(column):
+    if column is None or not len(column):
         return None, ()
-    numbers = all(_is_number(text) for text in present)
-    if names is not None and numbers:
-        place: dict[str | None, int] = {str(i): i for i in range(len(names))}
+    texts: list[str] = column.dictionary.to_pylist()
+    codes = np.asarray(column.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    numeric = all(map(_is_whole, texts))
+    missing = set()
+    if names is not None and numeric:
+        place = {str(i): i for i in range(len(names))}
         order = list(names)
+        missing = {text for text in texts if text not in place}
     else:
-        order = sorted(present, key=int) if numbers else sorted(present)
+        if "-1" in texts and _stands_for_none(texts, numeric):
+            missing = {"-1"}
+        order = sorted((text for text in texts if text not in missing), key=int if numeric else None)
         place = {name: i for i, name in enumerate(order)}
-    codes = np.array([place.get(text, -1) for text in texts], dtype=np.int64)
-    return codes[column.numbers], tuple(order)
+    lookup = np.array([*(place.get(text, -1) for text in texts), -1], dtype=np.int64)  # -1 is its last
+    found: Rows = lookup[codes]
+    if told is not None and missing:
+        lost = int(np.isin(codes, [i for i, text in enumerate(texts) if text in missing]).sum())
+        shown = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
+        log.warning("%s: %d of %d are %s, which is taken for none given.", told, lost, len(column), shown)
+    return (found, tuple(order)) if (found >= 0).any() else (None, ())
 
 
-def groups(column: Column) -> Rows | None:
+def groups(column: "pa.DictionaryArray | None") -> Rows | None:
     """Numbers [N], equal where the values are; a missing value is a group of its own."""
-    codes, names = encode(column)
+    codes, names = classes(column)
     if codes is None:
         return None
     alone = codes < 0
@@ -99,15 +61,23 @@ def groups(column: Column) -> Rows | None:
     return codes
 
 
-def _text(value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, float) and value.is_integer():  # whole numbers beside nulls are often kept as floats
-        return str(int(value))
-    return str(value)
+def are_measurements(column: "pa.DictionaryArray", *, many: bool) -> bool:
+    """Whether the values are fractions, and so no classes; with `many`, or too many different numbers to be classes."""
+    texts: list[str] = column.dictionary.to_pylist()
+    try:
+        numbers = {float(text) for text in texts}
+    except ValueError:
+        return False
+    fractions = any(number != np.round(number) for number in numbers if np.isfinite(number))
+    return fractions or (many and len(numbers) > _CLASSES and 2 * len(numbers) > len(column) - column.null_count)
 
 
-def _is_number(text: str) -> bool:
+def _stands_for_none(texts: Sequence[str], numeric: bool) -> bool:
+    others = [text for text in texts if text != "-1"]
+    return not numeric or not others or (len(others) > 1 and all(int(text) >= 0 for text in others))
+
+
+def _is_whole(text: str) -> bool:
     # Neither "007" nor "+7" is the number 7: such names are told apart and kept as written.
     digits = text.removeprefix("-")
-    return digits.isascii() and digits.isdigit() and len(digits) < 19 and (digits == "0" or digits[0] != "0")
+    return digits.isascii() and digits.isdigit() and len(digits) < 40 and (digits == "0" or digits[0] != "0")

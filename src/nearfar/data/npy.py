@@ -1,7 +1,8 @@
 """The arrays in `.npy` and `.npz` files, mapped where they lie in them uncompressed; no pickle is ever read."""
 
+import math
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -12,21 +13,18 @@ from numpy.typing import NDArray
 from nearfar.data.contents import reason_of
 from nearfar.data.keys import printable
 from nearfar.errors import DataError
+from nearfar.memory import available_memory
 
 _LOCAL_HEADER = 30
 
 
-def arrays(file: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of a file by name, or those of some `names`; raises DataError."""
+def arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file by name; raises DataError."""
     with _told(file):
         if file.suffix.lower() == ".npy":
             return {file.stem: np.lib.format.open_memmap(file, mode="r")}
         with zipfile.ZipFile(file) as archive:
-            return {
-                name: _member(file, archive, entry)
-                for name, entry in _entries(archive).items()
-                if names is None or name in names
-            }
+            return {name: _member(file, archive, entry) for name, entry in _entries(archive).items()}
 
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -65,12 +63,24 @@ def _header(raw: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(raw)
     if found[2].hasobject:
-        raise ValueError("objects, not numbers")
+        raise ValueError("it holds Python objects: save numbers or texts")
     return found
+
+
+def _check_size(shape: tuple[int, ...], kind: np.dtype[Any], said: int) -> None:
+    """Refuse what cannot be unpacked, before it is."""
+    wanted = math.prod(shape) * kind.itemsize
+    if wanted > said or min(shape, default=0) < 0:
+        raise ValueError(f"its header speaks of {wanted} bytes, and {said} are there")
+    if wanted > (free := available_memory()):
+        raise ValueError(f"unpacked it takes {wanted / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are free")
 
 
 def _member(file: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     if entry.compress_type != zipfile.ZIP_STORED:
+        with archive.open(entry) as member:
+            shape, _, kind = _header(member)
+            _check_size(shape, kind, entry.file_size)
         with archive.open(entry) as member:
             array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
             return array

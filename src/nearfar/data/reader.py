@@ -1,191 +1,249 @@
-"""DATA as the user gives it -> a list of samples: keys, labels, and where their bytes lie. Nothing is read yet.
+"""DATA as the user gives it -> samples: keys, labels, further columns, and where the content of each lies.
 
-DATA is a folder, a list of files, a manifest, tar files, arrays, several of one kind, a data set of Hugging Face, or a
-single file; `DATA:split` picks a split.
+DATA is a folder, a list of files, a table or manifest, tar files, arrays, several of one kind, a data set of Hugging
+Face, or a single file; `DATA:split` picks a split.
 """
 
+import itertools
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from nearfar.data import arrays, hub, manifest, parquet, splits, tar
+from nearfar.data import splits
+from nearfar.data.columns import PAIRS, ROLES
 from nearfar.data.contents import Files
 from nearfar.data.folder import extension_of, is_passed_over, list_folder, splits_in, unwrap, walk
 from nearfar.data.keys import printable, unique
-from nearfar.data.patterns import HUB, files_of, parse_data
+from nearfar.data.kinds import BY_EXTENSION
+from nearfar.data.location import files_of, is_hub, parse_data
+from nearfar.data.sample_rows import SampleRows
 from nearfar.data.samples import Samples, data_name
-from nearfar.data.sheet import Sheet, Wanted
+from nearfar.data.table_file import Request, TableFile
 from nearfar.errors import DataError
 
-__all__ = ["CONTAINERS", "Samples", "open_samples", "parse_data", "splits_of"]
+__all__ = ["Samples", "open_samples", "open_tables", "parse_data", "splits_of"]
 
 log = logging.getLogger("nearfar")
 
+_LISTS = frozenset({".txt", ".lst"})
+_IN_FOLDERS = (".parquet", ".tar", ".csv", ".tsv", ".jsonl")
+_BY_NAME = frozenset({".csv", ".tsv", ".jsonl"})
+"""Such files are one data set only where their names say splits: others may be about anything."""
 
-class Reader(Protocol):
-    """How one kind of file is read."""
-
-    def read(self, files: Sequence[Path], wanted: Wanted) -> Sheet:
-        """The rows of all files."""
-
-    def split_names(self, files: Sequence[Path], wanted: Wanted) -> list[str]:
-        """The splits that the rows belong to; none where nothing says so."""
-
-
-CONTAINERS: dict[str, Reader] = {
-    **dict.fromkeys(manifest.TABLES, manifest),
-    ".parquet": parquet,
-    ".tar": tar,
-    ".npy": arrays,
-    ".npz": arrays,
+_ROWS = {
+    **dict.fromkeys((".csv", ".tsv"), "delimited"),
+    **dict.fromkeys((".npy", ".npz"), "arrays"),
+    **{suffix: suffix for suffix in (".jsonl", ".parquet", ".tar")},
 }
 """Files that hold or name many samples, by extension."""
-
-_IN_FOLDERS = (".parquet", ".tar", ".csv", ".tsv", ".jsonl")
-
-_KINDS = {
-    **dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"), "image"),
-    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3", ".m4a"), "audio"),
-    **dict.fromkeys((".txt", ".md"), "text"),
-}
 
 
 def open_samples(
     data: str,
     *,
-    extensions: frozenset[str],
-    columns: Sequence[str],
+    extensions: frozenset[str] = frozenset(),
+    columns: Sequence[str] = (),
     split: str | None = None,
     inline: bool = False,
+    label_column: str | None = None,
+    labels_in: str | None = None,
+    further: Sequence[str] | None = (),
     kind: str = "image",
     builtins: Collection[str] = (),
 ) -> Samples:
     """Find the samples of DATA: files with one of `extensions` (lower case), or rows with one of `columns`.
 
-    `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path. Where DATA has
-    splits and none is asked for, `train` is taken, or the only one there is; `all` takes all. Class numbers are the
-    same for all splits of one DATA. `kind` and `builtins` only make messages clearer. Raises DataError, and
-    MissingExtra for a data set of Hugging Face without the package for them.
+    `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path; without any the
+    row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
+    one, else from the usual names. The `further` columns are kept in `Samples.table`, None for all that have no other
+    meaning. Where DATA has splits and none is asked for, `train` is
+    taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and
+    `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the
+    package for them.
     """
     path, asked = parse_data(data, builtins=builtins)
     asked = split or asked
-    wanted = Wanted(extensions=extensions, columns=columns, inline=inline)
-    if is_hub(path):
-        chosen = splits.pick(path, hub.split_names(path), asked)
-        found = replace(hub.read(path, chosen, wanted).listing(data_name(path, chosen)), split=chosen)
-    elif os.path.isdir(path):
-        parts = _containers_in(path, wanted)
-        found = _rows(path, parts, wanted, asked) if parts else list_folder(path, extensions, asked)
-    else:
-        files = files_of(path, builtins)
-        suffixes = {file.suffix.lower() for file in files}
-        if len({id(CONTAINERS.get(suffix)) for suffix in suffixes}) == 1 and suffixes <= CONTAINERS.keys():
-            found = _rows(path, {"": files}, wanted, asked)
-        elif len(files) == 1 and suffixes <= manifest.LISTS:
-            splits.pick(path, [], asked)
-            found = manifest.read_list(files[0], wanted).listing(data_name(path, None))
-        elif suffixes <= extensions:
-            splits.pick(path, [], asked)
-            found = _files(path, files)
-        else:
-            raise DataError(
-                f"{printable(path)!r} is nothing that nearfar reads as {kind} data: give a folder (unpack archives "
-                "first, but for plain .tar files), a list of files (.txt), a manifest (.csv, .tsv, .jsonl, .parquet), "
-                f"arrays (.npy, .npz) or one of {' '.join(sorted(extensions))}."
-            )
+    request = Request(
+        extensions=extensions,
+        columns=columns,
+        inline=inline,
+        label_column=label_column,
+        labels_in=labels_in,
+        further=further,
+    )
+    found = _open(path, asked, request, kind, builtins)
     if not len(found):
         raise DataError(_nothing(path, found, kind))
     if found.ignored:
         counts = ", ".join(f"{n} {extension}" for extension, n in sorted(found.ignored.items()))
         log.info("%s: other files are passed over (%s)", found.name, counts)
-    return found
+    return replace(found, origin=path)
 
 
-def splits_of(data: str, *, extensions: frozenset[str] = frozenset()) -> list[str]:
+def splits_of(data: str, *, extensions: frozenset[str] = frozenset(), columns: Sequence[str] = ("path",)) -> list[str]:
     """The names of the splits of DATA (a split after the colon is left aside); an empty list where it has none."""
     path, _ = parse_data(data)
-    wanted = Wanted(extensions=extensions, columns=())
+    request = Request(extensions=extensions, columns=columns)
     if is_hub(path):
+        from nearfar.data import hub
+
         return hub.split_names(path)
     if os.path.isdir(path):
-        parts = _containers_in(path, wanted)
-        return _split_names(parts, wanted) if parts else splits_in(unwrap(path))
-    files = files_of(path)
-    if {file.suffix.lower() for file in files} <= CONTAINERS.keys():
-        return _split_names({"": files}, wanted)
-    return []
+        files = _files_in(path, request)
+        return list(files.by_split) or _row_splits(files.all, request) if files.all else splits_in(unwrap(path))
+    found = files_of(path)
+    return _row_splits(found, request) if are_rows(found) else []
 
 
-def is_hub(path: str) -> bool:
-    """Whether DATA names a data set of Hugging Face."""
-    return path.startswith(HUB) and not os.path.lexists(path)
+def open_tables(files: Sequence[Path], request: Request) -> list[TableFile]:
+    """Files with rows and columns, or with arrays, to be read by column; raises DataError for a damaged one."""
+    suffix = files[0].suffix.lower()
+    if suffix == ".parquet":
+        from nearfar.data.parquet import Parquet
+
+        return [Parquet(file) for file in files]
+    if suffix == ".jsonl":
+        from nearfar.data.json_lines import JsonLines
+
+        return [JsonLines(file) for file in files]
+    if suffix in (".npy", ".npz"):
+        from nearfar.data.arrays import open_arrays
+
+        return [table for file in files for table in open_arrays(file, request)]
+    from nearfar.data.delimited import Delimited
+
+    known = [request.label_column, request.labels_in, *request.columns, *PAIRS, *itertools.chain(*ROLES.values())]
+    return [Delimited(file, [name.lower() for name in known if name is not None]) for file in files]
 
 
-def _rows(path: str, parts: Mapping[str, Sequence[Path]], wanted: Wanted, asked: str | None) -> Samples:
-    """The rows of files that make up one data set, given by split ("" for none)."""
-    files = [file for some in parts.values() for file in some]
-    existing = _split_names(parts, wanted)
-    chosen = splits.pick(path, existing, asked)
-    by_file = set(parts) != {""}
-    taken = parts[chosen] if by_file and chosen is not None else files
-    sheet = CONTAINERS[files[0].suffix.lower()].read(taken, wanted)
-    found = replace(sheet.listing(data_name(path, chosen)), split=chosen)
-    if chosen is None or by_file:
-        return found
-    return found.take(np.flatnonzero(sheet.cells["split"].is_(chosen)))
+@dataclass(frozen=True)
+class _Files:
+    """The files of a folder that are one data set, and those of each split where their names say it."""
+
+    all: Sequence[Path] = ()
+    by_split: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 
-def _split_names(parts: Mapping[str, Sequence[Path]], wanted: Wanted) -> list[str]:
-    if set(parts) != {""}:
-        return list(parts)
-    return CONTAINERS[parts[""][0].suffix.lower()].split_names(parts[""], wanted)
+def _open(path: str, asked: str | None, request: Request, kind: str, builtins: Collection[str]) -> Samples:
+    if is_hub(path):
+        from nearfar.data import hub
+        from nearfar.data.tabular import read_tables
+
+        chosen = splits.pick(path, hub.split_names(path), asked)
+        rows = read_tables(hub.open_hub(path, chosen, request), request)
+        return rows.samples(data_name(path, chosen), chosen)
+    if os.path.isdir(path):
+        found = _files_in(path, request)
+        if not found.all:
+            return list_folder(path, request.extensions, asked)
+        if not found.by_split:
+            return _take(path, _rows(found.all, request), asked)
+        chosen = splits.pick(path, list(found.by_split), asked)
+        files = found.all if chosen is None else found.by_split[chosen]
+        return replace(_rows(files, request).samples(data_name(path, chosen)), split=chosen)
+    files = files_of(path, builtins)
+    suffixes = {file.suffix.lower() for file in files}
+    if are_rows(files):
+        return _take(path, _rows(files, request), asked)
+    if len(files) == 1 and suffixes <= _LISTS and request.columns:
+        splits.pick(path, [], asked)
+        return _list(files[0], request).samples(data_name(path, None))
+    if suffixes <= request.extensions:
+        splits.pick(path, [], asked)
+        return Samples(
+            name=data_name(path, None),
+            keys=unique(printable(file.name) for file in files),
+            contents=Files([os.fspath(file) for file in files]),
+            rows=np.arange(len(files)),
+        )
+    forms = [
+        "a folder (unpack archives first, but for plain .tar files)",
+        "a list of files (.txt)",
+        "a manifest (.csv, .tsv, .jsonl, .parquet)",
+        "arrays (.npy, .npz)",
+        f"one of {' '.join(sorted(request.extensions))}",
+    ]
+    if not request.columns:
+        forms = ["a table (.csv, .tsv, .jsonl, .parquet, .npy, .npz)", "a folder of tables that are named as splits"]
+    raise DataError(
+        f"{printable(path)!r} is nothing that nearfar reads as {kind} data: give "
+        f"{', '.join(forms[:-1])} or {forms[-1]}."
+    )
 
 
-def _containers_in(path: str, wanted: Wanted) -> dict[str, list[Path]]:
-    """The containers of a folder without other samples, by the split that their names begin with ("" for none)."""
+def are_rows(files: Sequence[Path]) -> bool:
+    """Whether files hold or name many samples each, and are all of one kind."""
+    return (
+        len({_ROWS.get(file.suffix.lower(), file.suffix) for file in files}) == 1 and files[0].suffix.lower() in _ROWS
+    )
+
+
+def _rows(files: Sequence[Path], request: Request) -> SampleRows:
+    if files[0].suffix.lower() == ".tar":
+        from nearfar.data import tar
+
+        return tar.read(files, request)
+    from nearfar.data.tabular import read_tables
+
+    return read_tables(open_tables(files, request), request)
+
+
+def _take(path: str, rows: SampleRows, asked: str | None) -> Samples:
+    """The rows of the split that is meant."""
+    chosen = splits.pick(path, rows.splits, asked)
+    return rows.samples(data_name(path, chosen), chosen)
+
+
+def _row_splits(files: Sequence[Path], request: Request) -> list[str]:
+    """The splits that rows say they belong to, in order of appearance."""
+    if files[0].suffix.lower() == ".tar":
+        return _rows(files, request).splits
+    from nearfar.data.tabular import splits_of_tables
+
+    return splits_of_tables(open_tables(files, request))
+
+
+def _files_in(path: str, request: Request) -> _Files:
+    """The files with rows in a folder that has no other samples."""
     for here in (path, os.path.join(path, "data")):
         try:
             names = sorted(name for name in os.listdir(here) if not is_passed_over(name))
         except OSError:
-            return {}
+            return _Files()
         for suffix in _IN_FOLDERS:
-            found = [Path(here, name) for name in names if extension_of(name) == suffix]
-            files = [file for file in found if file.is_file()]
-            if not files:
+            named = [Path(here, name) for name in names if extension_of(name) == suffix]
+            files = [file for file in named if file.is_file()]
+            if not files or (suffix != ".parquet" and walk(path, request.extensions).names):
                 continue
-            if suffix != ".parquet" and walk(path, wanted.extensions).names:
-                continue
-            if suffix in manifest.TABLES and not _by_split(files):
-                continue
-            return _by_split(files) or {"": files}
-    return {}
+            said = splits.files_of_splits([file.stem for file in files])
+            by_split: dict[str, list[Path]] = {}
+            for file in files:
+                if file.stem in said:
+                    by_split.setdefault(said[file.stem], []).append(file)
+            if by_split:
+                return _Files([file for some in by_split.values() for file in some], by_split)
+            if suffix not in _BY_NAME:
+                return _Files(files)
+    return _Files()
 
 
-def _by_split(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files such as `train.csv` or `train-00000-of-00002.parquet` by split; empty where one has another name."""
-    found: dict[str, list[Path]] = {}
-    for file in files:
-        split = re.sub(r"-\d+(-of-\d+)?(-[0-9a-f]+)?$", "", file.stem)
-        if not splits.are_splits([split]):
-            return {}
-        found.setdefault(split, []).append(file)
-    return found
+def _list(file: Path, request: Request) -> SampleRows:
+    """The samples that a list names, or its lines where texts are samples."""
+    from nearfar.data.path_list import PathList
+    from nearfar.data.tabular import read_tables
 
-
-def _files(path: str, files: Sequence[Path]) -> Samples:
-    return Samples(
-        name=data_name(path, None),
-        keys=unique(printable(file.name) for file in files),
-        contents=Files([os.fspath(file) for file in files]),
-        rows=np.arange(len(files)),
-    )
+    found = PathList(file, request.columns[0])
+    if not request.inline and (line := found.first_without(request.extensions)) is not None:
+        raise DataError(
+            f"{printable(str(file))!r} is no list of files: none of its lines has one of the endings "
+            f"{' '.join(sorted(request.extensions)[:8])} ..., the first is {printable(line)[:80]!r}."
+        )
+    return read_tables([found], request)
 
 
 def _nothing(path: str, found: Samples, kind: str) -> str:
@@ -200,5 +258,5 @@ def _nothing(path: str, found: Samples, kind: str) -> str:
         return f"{message}: it is empty."
     common = Counter(found.ignored).most_common(5)
     message += ": found " + ", ".join(f"{n} {extension} files" for extension, n in common)
-    others = [other for extension, _ in common if (other := _KINDS.get(extension)) not in (None, kind)]
-    return f"{message}; give --modality {others[0]} to read those." if others else f"{message}."
+    others = [other for extension, _ in common if (other := BY_EXTENSION.get(extension)) not in (None, f"{kind}s")]
+    return f"{message}, which are {others[0]}." if others else f"{message}."

@@ -26,7 +26,8 @@ Rows = NDArray[np.int64]
 class Samples:
     """N samples of a data set, found but not read.
 
-    `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has; `groups`
+    `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has;
+    `label_column` is the column of a table that they stand in. `groups`
     [N] and `domains` [N] (into `domain_names`) likewise. Row i of `positives` and `negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
     from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
@@ -40,6 +41,7 @@ class Samples:
     rows: Rows
     labels: Rows | None = None
     label_names: tuple[str, ...] = ()
+    label_column: str | None = None
     groups: Rows | None = None
     domains: Rows | None = None
     domain_names: tuple[str, ...] = ()

@@ -36,6 +36,20 @@ class Strings(Sequence[str]):
         return builder.finish()
 
     @classmethod
+    def of_column(cls, column: "pa.Array | pa.ChunkedArray") -> "Strings":
+        """The cells of a column of texts, bytes or numbers as they stand; a null is an empty string."""
+        import pyarrow as pa
+
+        if isinstance(column, pa.ChunkedArray):
+            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.nulls(0, column.type)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if not pa.types.is_large_binary(column.type):
+            is_text = str(column.type) in ("string", "string_view", "binary", "binary_view", "large_string")
+            column = (column if is_text else column.cast(pa.large_string())).cast(pa.large_binary())
+        return cls(column.fill_null(b"") if column.null_count else column)
+
+    @classmethod
     def empty(cls, count: int) -> "Strings":
         """`count` empty strings."""
         return cls(_binary(np.zeros(count + 1, dtype=np.int64), b""))
@@ -52,6 +66,20 @@ class Strings(Sequence[str]):
     def take(self, rows: Rows) -> "Strings":
         """These strings, in this order."""
         return Strings(self.array.take(indices(rows)))
+
+    def matching(self, pattern: str) -> NDArray[np.bool_]:
+        """[N]: whether a string has the pattern in it, a regular expression over bytes."""
+        import pyarrow.compute as pc
+
+        found: NDArray[np.bool_] = pc.match_substring_regex(self.array, pattern).to_numpy(zero_copy_only=False)
+        return found.astype(bool)
+
+    @property
+    def any(self) -> bool:
+        """Whether any string is more than empty."""
+        import pyarrow.compute as pc
+
+        return bool(pc.any(pc.greater(pc.binary_length(self.array), 0)).as_py())
 
     def __len__(self) -> int:
         return len(self.array)

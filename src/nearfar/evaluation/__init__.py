@@ -8,7 +8,7 @@ from nearfar.evaluation.retrieval import Retrieval, ranked_scores, retrieve
 from nearfar.evaluation.run import judge_systems
 from nearfar.evaluation.split import stratified_split
 from nearfar.evaluation.task import Listing, Row, Task, TaskData, Vectors
-from nearfar.evaluation.verdict import Statement, Verdict, too_short
+from nearfar.evaluation.verdict import Statement, Verdict
 
 __all__ = [
     "Evaluation",
@@ -34,5 +34,4 @@ __all__ = [
     "retrieve",
     "stratified_split",
     "t_interval",
-    "too_short",
 ]

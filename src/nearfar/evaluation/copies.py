@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.evaluation.knn import nearest
+from nearfar.evaluation.task import Vectors
 
 LIMIT = 20_000
 """Samples up to which near-copies are looked for: each is compared with each."""
@@ -76,6 +77,32 @@ def beyond_chance(similarities: Tensor) -> Tensor:
     dimension = float((2 * np.log(k / (k // 2)) / (far[apart] / middle[apart]).log()).median())
     expected = k * (square / far.clamp_min(_EQUAL)[:, None]) ** (dimension / 2)
     return (expected < CHANCE) | (square <= _EQUAL)
+
+
+def notes_across(vectors: Vectors, raw: Vectors | None, classes: int) -> list[str]:
+    """Say how many test samples are the same as a training sample, and how many so near to one that they may be copies.
+
+    The same are those of equal `raw` vectors, where there are some; near is judged by `vectors`, the encoder's own.
+    """
+    notes = []
+    count = 0 if vectors.test is None else len(vectors.test)
+    same = equal_rows(*raw.parts) if raw is not None else torch.zeros(count, dtype=torch.bool)
+    if bool(same.any()):
+        notes.append(f"{_of(int(same.sum()), count)} test samples are the same as a training sample.")
+    k = min(_NEIGHBOURS, len(vectors.train) // (2 * max(classes, 1)))
+    if k >= _LEAST:
+        near = beyond_chance(vectors.nearest(k)[0]).any(dim=1).cpu() & ~same
+        # One in a hundred is near by chance.
+        if float(near.double().mean()) > 2 * CHANCE:
+            notes.append(
+                f"{_of(int(near.sum()), count)} test samples are so near to a training sample, by the encoder's own "
+                "measure, that they may be copies of it."
+            )
+    return notes
+
+
+def _of(some: int, count: int) -> str:
+    return f"{some} of {count} ({100 * some / count:.1f} %)"
 
 
 def equal_rows(one: Tensor, other: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from nearfar.config import too_short
 from nearfar.evaluation.joint import Tested, error_of, jointly
 from nearfar.evaluation.task import RAW, UNTRAINED, Row
 
@@ -17,7 +18,6 @@ Level = Literal["good", "mixed", "unclear", "bad"]
 Answer = Literal["yes", "no", "mixed", "unclear"]
 LEVELS: tuple[Level, ...] = ("good", "mixed", "unclear", "bad")
 
-MIN_STEPS, MIN_EPOCHS, ENOUGH_STEPS = 50, 3, 300
 _WORDS = {
     UNTRAINED: {
         "yes": "Training helps",
@@ -97,21 +97,6 @@ def judge(found: "Evaluation") -> Verdict:
     if not compared:
         cautions.append("There is no baseline to say whether training helps.")
     return Verdict(level, _headline(statements, compared), " ".join(cautions), tuple(statements))
-
-
-def too_short(steps: int | None, epochs: float | None) -> str | None:
-    """Say that a training was too short to tell what it is worth, and what is the least; None where it was not.
-
-    The least is 50 steps, and 3 epochs where there are fewer than 300 steps.
-    """
-    if steps is None:
-        return None
-    few_epochs = epochs is not None and epochs < MIN_EPOCHS and steps < ENOUGH_STEPS
-    if steps >= MIN_STEPS and not few_epochs:
-        return None
-    passes = "" if epochs is None else f", {epochs:.2g} {'epoch' if epochs == 1 else 'epochs'}"
-    things = f"{steps} {'step' if steps == 1 else 'steps'}{passes}"
-    return f"Too short to tell ({things}): give at least {MIN_STEPS} steps and {MIN_EPOCHS} epochs."
 
 
 def _level(compared: Sequence[Answer], chance: Answer | None) -> Level:

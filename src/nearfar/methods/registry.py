@@ -1,8 +1,9 @@
-"""The methods there are: a name, which is also the file's, the options, and a line for each. Imports nothing heavy."""
+"""The methods there are: a name, which is also the file's, and a line for each. Imports nothing heavy."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nearfar import given
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import options
 from nearfar.options import Options, declared
@@ -10,70 +11,26 @@ from nearfar.options import Options, declared
 if TYPE_CHECKING:
     from nearfar.contract import Method
 
-_TABLE: dict[str, tuple[type[Options], str]] = {
-    "simclr": (
-        options.SimCLROptions,
-        "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
-    ),
-    "supcon": (
-        options.SupConOptions,
-        "samples of a class attract, other classes repel; also for data labelled in part (Khosla et al., 2020)",
-    ),
-    "siamese": (
-        options.SiameseOptions,
-        "pairs that belong together attract, others repel up to a margin (Hadsell et al., 2006)",
-    ),
-    "triplet": (
-        options.TripletOptions,
-        "an anchor is nearer to its positive than to its negative by a margin (Schroff et al., 2015)",
-    ),
-    "infonce": (
-        options.InfoNCEOptions,
-        "an anchor finds its positive among those of all anchors (van den Oord et al., 2018)",
-    ),
-    "moco": (
-        options.MoCoOptions,
-        "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
-    ),
-    "byol": (
-        options.BYOLOptions,
-        "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
-    ),
-    "simsiam": (
-        options.SimSiamOptions,
-        "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
-    ),
-    "barlow": (
-        options.BarlowOptions,
-        "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
-    ),
-    "vicreg": (
-        options.VICRegOptions,
-        "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
-    ),
-    "swav": (
-        options.SwAVOptions,
-        "each view predicts the cluster code of the other, clusters of equal size (Caron et al., 2020)",
-    ),
-    "dino": (
-        options.DINOOptions,
-        "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
-    ),
-    "nnclr": (
-        options.NNCLROptions,
-        "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
-    ),
-    "clip": (
-        options.CLIPOptions,
-        "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
-    ),
-    "siglip": (
-        options.SigLIPOptions,
-        "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
-    ),
+METHODS: dict[str, str] = {
+    "simclr": "views of a sample attract, the views of all other samples of the batch repel (Chen et al., 2020)",
+    "supcon": "samples of a class attract, other classes repel; also for data labelled in part (Khosla et al., 2020)",
+    "siamese": "pairs that belong together attract, others repel up to a margin (Hadsell et al., 2006)",
+    "triplet": "an anchor is nearer to its positive than to its negative by a margin (Schroff et al., 2015)",
+    "infonce": "an anchor finds its positive among those of all anchors (van den Oord et al., 2018)",
+    "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
+    "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
+    "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
+    "barlow": "dimensions agree between two views and do not repeat each other (Zbontar et al., 2021)",
+    "vicreg": "views agree, dimensions vary and do not repeat each other (Bardes et al., 2022)",
+    "swav": "each view predicts the cluster code of the other, clusters of equal size (Caron et al., 2020)",
+    "dino": "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
+    "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
+    "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
+    "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
 }
-
-METHODS: dict[str, str] = {name: line for name, (_, line) in _TABLE.items()}
+_OPTIONS = {
+    name.removesuffix("Options").lower(): kind for name, kind in vars(options).items() if isinstance(kind, type)
+}
 
 
 def known(name: str) -> str:
@@ -84,18 +41,23 @@ def known(name: str) -> str:
 
 
 def load(name: str) -> "type[Method]":
-    """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`; raises UnknownName."""
+    """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`, or a user's own; raises UnknownName."""
+    if given.is_given(name):
+        own: type[Method] = given.get("method", name)
+        return own
     method: type[Method] = import_module(f"nearfar.methods.{known(name)}").METHOD
     return method
 
 
 def options_of(name: str) -> type[Options]:
-    """The class of a method's options, read without torch; raises UnknownName."""
-    return _TABLE[known(name)][0]
+    """The class of a method's options, `SimCLROptions` of simclr, read without torch; raises UnknownName."""
+    return _OPTIONS[known(name)]
 
 
 def check_own(option: str, name: str) -> None:
     """Raise ConfigError where other methods have this option and the method `name` has not."""
+    if given.is_given(name):
+        return
     having = [other for other in METHODS if option in declared(options_of(other))]
     if having and name not in having:
         raise ConfigError(

@@ -8,6 +8,7 @@ from nearfar.errors import DataError
 
 if TYPE_CHECKING:
     from nearfar.contract import Modality, Source
+    from nearfar.data.samples import Samples
 
 
 def open_source(
@@ -33,17 +34,14 @@ def open_source(
     if options is None:
         options = options_of(modality, config or {})
     reading: dict[str, Any] = {"options": options, "cache": cache, "grow": grow, "threads": threads}
-    if hasattr(modality, "open"):
-        source: Source = modality.open(data, split=split, label_column=label_column)
+    samples = found(modality, data, split=split, label_column=label_column, labels_in=(config or {}).get("labels_in"))
+    check_enough(samples.name, len(samples), least)
+    count = len(samples)
+    if samples.positives is None and samples.negatives is None:
+        source = modality.source(samples, **reading)
     else:
-        samples = found(modality, data, split=split)
-        check_enough(samples.name, len(samples), least)
-        count = len(samples)
-        if samples.positives is None and samples.negatives is None:
-            source = modality.source(samples, **reading)
-        else:
-            whole, positives, negatives = with_others(samples)
-            source = modality.source(whole, **reading).with_partners(count, positives, negatives)
+        whole, positives, negatives = with_others(samples)
+        source = modality.source(whole, **reading).with_partners(count, positives, negatives)
     check_enough(source.name, len(source.usable), least)
     return source if config is None else suited(source, config, least=least)
 
@@ -55,24 +53,35 @@ def suited(source: "Source", config: Mapping[str, Any], *, least: int = 1) -> "S
     return some
 
 
-def found(modality: "Modality", data: str, *, split: str | None = None) -> Any:
-    """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are."""
+def found(
+    modality: "Modality",
+    data: str,
+    *,
+    split: str | None = None,
+    label_column: str | None = None,
+    labels_in: str | None = None,
+) -> "Samples":
+    """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are.
+
+    Labels come from `label_column`, else from `labels_in` where there is such a column, else from the usual ones.
+    """
     from nearfar.data.reader import open_samples, parse_data
 
     path, asked = parse_data(data, builtins=modality.builtins)
     if path in modality.builtins:
-        samples = modality.builtins[path].read(split or asked)
-    else:
-        samples = open_samples(
-            data,
-            extensions=modality.extensions,
-            columns=modality.columns,
-            split=split,
-            inline=modality.inline,
-            kind=modality.name,
-            builtins=modality.builtins,
-        )
-    return replace(samples, origin=path)
+        return replace(modality.builtins[path].read(split or asked), origin=path)
+    return open_samples(
+        data,
+        extensions=modality.extensions,
+        columns=modality.columns,
+        split=split,
+        inline=modality.inline,
+        label_column=label_column,
+        labels_in=labels_in,
+        further=modality.further,
+        kind=modality.name,
+        builtins=modality.builtins,
+    )
 
 
 def splits(modality: "Modality", data: str) -> list[str]:
@@ -84,10 +93,7 @@ def splits(modality: "Modality", data: str) -> list[str]:
         return []
     if path in modality.builtins:
         return list(modality.builtins[path].splits)
-    if hasattr(modality, "splits"):
-        own: list[str] = modality.splits(data)
-        return own
-    return splits_of(data, extensions=modality.extensions)
+    return splits_of(data, extensions=modality.extensions, columns=modality.columns)
 
 
 def options_of(modality: "Modality", config: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nearfar.errors import ConfigError, UnknownName
+from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.options import declared
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MODALITIES: dict[str, str] = {
     "image": "pictures: a folder, a manifest with a column of paths, arrays, or the built-in digits",
-    "table": "rows of numbers and categories: .csv, .tsv, .parquet, .npy, .npz",
+    "table": "rows of numbers and categories: .csv, .tsv, .jsonl, .parquet, .npy, .npz",
 }
 """In the order of `nearfar list`; those of a user stand behind."""
 
@@ -47,11 +47,20 @@ def load(name: str) -> "Modality":
 
 
 def find(data: str) -> str:
-    """The modality of `data`: the first one that claims it, the last registered before those built in."""
+    """The modality of `data`: the first one that claims it, the last registered before those built in.
+
+    Raises DataError for data of a kind that there is no modality for.
+    """
     from nearfar.data.glance import glance
 
     found = glance(data)
-    return next((name for name in reversed(MODALITIES) if load(name).claims(found)), _USUAL)
+    known_kind = found.kind.name in ("", *MODALITIES)
+    able = reversed(MODALITIES if known_kind else _registered)
+    name = next((name for name in able if load(name).claims(found)), None)
+    if name is None and not known_kind:
+        more = f" {found.kind.instead}." if found.kind.instead else ""
+        raise DataError(f"{data!r} holds {found.kind.holds}: nearfar has no modality for them yet.{more}")
+    return name or _USUAL
 
 
 def options(name: str) -> type:

@@ -25,7 +25,7 @@ from nearfar.reporting import payload
 
 _LOG = logging.getLogger("nearfar")
 
-_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css")
+_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css", "print.css")
 _SCRIPTS = (
     "core.js",
     "verdict.js",
@@ -56,7 +56,7 @@ class MapData:
         if np.shape(self.xy) != (n, 2):
             raise DataError(f"A map of {n} items needs xy of shape ({n}, 2), got {np.shape(self.xy)}.")
         if not np.isfinite(self.xy).all():
-            raise DataError("A point of the map is not finite; make xy with nearfar.inspection.map.project.")
+            raise DataError("A point of the map is not finite; make xy with nearfar.inspection.projection.project.")
         near = np.asarray(self.neighbours)
         if near.ndim != 2 or len(near) != n or near.shape != np.shape(self.similarities):
             shapes = f"{near.shape} and {np.shape(self.similarities)}"

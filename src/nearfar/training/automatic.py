@@ -36,10 +36,10 @@ def device_of(asked: str | None) -> tuple[str, str | None]:
 
 
 def machine(given: Machine) -> tuple[Machine, list[Choice]]:
-    """Device and threads where they were not given; raises ConfigError when the device is not there."""
+    """The device where it was not given; raises ConfigError when it is not there."""
     device, why = device_of(given.device)
     choices = [] if why is None else [Choice("device", device, why)]
-    return replace(given, device=device, threads=given.threads or torch.get_num_threads()), choices
+    return replace(given, device=device), choices
 
 
 def optimisation(

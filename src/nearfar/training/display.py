@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("nearfar")
 _LINE_EVERY = 10.0  # seconds between two lines where no bar is seen
+_BAR_WIDTH = 58
+"""Columns of a terminal that the bar takes with its percentage and times, which stay where there is no more room."""
 _SHOWN = {
     "loss": "loss {:.3f}",
     "view_retrieval": "views found {:.0%}",
@@ -64,15 +66,18 @@ class Display:
     def show(self, done: float, record: dict[str, Any], remaining: float | None) -> None:
         """Show a record of metrics.jsonl: its figures beside the bar, or now and then as a line."""
         self._seen.update(record)
-        figures = " · ".join(form.format(self._seen[name]) for name, form in _SHOWN.items() if name in self._seen)
+        figures = [form.format(self._seen[name]) for name, form in _SHOWN.items() if name in self._seen]
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], figures=figures)
+            room = self._bar.console.width - _BAR_WIDTH
+            while figures and len(_joined(figures)) > room:
+                figures.pop()
+            self._bar.update(self._bar.task_ids[0], figures=_joined(figures))
             return
         now = time.monotonic()
         if not self.quiet and (self._last is None or now - self._last >= _LINE_EVERY or done >= 1):
             self._last = now
             left = f" · {_clock(remaining)} left" if remaining else ""
-            _log.info("step %s · %3.0f%% · %s%s", record["step"], 100 * done, figures, left)
+            _log.info("step %s · %3.0f%% · %s%s", record["step"], 100 * done, _joined(figures), left)
 
     def alarm(self, alarm: Alarm) -> None:
         """Say what looks wrong, and what to change."""
@@ -81,6 +86,10 @@ class Display:
         _log.warning("step %d: %s", alarm.step, alarm.sentence)
         if self._bar is not None:
             self._bar.start()
+
+
+def _joined(figures: list[str]) -> str:
+    return " · ".join(figures)
 
 
 def _clock(seconds: float) -> str:

@@ -67,7 +67,7 @@ def collapse_gain(method: Method, z: Latents, batch: Batch) -> float:
 
 
 class Change:
-    """What a step changes: made from the batch's latents before the optimiser's step, asked after it."""
+    """What an optimiser's step changes: made before it, from the batch's latents; `figures` are asked for after it."""
 
     def __init__(self, method: Method, z: Latents, batch: Batch) -> None:
         self._gain = collapse_gain(method, z, batch)
@@ -75,9 +75,9 @@ class Change:
         self._before = [weight.clone() for weight in self._weights]
 
     def figures(self) -> dict[str, float]:
-        """How the loss would like a collapse, how long the encoder's weights are, and how far they moved."""
-        ratio, length = update_ratio(self._before, self._weights), get_total_norm(self._before).item()
-        return {"collapse_gain": self._gain, "update_ratio": ratio, "weight_norm": length}
+        """The gain of a collapse, the norm of the encoder's weights before the step, and their relative change."""
+        ratio, norm = update_ratio(self._before, self._weights), get_total_norm(self._before).item()
+        return {"collapse_gain": self._gain, "update_ratio": ratio, "weight_norm": norm}
 
 
 def kernels(network: nn.Module) -> list[Tensor]:
@@ -86,7 +86,7 @@ def kernels(network: nn.Module) -> list[Tensor]:
 
 
 def update_ratio(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
-    """Length of what a step changed of weights over their own length, all of them as one vector; NaN of nothing.
+    """Norm of the change of the weights over their norm before, all of them as one vector; NaN where that is 0.
 
     Karpathy, "Neural networks part 3: learning and evaluation" (CS231n, Stanford), section "Ratio of weights:updates".
     """

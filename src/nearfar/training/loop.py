@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from nearfar import randomness
+from nearfar.config import too_short
 from nearfar.contract import Batch, Latents, Losses, Rows, Views
 from nearfar.errors import DataError, TrainingError
 from nearfar.training import checkpoint, health, optimisers, schedule
-from nearfar.training.alarms import Alarm, Watchdog
+from nearfar.training.alarms import TOO_SHORT, Alarm, Watchdog
 from nearfar.training.batches import Batches
 from nearfar.training.clock import Clock
 from nearfar.training.display import Display
@@ -29,6 +30,7 @@ from nearfar.training.state import State, fingerprint
 from nearfar.training.statistics import normalises
 from nearfar.training.step import training_step
 from nearfar.training.syncnorm import synchronised
+from nearfar.training.thread_count import Tuner
 
 _log = logging.getLogger("nearfar")
 
@@ -60,6 +62,9 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
                 state.interrupted = True
                 break
             run.save_when_due()
+        if not state.interrupted and (last := run.too_short()) is not None:
+            state.alarms.append(last)
+            display.alarm(last)
         if not state.step:
             raise TrainingError(
                 f"The budget of {clock.seconds:g} s was spent before the first step: imports and reading the data took "
@@ -74,6 +79,7 @@ class _Run:
 
     def __init__(self, plan: Plan, clock: Clock, folder: RunFolder, state: State) -> None:
         self.plan, self.clock, self.folder, self.state = plan, clock, folder, state
+        state.alarms[:] = [alarm for alarm in state.alarms if alarm.name != TOO_SHORT]  # it may go on longer
         self.watchdog = Watchdog(state.alarms, folder.metrics(), plan.advice)
         self._records = Records(plan, clock, folder, state)
         self._batches = Batches(plan.source, plan.labels, plan.method.requires, plan.ranks, plan.device)
@@ -81,7 +87,9 @@ class _Run:
         self._finite = Finite()
         self._synchronised = synchronised(plan.method)
         self._least = 2 if normalises(plan.method) and not self._synchronised else 1
-        self._data = fingerprint(plan.source)
+        most = plan.most_threads if plan.device.type == "cpu" else None
+        self._threads = None if most is None or most == 1 else Tuner(torch.get_num_threads(), most)
+        self._data, self._settings = fingerprint(plan.source), folder.settings()
         self._saved = time.monotonic()
         self._step_seconds = 0.0
 
@@ -122,6 +130,8 @@ class _Run:
         state.step += 1
 
         self._step_seconds = time.perf_counter() - start
+        if self._threads is not None and self._threads.note(self._step_seconds):
+            _log.info("step %d: going on with %d threads, which is faster now", state.step, self._threads.threads)
         self._records.add(losses.total, samples=shares.samples, waited=waited + views.seconds, spent=self._step_seconds)
         if not due:
             return None
@@ -161,6 +171,12 @@ class _Run:
             state.alarms.append(alarm)
             _log.warning("step %d: %s", state.step, text)
 
+    def too_short(self) -> Alarm | None:
+        """The alarm that the run, at its end, has too few steps to judge what it is worth."""
+        step = self.state.step
+        text = too_short(step, step / self.plan.order.steps_per_epoch) if step else None
+        return None if text is None else Alarm(step, TOO_SHORT, text)
+
     def save_when_due(self) -> None:
         """Save where the last checkpoint is old enough, unless the loss explodes: the last good state is kept."""
         if time.monotonic() - self._saved >= self.plan.checkpoint_every and not self._explodes:
@@ -179,7 +195,7 @@ class _Run:
         self._records.keep()
         weights = checkpoint.module_tensors(plan.method)
         tensors = optimisers.state_tensors(plan.optimizer, dict(plan.method.named_parameters()))
-        kept = state.kept() | {"data": self._data}
+        kept = state.kept() | {"data": self._data, "settings": self._settings}
         checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
         advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
         save_encoder(self.folder.path / "encoder", plan.method.encoder, kept=advice)
@@ -187,7 +203,7 @@ class _Run:
 
     @property
     def _explodes(self) -> bool:
-        return self.watchdog.far > 0 or self.watchdog.is_far(self._records.mean_loss)
+        return self.watchdog.exploding > 0 or self.watchdog.explodes(self._records.mean_loss)
 
     def _check(self, scalars: Mapping[str, Tensor]) -> None:
         if what := self._finite.broken(scalars):

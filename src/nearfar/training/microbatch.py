@@ -1,4 +1,4 @@
-"""How many samples are embedded with one graph: as many as the memory at hand allows."""
+"""How many samples are embedded with one autograd graph: as many as the free memory allows."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from nearfar.options import Choice
 from nearfar.training.statistics import Statistics
 
 _PROBED = 16  # samples, which show what each takes
-_ENOUGH = 512
-"""A batch that is embedded in pieces gains nothing from larger ones: they are as fast, and batch norm knows enough."""
+_LARGEST = 512
+"""Of a batch that is embedded in pieces: larger ones are no faster, and batch norm has enough samples."""
 
 
 def choose(
@@ -18,24 +18,24 @@ def choose(
 ) -> Choice:
     """The micro-batch for batches of `batch_size`: all of it where its graph fits, else a power of 2 up to 512.
 
-    What a sample takes is measured on some of `views`. It may be half of a GPU's free memory, and a quarter of the
+    What a sample takes is measured on some of `views`. Graphs may take half of a GPU's free memory, or a quarter of the
     machine's, which `processes` share.
     """
     device = next(method.parameters()).device
     some = views.part(0, min(views.samples, _PROBED))
     each = max(1, graph_bytes(method, some, autocast=autocast) // some.samples)
     on_gpu = device.type == "cuda"
-    room = torch.cuda.mem_get_info(device)[0] // 2 if on_gpu else available_memory() // (4 * processes)
+    allowed = torch.cuda.mem_get_info(device)[0] // 2 if on_gpu else available_memory() // (4 * processes)
     whole = each * batch_size
-    why = f"graphs of the whole batch take {_gb(whole)} of {_gb(room)} GB"
-    if whole <= room or not method.encoder.splits:
+    why = f"graphs of the whole batch take {_gb(whole)} of {_gb(allowed)} GB"
+    if whole <= allowed or not method.encoder.splits:
         return Choice("micro_batch", batch_size, why)
-    fitting = max(2, min(_ENOUGH, room // each))
+    fitting = max(2, min(_LARGEST, allowed // each))
     return Choice("micro_batch", 1 << (fitting.bit_length() - 1), why)
 
 
 def graph_bytes(method: Method, views: Views, *, autocast: torch.dtype | None = None) -> int:
-    """Bytes that embedding these keeps for the way back, parameters apart."""
+    """Bytes that embedding these views keeps for the backward pass, parameters apart."""
     own = {tensor.untyped_storage().data_ptr() for tensor in [*method.parameters(), *method.buffers()]}
     kept: dict[int, int] = {}
 

@@ -1,4 +1,4 @@
-"""The optimisers of a run, what each parameter is spared, and their state as named tensors.
+"""The optimisers of a run, which parameters they treat otherwise, and their state as named tensors.
 
 A parameter says how it differs by an attribute, `parameter.nearfar_tags = {...}`, with any of
 
@@ -67,12 +67,12 @@ def load_state_tensors(
     optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
     """Fill the optimiser with what `state_tensors` gave; raises RunError where it does not fit the parameters."""
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    optimised = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     found: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, entry = key.rpartition("/")
         parameter = parameters.get(name)
-        if parameter is None or id(parameter) not in held:
+        if parameter is None or id(parameter) not in optimised:
             raise RunError(f"The checkpoint's optimiser holds {name!r}, which this run does not train.")
         if entry != "step" and value.shape != parameter.shape:
             raise RunError(
@@ -89,7 +89,7 @@ def load_state_tensors(
         )
     fused = any(group.get("fused") for group in optimizer.param_groups)
     for name, parameter in parameters.items():
-        if id(parameter) not in held:
+        if id(parameter) not in optimised:
             continue
         optimizer.state.pop(parameter, None)
         for entry, value in found.get(name, {}).items():

@@ -45,6 +45,8 @@ class Plan:
     micro_batch: int | None = None
     clip: float | None = None
     autocast: torch.dtype | None = None
+    most_threads: int | None = None
+    """Up to how many threads may be tried in turn as other work comes and goes; None: their number stays."""
     record_every: int | None = None
     checkpoint_every: float = 60.0
     probe: Probe | None = None

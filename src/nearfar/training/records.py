@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nearfar.threads import waited_for_core
 from nearfar.training.clock import Clock
 from nearfar.training.plan import Plan
 from nearfar.training.run_folder import RunFolder
@@ -28,6 +29,7 @@ class Records:
         self._loss: Tensor | float = loss
         self._steps, self._samples = steps, 0
         self._waited = self._spent = 0.0
+        self._began, self._without_core = time.perf_counter(), waited_for_core()
 
     def due(self, progress: float) -> bool:
         """Whether the step at this progress is to be recorded."""
@@ -61,6 +63,7 @@ class Records:
             "loss": self.mean_loss,
             "samples_per_second": self._samples / spent,
             "data_wait": self._waited / spent,
+            "processor_wait": (waited_for_core() - self._without_core) / (time.perf_counter() - self._began),
             **figures,
         }
         if plan.probe is not None and plan.probe_every and progress - state.probed >= plan.probe_every:

@@ -8,6 +8,7 @@ import platform
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,6 +22,8 @@ METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
+_FREE = ("data", "cache", "budget", "epochs", "steps", "checkpoint_every", "health_every", "knn_every")
+"""Settings that a run may be resumed with another value of; samples tell whether the data is another."""
 _KEPT = "The last checkpoint is kept; make room and go on with --resume."
 
 
@@ -104,6 +107,26 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """The settings as written; raises RunError when there are none or they are of a later format."""
         return read_config(self.path / CONFIG)
+
+    def settings(self) -> dict[str, str]:
+        """A digest of each setting in config.toml that decides what the weights become, by its name."""
+        if not (self.path / CONFIG).is_file():
+            return {}
+        config = self.read_config()
+        sections = [value for name, value in config.items() if name != "chosen" and isinstance(value, dict)]
+        values = {name: repr(value) for section in sections for name, value in section.items() if name not in _FREE}
+        return {name: blake2b(text.encode(), digest_size=8).hexdigest() for name, text in values.items()}
+
+    def check_settings(self, before: Any) -> None:
+        """Raise RunError where config.toml is not as it was `before`, when a checkpoint was written."""
+        if not isinstance(before, dict):  # a checkpoint of an earlier version
+            return
+        now = self.settings()
+        if changed := sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name)):
+            raise RunError(
+                f"{str(self.path / CONFIG)!r} was changed since the last checkpoint: {', '.join(changed)}. A resumed "
+                "run keeps its settings: change them back, or start a new run from this one with --config and --init."
+            )
 
     def write_json(self, name: str, content: Any) -> None:
         """Write `content` as strict json."""

@@ -274,14 +274,13 @@ def test_vectors_have_a_row_for_each_usable_picture(tmp_path):
     assert len(source.usable) == 5
 
 
-def test_cards_show_the_picture_in_its_own_shape(tmp_path):
-    source = open_images(fill(tmp_path, 2, width=200, height=100))
-    for _ in range(2):
-        card = source.cards(np.array([1]))[0]
-        assert (card.key, card.label) == ("b/01.png", "b")
+def test_cards_show_pictures_in_their_own_shape_and_a_few_in_their_own_size(tmp_path):
+    source = suited(open_images(fill(tmp_path, 12, width=200, height=100)), {"stored_size": 40})
+    for count, size in ((1, (100, 50)), (12, (40, 20))):
+        card = source.cards(np.arange(12 - count, 12))[-1]
+        assert (card.key, card.label) == ("b/11.png", "b")
         with Image.open(io.BytesIO(card.image)) as image:
-            assert image.size == (64, 32)
-        source = suited(source, {"stored_size": 80})
+            assert image.size == size
 
 
 def test_the_card_of_an_unreadable_picture_has_no_image(tmp_path):

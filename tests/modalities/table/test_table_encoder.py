@@ -12,12 +12,13 @@ from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.encoder import TableEncoder
 from nearfar.modalities.table.source import TableSource
 from nearfar.options import Facts
+from tests.modalities.table.opening import opened
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> TableSource:
     (tmp_path / "t.csv").write_text("a,colour,b\n1,red,2\n3,blue,5\n?,red,1\n4,blue,7\n")
-    return MODALITY.open(str(tmp_path / "t.csv"))
+    return opened(str(tmp_path / "t.csv"))
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_one_row_gives_one_vector(encoder: TableEncoder) -> None:
 def test_arrays_of_numbers_are_rows(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     np.save(tmp_path / "t.npy", x)
-    encoder = MODALITY.encoder("mlp", MODALITY.open(str(tmp_path / "t.npy")), TableOptions(hidden=8, layers=2))
+    encoder = MODALITY.encoder("mlp", opened(str(tmp_path / "t.npy")), TableOptions(hidden=8, layers=2))
     whole = encoder.encode(x)
     assert whole.shape == (5, 8)
     np.testing.assert_array_equal(encoder.encode(x[0]), encoder.encode(x[:1])[0])

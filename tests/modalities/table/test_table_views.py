@@ -12,13 +12,14 @@ from nearfar.errors import ConfigError
 from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.source import Cells
 from nearfar.modalities.table.views import corrupt, donors, replaced
+from tests.modalities.table.opening import opened
 
 
 @pytest.fixture
 def cells(tmp_path: Path) -> Cells:
     """Sixty rows of ten columns in which every cell tells its row and column."""
     np.save(tmp_path / "t.npy", np.arange(600).reshape(60, 10))
-    return MODALITY.open(str(tmp_path / "t.npy")).fetch(np.arange(60))[0]
+    return opened(str(tmp_path / "t.npy")).fetch(np.arange(60))[0]
 
 
 def test_exactly_the_asked_share_of_cells_is_replaced(cells: Cells) -> None:
@@ -57,7 +58,7 @@ def test_donors_come_from_the_table_and_not_from_the_batch(cells: Cells) -> None
 
 
 def test_small_views_keep_half_as_many_cells(cells: Cells, tmp_path: Path) -> None:
-    source = MODALITY.open(str(tmp_path / "t.npy"))
+    source = opened(str(tmp_path / "t.npy"))
     encoder = MODALITY.encoder("mlp", source, TableOptions(hidden=4, layers=2))
     views = MODALITY.views(
         cells,
@@ -73,7 +74,7 @@ def test_small_views_keep_half_as_many_cells(cells: Cells, tmp_path: Path) -> No
 
 def test_views_are_shown_as_rows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,colour,c,b\n1,red,7,2\n3,blue,7,5.5\n?,odd,7,1\n4,blue,7,7\n6,red,7,1\n")
-    source = MODALITY.open(str(tmp_path / "t.csv"))
+    source = opened(str(tmp_path / "t.csv"))
     encoder = MODALITY.encoder("mlp", source, TableOptions())
     cards = MODALITY.show(encoder.prepare(source.fetch(np.arange(5))[0]), encoder)
     assert cards[1].text == "a: 3\ncolour: blue\nc: 7\nb: 5.5"

@@ -131,7 +131,8 @@ def draws_of(labels: Tensor, few: Sequence[int], draws: int, seed: int) -> dict[
     starts = sizes.cumsum(0) - sizes
     chosen: dict[int, list[Tensor]] = {count: [] for count in few}
     for draw in range(draws):
-        shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1_000_003 * (seed + 1) + draw))
+        key = (1_000_003 * (seed + 1) + draw) % 2**63
+        shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(key))
         by_class = shuffled[labels[shuffled].argsort(stable=True)]
         for count in few:
             chosen[count].append(by_class[(starts[:, None] + torch.arange(count)).flatten()])

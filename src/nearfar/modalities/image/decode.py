@@ -22,9 +22,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from nearfar.contract import Unreadable
 from nearfar.data.contents import reason_of, size_of
+from nearfar.modalities.image import array
 
-Encoded = bytes | str | PathLike[str] | Image.Image
+Stored = bytes | str | PathLike[str] | Image.Image
 """A file's content, its path, or a picture that PIL has opened."""
+
+Encoded = Stored | array.Array
+"""What can be decoded: a picture that is stored, or an array `[h, w]` or `[h, w, c]` of numbers."""
 
 # No format that runs a program (EPS) or is rarely a photograph: what cannot be opened cannot be attacked.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -49,7 +53,7 @@ _STREAMED = 2**20
 class Header:
     """What a file says of its picture before it is decoded: size in pixels as displayed, 1 or 3 channels.
 
-    `deep` pictures are grey with more than 8 bits.
+    `deep` pictures are grey with more than 8 bits, or arrays of other than bytes, which may have more channels.
     """
 
     width: int
@@ -60,6 +64,10 @@ class Header:
 
 def header(data: Encoded, *, max_pixels: int | None = None) -> Header:
     """Read the size without decoding. Raises Unreadable."""
+    if isinstance(data, np.ndarray):
+        channels = array.channels_of(data)
+        _check((data.shape[1], data.shape[0]), max_pixels)
+        return Header(data.shape[1], data.shape[0], channels, data.dtype != np.uint8)
     with _opened(data, max_pixels) as image:
         width, height = image.size
         if _orientation(image) >= 5:
@@ -79,6 +87,13 @@ def decode(
     the range of the file's type.
     More than `max_pixels` are refused before any decoder runs. Raises Unreadable.
     """
+    if isinstance(data, np.ndarray):
+        _check((data.shape[1], data.shape[0]), max_pixels)
+        picture = array.as_picture(data)
+        if picture is None:
+            square = array.square_of(data, size=size, channels=channels, white=white)
+            return square, data.shape[1] / data.shape[0]
+        data = picture
     with _opened(data, max_pixels) as image:
         width, height = image.size
         if size is not None and min(width, height) >= 2 * size and image.format in ("JPEG", "MPO"):
@@ -97,7 +112,9 @@ def decode(
 
 
 def brightest(data: Encoded, *, max_pixels: int | None = None) -> int:
-    """The largest value in a grey picture with more than 8 bits; 0 for any other. Raises Unreadable."""
+    """The largest value in a grey picture with more than 8 bits, or an array; 0 for any other. Raises Unreadable."""
+    if isinstance(data, np.ndarray):
+        return array.largest(data)
     with _opened(data, max_pixels) as image:
         return int(np.asarray(image).max()) if image.mode.startswith("I") else 0
 
@@ -108,7 +125,7 @@ def white_level(largest: int) -> int:
 
 
 @contextmanager
-def _opened(data: Encoded, max_pixels: int | None) -> Iterator[Image.Image]:
+def _opened(data: Stored, max_pixels: int | None) -> Iterator[Image.Image]:
     """The picture, its header read and its size within bounds; all that goes wrong inside becomes Unreadable."""
     file: BinaryIO | None = None
     try:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nearfar import given
 from nearfar.contract import Encoder, Map, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
 from nearfar.modalities import pretrained
@@ -20,6 +21,7 @@ from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.views import squares
+from nearfar.modalities.network import OwnNetwork
 from nearfar.options import text, whole
 
 SMALL = ("resnet8", "resnet10")
@@ -84,13 +86,25 @@ class ImageEncoder(Encoder):
             wide, high = (1 / aspect).clamp_max(1), aspect.clamp_max(1)
             boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
             made = squares(pixels, boxes, self.size)
+        return self.normalised(made)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Pixels `[n, channels, h, w]` from 0 to 255, less the mean and over the spread of the training data."""
         mean, std = (
-            along(torch.tensor(self.config[name], device=pixels.device), self.size) for name in ("mean", "std")
+            along(torch.tensor(self.config[name], device=pixels.device), pixels.shape[-1]) for name in ("mean", "std")
         )
+        made = pixels if pixels.is_floating_point() else pixels.float()
         return made.sub_(255 * mean).div_(255 * std)
 
+    def measure(self, raw: Pictures) -> None:
+        """Learn the length of the features of a user's own network, by what it makes of real pictures."""
+        assert isinstance(self.network, OwnNetwork)
+        self.dim = self.config["dim"] = self.network.width(self.prepare(raw))
+
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
-        """Paths, encoded bytes, PIL images or uint8 arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.
+        """Paths, encoded bytes, PIL images or arrays `[h, w]`, `[h, w, c]` to `[n, channels, size, size]`.
+
+        Arrays are uint8, unless the encoder was trained on others.
 
         Raises DataError naming the input that cannot be read.
         """
@@ -98,11 +112,11 @@ class ImageEncoder(Encoder):
         if not len(inputs):
             return torch.empty(0, channels, self.size, self.size)
         pictures = []
-        for i, given in enumerate(inputs):
-            name = repr(str(fspath(given))) if isinstance(given, str | PathLike) else f"Input {i}"
+        for i, one in enumerate(inputs):
+            name = repr(str(fspath(one))) if isinstance(one, str | PathLike) else f"Input {i}"
             try:
                 square, aspect = decode(
-                    _encoded(given, name),
+                    _encoded(one, name, self.config),
                     size=self.config.get("stored_size") or self.size,
                     channels=channels,
                     max_pixels=self.config.get("max_pixels") or MAX_PIXELS,
@@ -127,7 +141,11 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
     size = whole(config, "image_size", most=LARGEST)
     width = None if config.get("width") is None else whole(config, "width")
     network: nn.Module
-    if name == "small_cnn":
+    if given.is_given(name):
+        network, dim = OwnNetwork(name), whole(config, "dim") if "dim" in config else 0
+        if width is not None:
+            raise ConfigError(f"width has no meaning for a network of one's own ({given.short(name)}).")
+    elif name == "small_cnn":
         network = SmallCNN(channels=channels, width=width or 64)
         dim = network.dim
     elif name in LAYERS:
@@ -225,7 +243,7 @@ def _timm_dim(network: Any) -> int:
     return int(getattr(network, "head_hidden_size", None) or network.num_features)
 
 
-def _encoded(given: Any, name: str) -> Encoded:
+def _encoded(given: Any, name: str, config: Mapping[str, Any]) -> Encoded:
     """What `decode` takes, from what a user has; raises DataError."""
     if isinstance(given, str | PathLike):
         return Path(given)
@@ -234,6 +252,10 @@ def _encoded(given: Any, name: str) -> Encoded:
     if not hasattr(given, "__array__"):
         raise DataError(f"{name} is no image: give a path, bytes, a PIL image or an array, got {type(given).__name__}.")
     array = np.asarray(given)
+    if array.ndim == 3 and array.shape[2] == config["channels"] and (config.get("white") or config["channels"] > 3):
+        return array  # as those that it was trained on
+    if array.ndim == 2 and config.get("white") and config["channels"] == 1:
+        return array
     if array.dtype != np.uint8:
         raise DataError(f"{name}: an array of pixels must be uint8, from 0 to 255, got {array.dtype}.")
     if array.ndim == 3 and array.shape[2] == 1:

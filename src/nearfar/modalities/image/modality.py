@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nearfar import given
 from nearfar.contract import Builtin, Modality
 from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, ImageOptions
 
@@ -129,7 +130,10 @@ class Images(Modality):
             "white": source.white,
         }
         made = encoders.build(config)  # before the pictures are decoded: a wrong name should cost no minutes
-        made.config["mean"], made.config["std"] = statistics(source.suited(config))
+        suited = source.suited(config)
+        made.config["mean"], made.config["std"] = statistics(suited)
+        if given.is_given(name):
+            made.measure(suited.fetch(suited.sample[:2])[0])
         if pretrained:
             encoders.load_pretrained(made, pretrained)
         return made
@@ -176,6 +180,22 @@ class Images(Modality):
             return maker(moved[start, stop], aspect, draws[start:stop], number, number >= requires.wide)
 
         return Views(make, range(requires.wide + requires.small), 0, len(draws), requires.wide)
+
+    def plain(self, raw: Pictures, start: int, stop: int, encoder: ImageEncoder) -> list[torch.Tensor]:
+        """Each picture as uint8 `[channels, h, w]` in its own shape."""
+        return raw[start:stop].in_shape()
+
+    def viewed(self, made: torch.Tensor, encoder: ImageEncoder) -> torch.Tensor:
+        """Pictures of bytes are normalised, others are taken as they are; raises ConfigError for other channels."""
+        import torch
+
+        from nearfar.errors import ConfigError
+
+        channels = encoder.config["channels"]
+        if made.ndim != 4 or made.shape[1] != channels:
+            raise ConfigError(f"views makes {list(made.shape[1:])}: a view of a picture is [{channels}, h, w].")
+        made = made.to(encoder.device)
+        return encoder.normalised(made) if made.dtype == torch.uint8 else made.float()
 
     def show(self, inputs: torch.Tensor, encoder: ImageEncoder) -> list[Card]:
         """The pictures of one view, as the encoder sees them."""

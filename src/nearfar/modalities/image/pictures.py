@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,16 @@ class Pictures:
         return Pictures(
             self.pixels.to(device, non_blocking=non_blocking), self.aspect.to(device, non_blocking=non_blocking)
         )
+
+    def in_shape(self) -> list[Tensor]:
+        """Each picture `[channels, h, w]` with its own ratio of sides, the longer one as long as that of the square."""
+        size = self.pixels.shape[-1]
+        shapes = [
+            (size, max(1, round(size * a))) if a < 1 else (max(1, round(size / a)), size) for a in self.aspect.tolist()
+        ]
+        return [
+            square.contiguous()
+            if shape == (size, size)
+            else interpolate(square[None].contiguous(), shape, mode="bilinear", antialias=True)[0]
+            for square, shape in zip(self.pixels, shapes, strict=True)
+        ]

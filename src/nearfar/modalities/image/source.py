@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -30,15 +30,18 @@ _TINY = 64
 of the time, and were measured to decode 7,300 pictures of 32 pixels a second where one decodes 10,400."""
 _LARGE = 224
 """Pictures are read with at most this side where no encoder asks for another."""
-_THUMBNAIL = 64
+_THUMBNAIL = 96
+_SHARP = 320
+_FEW = 8
+"""So few pictures are shown in up to `_SHARP` pixels, read anew; more of them as they are kept."""
 _BASELINE = 32
 
 
 class ImageSource(Source):
     """Pictures read by row.
 
-    `channels` is 1 where all pictures looked at are grey, else 3; `short_side` the median of their shorter sides in
-    pixels; `white` the largest value of grey pictures with more than 8 bits, None where there are none.
+    `channels` is 1 where all pictures looked at are grey, else 3, or what most arrays have; `short_side` the median of
+    their shorter sides in pixels; `white` the largest value of pictures with more than 8 bits, None where none has.
     """
 
     def __init__(self, store: Store, *, channels: int, short_side: int, white: int | None) -> None:
@@ -91,11 +94,15 @@ class ImageSource(Source):
         return vectors[:filled]
 
     def cards(self, rows: Rows) -> list[Card]:
-        """Key, label and a thumbnail of at most 64 pixels a side, in the picture's own shape."""
+        """Key, label and the picture in its own shape: of at most 96 pixels a side, a few of at most 320."""
         cards = super().cards(rows)
-        pictures, kept = self.fetch(rows)
+        store, side = self.store, min(_SHARP, self.short_side)
+        if len(rows) <= _FEW and side > store.form.size:
+            store = store.unkept(replace(store.form, size=side))
+        pictures, places = store.fetch(self.at[np.asarray(rows, dtype=np.int64)])
         squares, aspect = pictures.pixels.numpy(), pictures.aspect.tolist()
-        shown = {row: thumbnail(squares[i], aspect[i]) for i, row in enumerate(kept.tolist())}
+        longest = _SHARP if len(rows) <= _FEW else _THUMBNAIL
+        shown = {int(rows[place]): thumbnail(squares[i], aspect[i], longest) for i, place in enumerate(places.tolist())}
         return [replace(card, image=shown.get(int(row))) for card, row in zip(cards, rows, strict=True)]
 
 
@@ -120,7 +127,7 @@ def image_source(
     reading.check_share(len(rows) - len(headers), len(rows))
     deep = np.array([row for row, found in headers.items() if found.deep], dtype=np.int64)
     short_side = int(np.median([min(found.width, found.height) for found in headers.values()] or [_BASELINE]))
-    channels = 1 if all(found.channels == 1 for found in headers.values()) else 3
+    channels = _channels([found.channels for found in headers.values()])
     white = _white(samples, reading, deep, limit)
     store = Store(
         samples,
@@ -135,11 +142,12 @@ def image_source(
     return ImageSource(store, channels=channels, short_side=short_side, white=white)
 
 
-def thumbnail(square: NDArray[np.uint8], aspect: float) -> bytes:
-    """A square uint8 `[c, s, s]` in its own shape, encoded: PNG for small ones, whose pixels one sees, else JPEG."""
+def thumbnail(square: NDArray[np.uint8], aspect: float, longest: int = _THUMBNAIL) -> bytes:
+    """A square uint8 `[c, s, s]` in its own shape, encoded: PNG for small ones, whose pixels one sees, else WebP."""
     from PIL import Image
 
-    longest = min(_THUMBNAIL, square.shape[-1])
+    square = square if len(square) in (1, 3) else square[: 3 if len(square) > 3 else 1]  # what can be shown
+    longest = min(longest, square.shape[-1])
     width, height = (longest, round(longest / aspect)) if aspect >= 1 else (round(longest * aspect), longest)
     shape = (max(1, width), max(1, height))
     image = Image.fromarray(square[0] if len(square) == 1 else np.ascontiguousarray(square.transpose(1, 2, 0)))
@@ -149,7 +157,7 @@ def thumbnail(square: NDArray[np.uint8], aspect: float) -> bytes:
     if longest <= _BASELINE:
         image.save(file, "PNG")
     else:
-        image.save(file, "JPEG", quality=85)
+        image.save(file, "WEBP", quality=80, method=2)
     return file.getvalue()
 
 
@@ -172,6 +180,13 @@ def _scan(samples: Samples, reading: Reading, rows: Rows, limit: int, threads: i
     return headers
 
 
+def _channels(found: Sequence[int]) -> int:
+    """1 where all pictures are grey, 3 where some have colours, or the number that most of them have beyond that."""
+    if set(found) <= {1, 3}:
+        return 1 if 3 not in found else 3
+    return max(set(found), key=found.count)
+
+
 def _white(samples: Samples, reading: Reading, deep: Rows, limit: int) -> int | None:
     """The white level of grey pictures with more than 8 bits, from up to 64 of them."""
     largest = 0
@@ -180,6 +195,8 @@ def _white(samples: Samples, reading: Reading, deep: Rows, limit: int) -> int | 
             largest = max(largest, brightest(encoded(samples, row), max_pixels=limit))
         except Unreadable as error:
             reading.refuse(row, str(error))
+    if largest == 1:  # floats from 0 to 1
+        return 1
     return white_level(largest) if largest > 0 else None
 
 

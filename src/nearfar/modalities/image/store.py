@@ -20,7 +20,7 @@ from nearfar.data.identity import Identity
 from nearfar.data.record_file import Records, digest
 from nearfar.data.samples import Samples
 from nearfar.memory import available_memory
-from nearfar.modalities.image.decode import decode
+from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import room
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.progress import track
@@ -98,6 +98,13 @@ class Store:
             other._by_form = self._by_form
             self._by_form[form] = other
         return self._by_form[form]
+
+    def unkept(self, form: Form) -> "Store":
+        """A store of the same pictures in another form that keeps none of them."""
+        reading = self.reading.with_new_ids()
+        return Store(
+            self.samples, reading, form, max_pixels=self.max_pixels, threads=1, memory_limit=0, cache="off", grow=False
+        )
 
     def fill(self, rows: Rows, *, sample: Rows) -> None:
         """Make ready for `rows` to be fetched.
@@ -249,8 +256,10 @@ class Store:
                     self._slots[rows[place]], self._kept[rows[place]] = slot, True
 
 
-def encoded(samples: Samples, row: int) -> bytes | str:
-    """What the decoder gets of a sample: its file, or its bytes. Raises Unreadable."""
+def encoded(samples: Samples, row: int) -> Encoded:
+    """What the decoder gets of a sample: its file, its array, or its bytes. Raises Unreadable."""
+    if (array := samples.array(row)) is not None:
+        return array
     path = samples.path(row)
     if path is not None:
         return path

@@ -1,18 +1,19 @@
 """Tables: rows of numbers and categories.
 
-A source is a `.csv`, `.tsv`, `.parquet`, `.npy` or `.npz` file; a view is a row with some cells drawn from other rows
-(SCARF).
+A source is a `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.npy` or `.npz` file, or several; a view is a row with some cells
+drawn from other rows (SCARF).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar.contract import Modality
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.modalities.table.options import ENCODERS, OTHER_INPUTS, SUFFIXES, TableOptions
+from nearfar.modalities.table.options import ENCODERS, TableOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MODALITY", "Table"]
 
+log = logging.getLogger("nearfar")
+
 
 class Table(Modality):
     """The modality `table`."""
@@ -33,36 +36,27 @@ class Table(Modality):
     name = "table"
     Options = TableOptions
     encoders = ENCODERS
+    further = None
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as columns of one value",
         "views unrelated": "lower --corruption",
         "too easy": "raise --corruption",
     }
 
-    def open(self, data: str, *, label_column: str | None = None, split: str | None = None) -> TableSource:
-        """The rows of `FILE` or `FILE:split`; raises DataError where none can be used."""
-        from nearfar.modalities.table.source import TableSource
-
-        return TableSource(data if split is None else f"{data}:{split}", label_column=label_column)
-
     def claims(self, found: Found) -> bool:
-        """Whether it is one of a table's files, without a column of images, paths, texts or audio."""
-        if found.shapes:
-            inputs = [shape for name, shape in found.shapes.items() if name.lower() == "x"] or [*found.shapes.values()]
-            return len(inputs) == 1 and len(inputs[0]) == 2
-        known = set(found.columns)
-        return found.files.keys() <= {*SUFFIXES} and len(known) > 1 and not known & OTHER_INPUTS
+        """Whether it is rows of numbers and categories, by the columns' names and the first cells."""
+        return found.kind.name == self.name
 
     def source(self, samples: Samples, **reading: Any) -> TableSource:
-        """The rows of the file that the samples come from."""
-        return self.open(samples.origin)
+        """The rows, and a line that says which columns are inputs; raises DataError where too few can be used."""
+        from nearfar.modalities.table.source import TableSource
 
-    def splits(self, data: str) -> list[str]:
-        """The values of the column `split`; none where there is no such column, or one of them is asked for."""
-        from nearfar.modalities.table.reading import locate, splits_in
-
-        path, asked = locate(data)
-        return [] if asked is not None else splits_in(path)
+        source = TableSource(samples)
+        names = [column.name for column in source.columns]
+        log.info("%s: inputs are %s", source.name, ", ".join(names[:20]) + (", ..." if len(names) > 20 else ""))
+        if samples.label_column is None:
+            log.info("%s: no column is named as labels are: --label-column NAME says which one holds them", source.name)
+        return source
 
     def settle(
         self, options: TableOptions, source: TableSource, encoder: str | None, facts: Facts

@@ -4,28 +4,38 @@ A column whose filled cells read mostly as numbers is one; its few other cells c
 category: its (at most 32) most frequent values, each met at least twice, are known, all others are one and the same to
 the encoder. A text column in which no value comes twice (names, identifiers) is no input.
 
-In a table `[N, C]` float32 a cell is its number, or the place of its value among the known ones (beyond them for the
-others); NaN is missing. `Inputs` turns such cells into what a network reads, `[N, D]`: numbers standardised with the
-training rows' statistics, missing ones at the median; categories one-hot, all zeros where missing or unknown.
+In a table `[N, C]` float32 a cell is its number less the column's `origin`, or the place of its value among the known
+ones (beyond them for the others); NaN is missing. `Inputs` turns such cells into what a network reads, `[N, D]`:
+numbers standardised with the training rows' statistics, missing ones at the median; categories one-hot, all zeros where
+missing or unknown.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nearfar.data.values import encode, is_boolean, is_numeric, spelling
+from nearfar.data.values import filled as filled_in
+from nearfar.data.values import numbers as numbers_of
 from nearfar.errors import DataError, must
-from nearfar.modalities.table.reading import NUMBER, RawTable
 from nearfar.options import is_number
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nearfar.data.samples import Samples
+
 _KNOWN = 32
+_LARGE = 1000  # float32 keeps four digits of a spread so many times smaller than the numbers
+_NO_INPUTS = ("id", "index")
 _LEAST_SPREAD = float(np.finfo(np.float32).tiny)  # one over less than this is no number any more
 
 log = logging.getLogger("nearfar")
@@ -36,6 +46,7 @@ class Column:
     """One column: a category with its known `values`, or a number with its statistics over the training rows.
 
     `scale` is one over the standard deviation, and 0 for a column that never changes, or by less than can be told.
+    Numbers that are large beside their spread are kept less an `origin`, for float32 could not tell them apart.
     """
 
     name: str
@@ -43,6 +54,7 @@ class Column:
     median: float = 0.0
     mean: float = 0.0
     scale: float = 0.0
+    origin: float = 0.0
 
 
 _FIELDS = dict.fromkeys(field.name for field in fields(Column))
@@ -60,7 +72,9 @@ def from_config(config: Any) -> tuple[Column, ...]:
 
 
 def _column(said: Any) -> Column:
-    must(isinstance(said, dict) and said.keys() == _FIELDS.keys(), f"a column must have {', '.join(_FIELDS)}", got=said)
+    must(isinstance(said, dict), f"a column must have {', '.join(_FIELDS)}", got=said)
+    said = {"origin": 0.0} | said  # older runs have none
+    must(said.keys() == _FIELDS.keys(), f"a column must have {', '.join(_FIELDS)}", got=said)
     name, values, *figures = (said[field] for field in _FIELDS)
     are_texts = isinstance(name, str) and (
         values is None or (isinstance(values, list) and all(isinstance(value, str) for value in values))
@@ -71,65 +85,67 @@ def _column(said: Any) -> Column:
 
 def same_layout(one: Sequence[Column], other: Sequence[Column]) -> bool:
     """Whether cells mean the same under both, statistics apart."""
-    return one is other or [(c.name, c.values) for c in one] == [(c.name, c.values) for c in other]
+    return one is other or [(c.name, c.values, c.origin) for c in one] == [(c.name, c.values, c.origin) for c in other]
 
 
-def recognise(raw: RawTable, leave_out: Collection[str]) -> list[Column]:
-    """The input columns of a file, without statistics; raises DataError where fewer than two are left."""
+def recognise(samples: Samples) -> list[Column]:
+    """The input columns among the further ones, without statistics; raises DataError where fewer than two are left."""
+    table = _table(samples)
     found = []
-    for name, cells in raw.columns.items():
-        if name in leave_out:
+    for name in table.column_names:
+        cells = table[name]
+        if name.strip().lower() in _NO_INPUTS and (name.strip().lower() == "id" or _all_differ(cells)):
             continue
-        if isinstance(cells, np.ndarray):
-            found.append(Column(name))
+        numbers = numbers_of(cells)
+        if numbers is None:
+            log.warning("%s: column %r holds %s, no numbers or texts, and is left out.", samples.name, name, cells.type)
             continue
-        filled = len(cells) - cells.null_count
+        filled = int((~np.isnan(numbers)).sum()) if is_numeric(cells.type) else filled_in(cells)
         if filled == 0:
-            log.warning("%s: column %r is empty and left out.", raw.file, name)
+            log.warning("%s: column %r is empty and left out.", samples.name, name)
             continue
-        numbers = int(np.count_nonzero(~np.isnan(_numbers(cells, raw.decimal))))
-        if 2 * numbers > filled:
-            if numbers < filled:
-                log.warning("%s: column %r: %d cells are no numbers: missing.", raw.file, name, filled - numbers)
-            found.append(Column(name))
+        count = 0 if is_boolean(cells.type) else int(np.count_nonzero(~np.isnan(numbers)))
+        if 2 * count > filled:
+            if count < filled:
+                log.warning("%s: column %r: %d cells are no numbers: missing.", samples.name, name, filled - count)
+            found.append(Column(name, origin=_origin(numbers)))
             continue
-        values = _frequent(cells)
-        if values:
-            found.append(Column(name, values))
+        if known := _frequent(cells):
+            found.append(Column(name, known))
         else:
-            log.warning("%s: column %r has a text of its own in every row and is left out.", raw.file, name)
+            log.warning("%s: column %r has a text of its own in every row and is left out.", samples.name, name)
     if len(found) < 2:
         raise DataError(
-            f"{raw.file}: views of rows need at least two columns of numbers or categories, found "
-            f"{[c.name for c in found]} among {list(raw.columns)[:20]}."
+            f"{samples.name}: views of rows need at least two columns of numbers or categories, found "
+            f"{[c.name for c in found]} among {table.column_names[:20]}."
         )
     return found
 
 
-def lay_out(raw: RawTable, columns: Sequence[Column]) -> NDArray[np.float32]:
-    """The file's cells as `[N, C]` under these columns, whatever their order in it; raises DataError for a lacking one.
+def lay_out(samples: Samples, columns: Sequence[Column]) -> NDArray[np.float32]:
+    """The cells as `[N, C]` under these columns, whatever their order in the table; raises DataError for a lacking one.
 
     Numbers too large for float32 become infinite.
     """
-    lacking = [c.name for c in columns if c.name not in raw.columns]
+    table = _table(samples)
+    lacking = [c.name for c in columns if c.name not in table.column_names]
     if lacking:
         named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
         raise DataError(
-            f"{raw.file}: the column{'s' if len(lacking) > 1 else ''} {named} that the encoder was trained on "
-            f"{'are' if len(lacking) > 1 else 'is'} not in the file, which has {list(raw.columns)[:20]}."
+            f"{samples.name}: the column{'s' if len(lacking) > 1 else ''} {named} that the encoder was trained on "
+            f"{'are' if len(lacking) > 1 else 'is'} not in the file, which has {table.column_names[:20]}."
         )
-    table = np.empty((len(raw.ordinals), len(columns)), dtype=np.float32)
+    cells = np.empty((len(samples), len(columns)), dtype=np.float32)
     for i, column in enumerate(columns):
-        cells = raw.columns[column.name]
         with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large, and of NaN that signal
             if column.values is not None:
-                table[:, i] = _codes(_as_text(cells), column.values)
-            elif isinstance(cells, np.ndarray):
-                table[:, i] = cells
+                cells[:, i] = _codes(table[column.name], column.values)
+            elif (numbers := numbers_of(table[column.name])) is not None:
+                cells[:, i] = numbers - column.origin if column.origin else numbers
             else:
-                table[:, i] = _numbers(cells, raw.decimal)
-    table += 0.0  # no negative zeros: equal rows are equal to the byte
-    return table
+                raise DataError(f"{samples.name}: column {column.name!r} holds {table[column.name].type}, no numbers.")
+    cells += 0.0  # no negative zeros: equal rows are equal to the byte
+    return cells
 
 
 def measure(columns: Sequence[Column], table: NDArray[np.float32]) -> tuple[Column, ...]:
@@ -146,8 +162,8 @@ def measure(columns: Sequence[Column], table: NDArray[np.float32]) -> tuple[Colu
         measured.append(
             replace(
                 column,
-                median=float(np.median(cells)),
-                mean=float(cells.mean()),
+                median=float(np.median(cells)) + column.origin,
+                mean=float(cells.mean()) + column.origin,
                 scale=1 / spread if spread > _LEAST_SPREAD else 0.0,
             )
         )
@@ -169,8 +185,8 @@ class Inputs(nn.Module):
         places = [(i, code) for i, of_column in enumerate(codes) for code in of_column]
         self.width = len(places)
         as_floats = {
-            "median": [float("nan") if c.values is not None else c.median for c in columns],
-            "mean": [columns[i].mean for i, _ in places],
+            "median": [float("nan") if c.values is not None else c.median - c.origin for c in columns],
+            "mean": [columns[i].mean - columns[i].origin for i, _ in places],
             "scale": [columns[i].scale for i, _ in places],
             "code": [float(code) for _, code in places],
         }
@@ -195,47 +211,42 @@ class Inputs(nn.Module):
         return found
 
 
-def _as_text(cells: Any) -> Any:
-    if not isinstance(cells, np.ndarray):
-        return cells
-    import pyarrow as pa
-
-    return pa.array([f"{x:g}" for x in cells])
+def _table(samples: Samples) -> pa.Table:
+    if samples.table is None:
+        raise DataError(f"{samples.name}: it has no columns: give a table.")
+    return samples.table
 
 
-def _numbers(cells: Any, decimal: str) -> NDArray[np.float64]:
-    """Text to numbers `[N]`, NaN where a cell is missing or none."""
-    import pyarrow as pa
+def _origin(numbers: NDArray[np.float64]) -> float:
+    """The middle of numbers that are large beside their spread; 0 for all others, which float32 holds well enough."""
+    finite = numbers[np.isfinite(numbers)]
+    spread = float(finite.std()) if len(finite) else 0.0
+    middle = float(np.median(finite)) if len(finite) else 0.0
+    return middle if 0 < spread < abs(middle) / _LARGE else 0.0
+
+
+def _all_differ(cells: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
-    if decimal != ".":
-        cells = pc.replace_substring(cells, decimal, ".")
-    try:
-        parsed = pc.cast(cells, pa.float64())
-    except pa.ArrowInvalid:  # ten times slower, and only where some cell is no number, or has a plus
-        only = pc.if_else(pc.match_substring_regex(cells, NUMBER), cells, None)
-        parsed = pc.cast(pc.utf8_ltrim(only, "+"), pa.float64())
-    numbers: NDArray[np.float64] = parsed.to_numpy(zero_copy_only=False).astype(np.float64)
-    return numbers
+    return encode(cells) is not None and pc.count_distinct(cells).as_py() == len(cells)
 
 
-def _frequent(cells: Any) -> tuple[str, ...]:
+def _frequent(cells: pa.ChunkedArray) -> tuple[str, ...]:
     import pyarrow.compute as pc
 
-    counted = pc.value_counts(pc.drop_null(cells)).to_pylist()
+    encoded = encode(cells)
+    assert encoded is not None  # nested columns are no inputs
+    counted = pc.value_counts(pc.drop_null(encoded.dictionary_decode())).to_pylist()
     often = sorted((-c["counts"], c["values"]) for c in counted if c["counts"] > 1)
     return tuple(sorted(value for _, value in often[:_KNOWN]))
 
 
-def _codes(cells: Any, values: Sequence[str]) -> NDArray[np.float64]:
+def _codes(cells: pa.ChunkedArray, known: Sequence[str]) -> NDArray[np.float64]:
     """Places among the known values, beyond them for others, NaN where missing: `[N]`."""
-    encoded = cells.dictionary_encode()
-    known = {value: i for i, value in enumerate(values)}
-    places = np.array(
-        [known.get(value, len(values) + j) for j, value in enumerate(encoded.dictionary.to_pylist())], dtype=np.float64
-    )
-    at: NDArray[np.float64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.float64)
-    found = np.full(len(at), np.nan)
-    there = ~np.isnan(at)
-    found[there] = places[at[there].astype(np.int64)]
-    return found
+    encoded = encode(cells)
+    if encoded is None:
+        return np.full(len(cells), np.nan)
+    place = {spelling(value): i for i, value in enumerate(known)}
+    found = [place.get(value, len(known) + j) for j, value in enumerate(encoded.dictionary.to_pylist())]
+    places = np.array([*found, np.nan], dtype=np.float64)
+    return places[np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)]

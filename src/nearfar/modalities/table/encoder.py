@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder
+from nearfar.data.values import MISSING, spelling
 from nearfar.errors import DataError
 from nearfar.modalities.table.columns import Inputs, from_config, same_layout
 from nearfar.modalities.table.options import MOST_LAYERS
-from nearfar.modalities.table.reading import MISSING
 from nearfar.modalities.table.source import Cells
 from nearfar.options import whole
 
@@ -95,12 +95,13 @@ class TableEncoder(Encoder):
         if cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING):
             return float("nan")
         if column.values is not None:
-            text = str(cell).strip()
-            return float(column.values.index(text)) if text in column.values else float("nan")
+            known = [spelling(value) for value in column.values]
+            text = spelling(str(cell))
+            return float(known.index(text)) if text in known else float("nan")
         try:
             number = float(cell)
         except (TypeError, ValueError):
             number = float("inf")
         if abs(number) > float(np.finfo(np.float32).max):
             raise DataError(f"Input {i}: the cell {cell!r} of column {column.name!r} is no finite number.")
-        return number
+        return number - column.origin

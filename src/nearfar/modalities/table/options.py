@@ -9,10 +9,6 @@ ENCODERS: dict[str, str] = {
 }
 """Names built in, and a line for each."""
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
-OTHER_INPUTS = {"image", "path", "text", "audio"}
-"""Column names that make a file a manifest of another modality."""
-
 MOST_LAYERS = 100
 
 

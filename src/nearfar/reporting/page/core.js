@@ -66,6 +66,19 @@ function thumb(one) {
   if (one.text !== null) return el("div", { class: "thumb is-text" }, one.text);
   return el("div", { class: "thumb is-key", title: one.key }, lastPart(one.key));
 }
+// A thumbnail that opens large.
+function openable(one) {
+  if (one.image === null && one.text === null) return thumb(one);
+  return el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: () => enlarge(one) }, thumb(one));
+}
+function enlarge(one) {
+  const picture = one.image === null ? null : el("img", { alt: one.key, src: one.image });
+  if (picture) picture.addEventListener("load", () => picture.classList.toggle("small", picture.naturalWidth <= 64));
+  const dialog = el("dialog", { class: "large", onclick: () => dialog.close(), onclose: () => dialog.remove() },
+    picture, one.text !== null && el("p", { class: "text" }, one.text), el("p", { class: "key" }, one.key, " ", tag(one)));
+  document.body.append(dialog);
+  dialog.showModal();
+}
 const hasText = (one) => one.image === null && one.text !== null;
 const nameLine = (one) => el("span", { class: "name-line", title: one.key }, lastPart(one.key));
 const tag = (one) => (one.label === null ? null : el("span", { class: "tag", title: one.label }, one.label));

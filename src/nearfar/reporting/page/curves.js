@@ -27,7 +27,12 @@ function drawCurves(body) {
   const firstStep = Math.min(...data.curves.map((curve) => curve.steps[0]));
   const lastStep = Math.max(...data.curves.map((curve) => curve.steps[curve.steps.length - 1]));
   const charts = [...data.curves].sort((a, b) => rank(a) - rank(b)).map((curve) => chart(curve, firstStep, lastStep));
-  body.append(el("div", { class: "curves" }, charts.map((one) => one.node)));
+  const [moving, still] = [charts.filter((one) => !one.flat), charts.filter((one) => one.flat)];
+  body.append(el("div", { class: "curves" }, moving.map((one) => one.node)));
+  if (still.length > 0) {
+    body.append(el("details", { class: "fold still" }, el("summary", {}, icon("open"), `${plural(still.length, "figure", "figures")} that hardly changed: ${still.map((one) => one.title).join(", ")}`),
+      el("div", { class: "curves" }, still.map((one) => one.node))));
+  }
   const show = (step) => charts.forEach((one) => one.read(step));
   for (const one of charts) {
     const move = (event) => show(one.stepAt(event.clientX));
@@ -116,6 +121,8 @@ function chart(curve, firstStep, lastStep) {
   return {
     node,
     plot,
+    title,
+    flat: curve.name !== "loss" && isFlat(values, share),
     read(step) {
       at = step === null ? null : nearest(step);
       mark();
@@ -126,6 +133,13 @@ function chart(curve, firstStep, lastStep) {
     },
     next: (by) => steps[Math.max(0, Math.min(values.length - 1, (at === null ? (by < 0 ? values.length : -1) : at) + by))],
   };
+}
+
+// The middle nine tenths of the values differ by less than a fiftieth of their size, or of a share's whole.
+function isFlat(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (q) => sorted[Math.round(q * (sorted.length - 1))];
+  return at(0.95) - at(0.05) <= 0.02 * (share ? 1 : Math.max(Math.abs(at(0.95)), Math.abs(at(0.05)))) && sorted[sorted.length - 1] - sorted[0] <= 0.1 * (share ? 1 : Math.abs(at(0.5)) || 1);
 }
 
 function span(values, options, share) {

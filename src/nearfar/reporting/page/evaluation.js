@@ -38,7 +38,7 @@ function figureTable(found, task, rows) {
       const best = Number.isFinite(top) && means.length > 1 && means.filter((mean) => mean === top).length === 1 ? means.indexOf(top) : -1;
       const name = metrics.size === 1 ? row.name : [row.metric, row.name === row.metric ? "" : row.name].filter(Boolean).join(": ");
       return el("tr", {},
-        el("th", { scope: "row" }, explained(row, name), row.share && !share && el("span", { class: "soft" }, ", %")),
+        el("th", { scope: "row" }, explained(row, row.share && !share ? `${name}, %` : name)),
         row.cells.map((cell, s) => valueCell(found, row, cell, s, s === best)),
         marked && el("td", {}, el("div", { class: "marks" }, row.marks.map(([system, mark]) => aheadMark(system, mark)))));
     })));

@@ -2,6 +2,7 @@
 
 // Petroff (2021), "Accessible color sequences for data visualization": ten colours told apart under colour-vision deficiency.
 const TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
+const MANY_CLASSES = 20;
 const NO_LABEL = "#8b8f98";
 
 function drawMap(body) {
@@ -160,7 +161,7 @@ function drawMap(body) {
     const neighbours = map.neighbours[pinned].map((j, at) => [j, map.similarities[pinned][at]]);
     const textual = neighbours.some(([j]) => hasText(items[j]));
     details.replaceChildren(
-      el("div", { class: hasText(item) ? "pinned has-text" : "pinned" }, thumb(item),
+      el("div", { class: hasText(item) ? "pinned has-text" : "pinned" }, openable(item),
         el("div", {}, el("p", { class: "key" }, item.key), tag(item),
           el("p", {}, el("button", { class: "button unpin", type: "button", onclick: () => { pin(null); lookAt(null); } }, "Unpin")))),
       neighbours.length > 0 && el("h3", { class: "nearest-heading" }, "Nearest neighbours"),
@@ -198,12 +199,15 @@ function legend(classes, shown, changed) {
     buttons[c].setAttribute("aria-pressed", String(on));
     changed();
   }
-  const all = (on) => classes.list.forEach((_, c) => show(c, on));
-  const node = el("div", { class: "legend", role: "group", "aria-label": "Classes shown" }, buttons,
-    classes.list.length > 2 && [
-      el("button", { class: "all", type: "button", onclick: () => all(true) }, "All"),
-      el("button", { class: "all", type: "button", onclick: () => all(false) }, "None"),
-    ]);
+  const all = (on) => classes.list.forEach((_, c) => buttons[c].hidden || show(c, on));
+  const filter = el("input", {
+    type: "search", placeholder: `Find among ${count(classes.list.length)} classes`, "aria-label": "Find a class",
+    oninput: () => buttons.forEach((button, c) => { button.hidden = !classes.list[c].name.toLowerCase().includes(filter.value.trim().toLowerCase()); }),
+  });
+  const tools = classes.list.length > 2 && el("div", { class: "legend-tools" }, classes.list.length > MANY_CLASSES && filter,
+    el("button", { class: "all", type: "button", onclick: () => all(true) }, "All"),
+    el("button", { class: "all", type: "button", onclick: () => all(false) }, "None"));
+  const node = el("div", {}, tools, el("div", { class: "legend", role: "group", "aria-label": "Classes shown" }, buttons));
   return { node, show };
 }
 

@@ -4,7 +4,7 @@ function drawViews(body) {
   const widest = Math.max(...data.views.map((row) => row.views.length));
   const rows = el("div", { class: "rows" }, data.views.map((row) => {
     const original = sample(row.item);
-    const figure = (one, name, first) => el("figure", { class: first && "first" }, thumb(one), el("figcaption", {}, name));
+    const figure = (one, name, first) => el("figure", { class: first && "first" }, openable(one), el("figcaption", {}, name));
     return el("div", { class: hasText(original) ? "card row has-text" : "card row" },
       el("div", { class: "strip" },
         figure(original, "original", true),
@@ -24,7 +24,7 @@ function drawExtremes(body) {
         const two = [sample(a), sample(b)];
         return el("div", { class: two.some(hasText) ? "card pair has-text" : "card pair" },
           el("p", { class: "cosine num" }, el("span", {}, el("b", {}, cosine(similarity))), el("span", {}, labelNote(...two))),
-          el("div", { class: "two" }, two.map((one) => el("figure", {}, thumb(one), nameLine(one)))));
+          el("div", { class: "two" }, two.map((one) => el("figure", {}, openable(one), nameLine(one)))));
       })));
   }
   if (data.strangest.length > 0) {
@@ -33,7 +33,7 @@ function drawExtremes(body) {
       el("h3", { class: "sub" }, "Strangest samples"),
       el("p", { class: "soft" }, "Lowest mean similarity to their nearest neighbours: rare cases, broken inputs, or what the model has not learned."),
       el("div", { class: odd.some(([one]) => hasText(one)) ? "oddities has-text" : "oddities" }, odd.map(([one, similarity]) =>
-        el("div", { class: "odd" }, el("figure", {}, thumb(one), el("p", { class: "cosine num" }, cosine(similarity)), nameLine(one))))));
+        el("div", { class: "odd" }, el("figure", {}, openable(one), el("p", { class: "cosine num" }, cosine(similarity)), nameLine(one))))));
   }
 }
 

@@ -49,6 +49,6 @@ function skippedList() {
     more > 0 && el("p", { class: "more" }, `and ${count(more)} more; all of them are in skipped.csv`));
 }
 
-// kNN keeps its small letter.
-const capital = (text) => (/^[a-z][A-Z]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
+// kNN and map@r keep their small letters.
+const capital = (text) => (/^[a-z][A-Z]|@/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
 const words = (name) => capital(String(name).replace(/_/g, " "));

@@ -25,7 +25,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 def parse_data(data: str, *, builtins: Collection[str] = ()) -> tuple[str, str | None]:
     """`DATA` or `DATA:split` to the path and the split; what exists under the whole name is a path."""
-    if data.startswith(HUB) and not os.path.lexists(data):
+    if is_hub(data):
         path, split = parse_data(data.removeprefix(HUB))
         return HUB + path, split
     path = os.path.expanduser(data)
@@ -41,11 +41,23 @@ def lasting(data: str, *, builtins: Collection[str] = ()) -> str:
     path, split = parse_data(data, builtins=builtins)
     if path in builtins:
         return data
-    hub = path.startswith(HUB) and not os.path.lexists(path)
+    hub = is_hub(path)
     place = path.removeprefix(HUB) if hub else path
+    if hub and not is_written_as_path(place):
+        return data
     if not os.path.exists(place) and (hub or not is_pattern(place)):
         return data
     return (HUB if hub else "") + os.path.abspath(place) + ("" if split is None else f":{split}")
+
+
+def is_hub(path: str) -> bool:
+    """Whether DATA names a data set of Hugging Face."""
+    return path.startswith(HUB) and not os.path.lexists(path)
+
+
+def is_written_as_path(place: str) -> bool:
+    """Whether what stands behind `hf:` is a folder on this machine: then it begins with a slash, a dot or a tilde."""
+    return place.startswith((".", "/", "~", os.sep))
 
 
 def is_pattern(path: str) -> bool:

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from nearfar.data.patterns import files_of, lasting, parse_data
+from nearfar.data.location import files_of, lasting, parse_data
 from nearfar.errors import DataError
 
 
@@ -76,7 +76,8 @@ def test_a_lasting_name_means_the_same_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(touch(tmp_path, "set/x.jpg"))
     assert lasting("set:test") == f"{tmp_path}/set:test"
     assert lasting("s-{0..3}.tar") == f"{tmp_path}/s-{{0..3}}.tar"
-    assert lasting("hf:set:test") == f"hf:{tmp_path}/set:test"
+    assert lasting("hf:set:test") == "hf:set:test"
+    assert lasting("hf:./set:test") == f"hf:{tmp_path}/set:test"
     assert lasting("hf:org/name") == "hf:org/name"
     assert lasting("digits", builtins={"digits"}) == "digits"
     assert lasting("nothing") == "nothing"

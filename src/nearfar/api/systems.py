@@ -1,0 +1,156 @@
+"""The systems that an evaluation compares: vectors of the trained encoder, of the untrained one, and the raw input."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nearfar.api.baselines import untrained
+from nearfar.api.judging import Judges
+from nearfar.contract import Encoder, Rows, Source
+from nearfar.evaluation.copies import near_copies
+from nearfar.evaluation.embedding import embed_source, whiten
+from nearfar.evaluation.split import grouped_split, stratified_split
+from nearfar.evaluation.task import RAW, TRAINED, UNTRAINED
+
+_TIMED = 512
+_LEAST_JUDGED = 2_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
+
+    Without a `test`, the samples `held` [M] of `train` judge; where none are, labels cannot. `learnt` [L] are the
+    samples of `train` that probes are given.
+    """
+
+    systems: dict[str, tuple[Tensor, Tensor | None]]
+    train: Source
+    test: Source | None
+    held: Rows | None
+    learnt: Rows | None
+    encoders: Mapping[str, Encoder]
+    """Of those systems that are encoders."""
+    vectors: Tensor
+    """The trained encoder's vectors of all readable samples of the training part, `source`."""
+    source: Source
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels can judge: two classes to tell apart, and labelled samples to test on."""
+        labels = self.train.labels
+        if labels is None:
+            return False
+        sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
+        if self.test is None:
+            return len(sizes) >= 2 and self.held is not None and 0 < len(self.held) < sizes.sum()
+        return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
+
+
+def measure(
+    encoder: Encoder,
+    train: Source,
+    judges: Judges,
+    *,
+    seed: int = 0,
+    baselines: bool = True,
+    run: Path | None = None,
+    embedded: tuple[Tensor, Rows] | None = None,
+    seconds: float | None = None,
+) -> Measured:
+    """Embed sources by the encoder, and by what it must beat; `embedded` are the vectors of `train` if known.
+
+    With `seconds`, no more samples are judged than the baselines can embed in about half of them.
+    """
+    test, held = judges.test, judges.held
+    first, rows = embedded or embed_source(encoder, train)
+    train = source = train.take(rows)
+    if held is not None:
+        held = np.flatnonzero(np.isin(rows, held))
+    second = None
+    if test is not None:
+        second, rows = embed_source(encoder, test)
+        test = test.take(rows)
+    notes: list[str] = []
+    vectors, learnt = first, None
+    if held is not None:
+        learnt, held = _split(encoder, source, first, held, seed, notes)
+    systems: dict[str, tuple[Tensor, Tensor | None]] = {}
+    encoders = {TRAINED: encoder}
+    if baselines:
+        before = untrained(encoder, train, run)
+        share = 1.0 if seconds is None else _affordable(before, train, test, seconds / 2)
+        if share < 1:
+            chosen = _some(train, share, held, seed)
+            said = f"{len(chosen)} of {len(train)} samples of the training part"
+            if held is not None and learnt is not None:
+                learnt, held = (np.flatnonzero(np.isin(chosen, part)) for part in (learnt, held))
+            train, first = train.take(chosen), first[chosen]
+            if test is not None and second is not None:
+                tested = _some(test, share, None, seed)
+                said += f" and {len(tested)} of {len(test)} test samples"
+                test, second = test.take(tested), second[tested]
+            notes.append(f"To stay within {seconds:.0f} s, {said} were used.")
+        raw = train.vectors()
+        if raw is not None:
+            systems[RAW] = (raw, None if test is None else test.vectors())
+        encoders = {UNTRAINED: before, TRAINED: encoder}
+        theirs, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
+        systems[UNTRAINED] = (theirs, None if test is None else embed_source(before, test)[0])
+    systems[TRAINED] = (first, second)
+    return Measured(systems, train, test, held, learnt, encoders, vectors, source, notes)
+
+
+def _split(
+    encoder: Encoder, train: Source, vectors: Tensor, held: Rows, seed: int, notes: list[str]
+) -> tuple[Rows, Rows]:
+    """The samples that probes are given and those that judge: copies and near-copies stand on one side.
+
+    Where the encoder has learnt from labels, the held ones are the only ones whose labels it never saw: they stay, and
+    their copies are left out.
+    """
+    labels = train.labels
+    assert labels is not None
+    given = [] if train.groups is None else [train.groups]
+    copies = near_copies(vectors, train.ids, *given, classes=len(np.unique(labels[labels >= 0])))
+    learnt = np.setdiff1d(np.flatnonzero(labels >= 0), held)
+    if not copies.count:
+        return learnt, held
+    if encoder.config.get("labels_used", True):
+        kept = learnt[~np.isin(copies.groups[learnt], copies.groups[held])]
+        if len(kept) < len(learnt):
+            notes.append(
+                f"{len(learnt) - len(kept)} training samples are copies or near-copies of test samples, by the "
+                "encoder's own measure: they are left out."
+            )
+        return kept, held
+    notes.append(
+        f"{copies.count} of {len(vectors)} samples are copies or near-copies of others, by the encoder's own measure: "
+        "those of each other stand on one side of the split."
+    )
+    first, second = grouped_split(torch.from_numpy(labels), torch.from_numpy(copies.groups), seed=seed)
+    return first.numpy(), second.numpy()
+
+
+def _affordable(encoder: Encoder, train: Source, test: Source | None, seconds: float) -> float:
+    """The share of the samples that the encoder can embed in the time, by what a few of them take."""
+    total = len(train) + (0 if test is None else len(test))
+    began = time.perf_counter()
+    few = train.take(np.arange(min(len(train), _TIMED), dtype=np.int64))
+    embed_source(encoder, few, show=False)
+    rate = len(few) / (time.perf_counter() - began)
+    return min(1.0, max(rate * seconds, _LEAST_JUDGED) / max(total, 1))
+
+
+def _some(part: Source, share: float, held: Rows | None, seed: int) -> Rows:
+    """A share of the samples, of every class its own, and of those that judge."""
+    labels = np.zeros(len(part), dtype=np.int64) if part.labels is None else part.labels - part.labels.min()
+    if held is not None and part.labels is not None:
+        labels = labels + np.isin(np.arange(len(part)), held) * (labels.max() + 1)
+    return stratified_split(torch.from_numpy(labels), share=share, seed=seed)[1].numpy()

@@ -1,0 +1,232 @@
+"""How a text file of separated values is written: encoding, separator, header and decimal sign, told from its head."""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nearfar.data.contents import reason_of
+from nearfar.data.keys import printable
+from nearfar.data.values import MISSING
+from nearfar.errors import DataError
+
+_HEAD = 2**20
+_ROWS = 200
+_SEPARATORS = ",;\t|"
+_SPACES = " \u00a0\u202f\u2009'\u2019"
+
+COMMA = re.compile(rf"[+-]?((\d{{1,3}}([.{_SPACES}]\d{{3}})+|\d+)(,\d*)?|,\d+)([eE][+-]?\d+)?")
+"""A number with a decimal comma, its thousands perhaps apart."""
+POINT = re.compile(rf"[+-]?((\d{{1,3}}([,{_SPACES}]\d{{3}})+|\d+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+"""A number with a decimal point, its thousands perhaps apart."""
+
+# Other than three digits behind a sign, or both signs in one number, can be read in one way only.
+_SURELY = (
+    r"[+-]?(\d*{0}(\d{{1,2}}|\d{{4,}})|0{0}\d+|\d{{1,3}}({1}\d{{3}})+{0}\d+|\d{{1,3}}({1}\d{{3}}){{2,}})([eE][+-]?\d+)?"
+)
+_SURELY_COMMA = re.compile(_SURELY.format(",", r"\."))
+_SURELY_POINT = re.compile(_SURELY.format(r"\.", ","))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written: `names` of its columns, and `skip` lines before the first row.
+
+    Without a header the columns are named 0, 1, ... `decimal` is a point or a comma.
+    """
+
+    encoding: str
+    separator: str
+    names: tuple[str, ...]
+    has_header: bool
+    skip: int
+    decimal: str
+
+
+def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
+    """The dialect of a file; a line with one of the `known` names (lower case) is a header. Raises DataError."""
+    encoding, text, cut = _head(file)
+    lines = io.StringIO(text, newline="").readlines()
+    skip = next((i for i, line in enumerate(lines) if line.strip("\r\n")), None)
+    if skip is None:
+        raise DataError(f"{printable(str(file))!r}: the file is empty.")
+    told = re.fullmatch(r'"?sep=(.)"?', lines[skip].strip("\r\n"))  # a line for Excel
+    skip += bool(told)
+    lines = lines[skip:-1] if cut and len(lines) > skip + 1 else lines[skip:]
+    if "\0" in "".join(lines[:1]):
+        raise DataError(f"{printable(str(file))!r}: the file is not text.")
+    separator = told[1] if told else _separator(lines, file.suffix.lower() == ".tsv")
+    first, height = _first(file, lines, separator)
+    body = _rows(lines[height:], separator)
+    longer = [row for row in body if len(row) == len(first) + 1]
+    if 2 * len(longer) > len(body):  # row names that have no name, as R writes them, or a separator at each end
+        first = [*first, ""] if not any(row[-1] for row in longer) else ["", *first]
+    body = [row for row in body if len(row) == len(first)]
+    has_header = _is_header(first, body, frozenset(known))
+    return Dialect(
+        encoding=encoding,
+        separator=separator,
+        names=tuple(_readable(name) for name in first) if has_header else tuple(map(str, range(len(first)))),
+        has_header=has_header,
+        skip=skip + height if has_header else skip,
+        decimal=_decimal(itertools.chain(*body, [] if has_header else first), separator),
+    )
+
+
+def plain_number(cell: str, decimal: str) -> str:
+    """A number without marks between its thousands, and with a decimal point; anything else as it is."""
+    if (POINT if decimal == "." else COMMA).fullmatch(cell) is None:
+        return cell
+    return re.sub(f"[{_SPACES}{'.' if decimal == ',' else ','}]", "", cell).replace(",", ".")
+
+
+def _head(file: Path) -> tuple[str, str, bool]:
+    """The encoding, the first part of the text, and whether there is more."""
+    try:
+        with open(file, "rb") as raw:
+            head = raw.read(_HEAD + 1)
+    except OSError as error:
+        raise DataError(f"{printable(str(file))!r} cannot be read: {reason_of(error)}.") from None
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    encoding, errors = ("utf-16", "replace") if wide else ("utf-8-sig", "surrogateescape")
+    return encoding, head[:_HEAD].decode(encoding, errors), len(head) > _HEAD
+
+
+def head_of(file: Path, dialect: Dialect) -> list[list[str]]:
+    """The first rows of a file, those with another number of fields left out."""
+    lines = io.StringIO(_head(file)[1], newline="").readlines()[dialect.skip :]
+    return [row for row in _rows(lines, dialect.separator) if len(row) == len(dialect.names)]
+
+
+def _first(file: Path, lines: Sequence[str], separator: str) -> tuple[list[str], int]:
+    """The fields of the first row, and its lines: a field in quotes may have several, a quote that stays open not."""
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        reader = csv.reader(lines, delimiter=separator, strict=True, quoting=quoting)
+        try:
+            return next(reader, []), reader.line_num
+        except csv.Error as error:
+            reason = error
+    raise DataError(f"{printable(str(file))!r}: its header is no row of a table: {reason}.")
+
+
+def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+    """The first rows that are not empty, as far as they can be read."""
+    found: list[list[str]] = []
+    reader = csv.reader(lines, delimiter=separator)
+    while len(found) < _ROWS:
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error:
+            continue
+        if row:
+            found.append([cell.strip() for cell in row])
+    return found
+
+
+def _separator(lines: Sequence[str], tabs: bool) -> str:
+    """The separator that makes rows of equal length, whose cells hold none of the others."""
+    if tabs and "\t" in lines[0]:
+        return "\t"
+
+    def fits(separator: str) -> tuple[bool, float, float, int]:
+        rows = _rows(lines[:_ROWS], separator)
+        widths = [len(row) for row in rows]
+        width = max(set(widths), key=widths.count, default=1)
+        others = set(_SEPARATORS) - {separator}
+        cells = list(itertools.chain(*rows))
+        unclean = sum(not others.isdisjoint(cell) and not COMMA.fullmatch(cell) for cell in cells)
+        return bool(rows) and len(rows[0]) > 1, round(widths.count(width) / max(1, len(rows)), 1), -unclean, width
+
+    best = max(_SEPARATORS, key=fits)
+    return best if fits(best)[0] else "\t" if tabs else ","
+
+
+def _decimal(cells: Iterable[str], separator: str) -> str:
+    """The decimal sign that more cells need; where none tells, the one that there is, as far as it is no separator."""
+    comma = point = 0
+    signs = set[str]()
+    for cell in cells:
+        comma += _SURELY_COMMA.fullmatch(cell) is not None
+        point += _SURELY_POINT.fullmatch(cell) is not None
+        signs |= {",", "."}.intersection(cell) if is_number(cell) else set()
+    if comma == point:
+        return "," if separator != "," and signs == {","} else "."
+    return "," if comma > point else "."
+
+
+def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: frozenset[str]) -> bool:
+    """Whether the first line names the columns, by what stands below each of its cells.
+
+    A name over numbers speaks for it, a text that comes again below against it; numbers are names where they go up or
+    down in steps as years and wavelengths do and the rows below do not.
+    """
+    cells = [cell.strip() for cell in first]
+    if not known.isdisjoint(cell.lower() for cell in cells):
+        return True
+    body = [row for row in body if list(row) != cells]  # of files that were joined
+    score, numeric = 0, list[int]()
+    for i, cell in enumerate(cells):
+        below = [row[i] for row in body if row[i].lower() not in MISSING]
+        if is_number(cell):
+            numeric.append(i)
+        elif below and cell.lower() not in MISSING:
+            if 2 * sum(map(is_number, below)) > len(below):
+                score += 3
+            elif cell in below:
+                score -= 2
+            elif 2 * len(set(below)) <= len(below):
+                score += 1
+    if score or not numeric:
+        return score >= 0
+    return _are_names(np.array([_value(cells[i]) for i in numeric]), [[row[i] for i in numeric] for row in body])
+
+
+def _are_names(numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]", body: Sequence[Sequence[str]]) -> bool:
+    steps = np.diff(numbers)
+    if len(numbers) < 2 or not body or not ((steps > 0).all() or (steps < 0).all()):
+        return False
+    rows = np.array([[_value(cell) for cell in row] for row in body])
+
+    def even(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> bool:
+        return len(values) > 2 and bool(np.allclose(np.diff(values), values[1] - values[0], rtol=1e-6, atol=0))
+
+    def share(test: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> float:
+        return float(test.mean())
+
+    with np.errstate(invalid="ignore"):
+        climbing = np.array([bool((np.diff(row) > 0).all() or (np.diff(row) < 0).all()) for row in rows])
+        fractions = share((rows != np.round(rows)).any(axis=0))
+        low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+        apart = ((numbers < low - (high - low)) | (numbers > high + (high - low))).all()
+    whole = bool((numbers == np.round(numbers)).all())
+    if whole and fractions >= 0.5 and (len(numbers) > 2 or abs(steps[0]) == 1):
+        return True
+    if even(numbers) and share(np.array([even(row) for row in rows])) <= 0.05:
+        return True
+    return (len(numbers) >= 5 and share(climbing) <= 0.05) or (len(rows) >= 10 and bool(apart))
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number as some country writes it."""
+    return (POINT.fullmatch(cell) or COMMA.fullmatch(cell)) is not None
+
+
+def _value(cell: str) -> float:
+    try:
+        return float(plain_number(cell, "." if POINT.fullmatch(cell) else ","))
+    except ValueError:
+        return float("nan")
+
+
+def _readable(name: str) -> str:
+    try:
+        return name.encode("utf-8", "surrogateescape").decode().strip()
+    except UnicodeDecodeError:
+        return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace").strip()

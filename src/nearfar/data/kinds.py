@@ -1,0 +1,128 @@
+"""What kind of data rows and files are, told from their names and from a look at the first cells."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from nearfar.data.columns import ROLES, is_row_number
+from nearfar.data.dialect import is_number
+from nearfar.data.folder import extension_of
+
+BY_EXTENSION = {
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"), "images"),
+    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3", ".m4a"), "sounds"),
+    **dict.fromkeys((".txt", ".md"), "texts"),
+}
+"""What files are, by extension."""
+
+IMAGES = ("image", "path", "file", "filepath", "filename", "img")
+"""Names of a manifest's column of images; the first one present is taken."""
+
+_SOUNDS = {"audio", "sound", "wav"}
+_TEXTS = {"text", "sentence", "question", "review", "comment", "document", "abstract", "tweet", "utterance", "premise"}
+_CAPTIONS = {"caption", "captions", "text", "description", "sentence", "prompt", "keywords", "alt", "alttext", "title"}
+_USERS = {"user", "userid", "customer", "customerid", "reviewerid", "session", "sessionid", "visitorid", "uid"}
+_ITEMS = {"item", "itemid", "iid", "movieid", "product", "productid", "asin", "songid", "trackid", "artistid", "bookid"}
+
+
+class Kind(NamedTuple):
+    """A kind of data: `name` is that of the modality for it, whether there is one or not; empty where nothing tells.
+
+    `holds` says what the data holds and what shows it, and `instead` what else could be done with it.
+    """
+
+    name: str
+    holds: str = ""
+    instead: str = ""
+
+
+UNKNOWN = Kind("")
+
+
+def texts(shown_by: str, instead: str = "") -> Kind:
+    """The kind of texts."""
+    return Kind("text", f"texts ({shown_by})", instead)
+
+
+def of_files(found: Mapping[str, int]) -> Kind:
+    """The kind of files by how many there are with each extension; unknown where pictures are among them."""
+    count = Counter[str]()
+    for extension, number in found.items():
+        count[BY_EXTENSION.get(extension, "others")] += number
+    if count["images"] or count["others"] > count["sounds"] + count["texts"]:
+        return UNKNOWN
+    if count.total() < 2 and not count["sounds"]:  # one text may be a list of files
+        return UNKNOWN
+    if count["sounds"] >= count["texts"] and count["sounds"]:
+        return Kind("audio", f"sounds ({count['sounds']} files)")
+    return texts(f"{count['texts']} files") if count["texts"] else UNKNOWN
+
+
+def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
+    """The kind of arrays by their shapes."""
+    from nearfar.data.arrays import is_label
+
+    inputs = [shape for name, shape in shapes.items() if not is_label(name)] or list(shapes.values())
+    rows = all(len(shape) < 3 for shape in inputs) and any(len(shape) == 2 for shape in inputs)
+    return Kind("table", "rows") if rows else UNKNOWN
+
+
+def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
+    """The kind of rows by their columns: names, and the first cells of each as text."""
+    names = {name: "".join(filter(str.isalnum, name.lower())) for name in head}
+    written = [name for name, cells in head.items() if _are_texts(cells)]
+    images = [name for name in head if name.strip().lower() in IMAGES or _name_files(head[name], "images")]
+    sounds = [name for name in head if names[name] in _SOUNDS or _name_files(head[name], "sounds")]
+    if images:
+        captions = [n for n in head if n in written or names[n].rstrip("0123456789") in _CAPTIONS]
+        captions = [name for name in captions if name not in images and not _are_few(head[name])]
+        if not captions:
+            return Kind("image", "images")
+        shown_by = f"columns {images[0]!r} and {captions[0]!r}"
+        return Kind("pairs", f"images with texts ({shown_by})", "--modality image takes the images alone")
+    if sounds:
+        return Kind("audio", f"sounds (column {sounds[0]!r})")
+    users = [name for name in head if names[name] in _USERS]
+    items = [name for name in head if names[name] in _ITEMS]
+    if users and items and len(head) <= 8:
+        return Kind("interactions", f"what users did with items (columns {users[0]!r} and {items[0]!r})")
+    written += [n for n in head if n not in written and _stem(n) in _TEXTS and not _are_numbers(head[n])]
+    others = [n for n in head if n not in written and n.lower() not in ROLES["label"] and _is_input(n, head[n])]
+    if written and 2 * len(written) >= len(others):
+        instead = "--modality table takes the other columns alone" if len(others) > 1 else ""
+        return texts(f"column {written[0]!r}", instead)
+    return Kind("table", "rows of numbers and categories")
+
+
+def _are_texts(cells: Sequence[str]) -> bool:
+    """Whether cells are mostly texts of several words, nearly all different."""
+    words = [len(cell.split()) for cell in cells if cell]
+    return bool(words) and sum(words) >= 3 * len(words) and 2 * len(set(cells)) > len(cells) and not _are_numbers(cells)
+
+
+def _name_files(cells: Sequence[str], kind: str) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and 2 * sum(BY_EXTENSION.get(extension_of(cell.strip())) == kind for cell in filled) > len(
+        filled
+    )
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and 2 * sum(map(is_number, filled)) > len(filled)
+
+
+def _are_few(cells: Sequence[str]) -> bool:
+    """Whether the same cells come again and again, as classes do."""
+    return len(cells) > 3 and 2 * len(set(cells)) <= len(cells)
+
+
+def _is_input(name: str, cells: Sequence[str]) -> bool:
+    if is_row_number(name) or name.lower().endswith(("id", "split")):
+        return False
+    return _are_numbers(cells) or _are_few(cells)
+
+
+def _stem(name: str) -> str:
+    """`sentence` for `sentence1`, `Sentence_A` and `sentences`."""
+    return name.lower().rstrip("0123456789_ ").removesuffix("_a").removesuffix("_b").removesuffix("s")

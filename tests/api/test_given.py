@@ -1,0 +1,158 @@
+"""A user's own parts: a network, a method, a function that makes views, and data that are objects."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+import nearfar
+from nearfar.api.run import Run
+from nearfar.errors import ConfigError
+from nearfar.methods.options import SimCLROptions
+from nearfar.methods.simclr import SimCLR
+
+SETTINGS: dict[str, Any] = {
+    "batch_size": 32, "threads": 1, "precision": "fp32", "quiet": True, "steps": 6, "image_size": 16, "knn_every": 0.0,
+    "evaluate": False,
+}  # fmt: skip
+
+
+class Net(nn.Module):
+    """Maps `[n, 12, 5, 5]` of grey pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 12, 3))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layers(x)
+
+
+class Colder(SimCLR):
+    """SimCLR by another name."""
+
+
+def transform() -> v2.Transform:
+    scaled = v2.ToDtype(torch.float32, scale=True)
+    return v2.Compose([v2.RandomResizedCrop(16, scale=(0.4, 1)), v2.RandomRotation(10), scaled])
+
+
+def train(out: Path, **parts: Any) -> Run:
+    return nearfar.train(out=out, **(SETTINGS | {"data": "digits:test"} | parts))
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+@pytest.fixture(scope="module")
+def run(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("given") / "run"
+    return train(out, encoder=net, method=Colder, views=transform())
+
+
+def test_a_run_with_ones_own_network_method_and_views_says_what_it_was_given(run: Run, net: Net) -> None:
+    text = (run.path / "config.toml").read_text()
+    for option, name in (("encoder", "Net"), ("method", "Colder"), ("views", "Compose")):
+        assert f'{option} = "given as an object: {name}"' in text
+    assert run.encoder.dim == 12  # by what it makes of real pictures
+    torch.manual_seed(0)
+    assert all(torch.equal(one, other) for one, other in zip(net.parameters(), Net().parameters(), strict=True))
+    trained = run.encoder.get_submodule("network.module")
+    assert not torch.equal(next(trained.parameters()), next(net.parameters()))
+
+
+def test_its_encoder_is_loaded_into_a_network_like_it(run: Run) -> None:
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    encoder = nearfar.load(run.path, encoder=Net())
+    assert np.array_equal(encoder.encode(picture), run.encoder.encode(picture))
+    assert "untrained encoder" in {row.system for row in nearfar.evaluate(encoder, "digits:test").rows}
+    with pytest.raises(ConfigError, match=r"is a network of your own \(Net\): give one like it"):
+        nearfar.load(run.path)
+
+
+def test_it_goes_on_where_the_objects_are_given_again(
+    run: Run, net: Net, tmp_path: Path, stop_at: Callable[..., None], same_end: Any
+) -> None:
+    stop_at(3)
+    parts: dict[str, Any] = {"encoder": net, "method": Colder, "views": transform()}
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", **parts)
+    for option, what in (("method", "the class of its method"), ("encoder", "the network"), ("views", "the function")):
+        kept = {name: part for name, part in parts.items() if name != option}
+        with pytest.raises(ConfigError, match=f"{what}.* as an object .*give it again, as {option}=..."):
+            nearfar.train(out=tmp_path / "run", resume=True, evaluate=False, quiet=True, **kept)
+    nearfar.train(out=tmp_path / "run", resume=True, evaluate=False, quiet=True, **parts)
+    same_end(run.path, tmp_path / "run")
+
+
+def test_views_are_those_of_a_sample_s_key_whatever_the_batch(run: Run) -> None:
+    from nearfar.contract import Requirements
+    from nearfar.modalities import registry
+    from nearfar.modalities.opening import open_source
+    from nearfar.modalities.own_views import own_views
+
+    modality = registry.load("image")
+    source = open_source(modality, "digits:test", config=run.encoder.config)
+
+    def made(function: Any, rows: list[int], draws: list[int]) -> Any:
+        raw, _ = source.fetch(np.array(rows))
+        key: dict[str, Any] = {"requires": Requirements(), "seed": 0, "encoder": run.encoder}
+        return own_views(function, modality, raw, np.array(draws), **key)
+
+    torch.manual_seed(0)
+    one = made(transform(), [3, 1, 4], [10, 11, 12])
+    state = torch.get_rng_state()
+    first = one[0]
+    assert torch.equal(torch.get_rng_state(), state)
+    other = made(transform(), [4, 3], [12, 10])
+    assert torch.equal(other[0][1], first[0])
+    assert torch.equal(other.part(0, 1)[0][0], first[2])
+    assert not torch.equal(one[1], first)
+
+    def batch(pictures: Tensor) -> Tensor:
+        assert pictures.shape == (3, 1, 8, 8)
+        assert pictures.dtype == torch.uint8
+        return pictures
+
+    batch.per_batch = True  # type: ignore[attr-defined]
+    plain = made(batch, [3, 1, 4], [0, 1, 2])[0]  # bytes are normalised as the encoder has them
+    assert plain.dtype == torch.float32
+    assert abs(float(plain.mean())) < 1
+    with pytest.raises(ConfigError, match="one kind and size"):
+        made(lambda picture: picture[:, : int(picture[0, 0, 2]) % 3 + 2], [3, 1, 4, 7, 8], [0, 1, 2, 3, 4])[0]
+
+
+def test_of_a_method_the_class_and_its_options_are_taken(run: Run) -> None:
+    made = Colder(run.encoder, SimCLROptions(temperature=0.3, variant="decoupled"))
+    from nearfar import given
+
+    with given.holding() as hold:
+        options = given.adopted({"method": made, "temperature": 0.7}, hold)
+        assert options["temperature"] == 0.7
+        assert options["variant"] == "decoupled"
+        assert given.get("method", options["method"]) is Colder
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"encoder": nn.Linear(3, 4)}, r"Linear cannot read inputs \[2, 1, 16, 16\]"),
+        ({"encoder": nn.Conv1d(1, 1, 1)}, "Conv1d cannot read inputs"),
+        ({"encoder": nn.Flatten(0)}, r"Flatten gives a tensor \[512\]"),
+        ({"encoder": Net(), "width": 8}, "width has no meaning for a network of one's own"),
+        ({"encoder": 7}, "encoder must be a name or a torch.nn.Module, got int"),
+        ({"views": 7}, "views must be a function"),
+        ({"views": lambda picture: picture[0]}, r"a view of a picture is \[1, h, w\]"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_training(parts: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(tmp_path / "run", **({"encoder": "small_cnn"} | parts))
