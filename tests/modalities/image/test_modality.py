@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from nearfar.contract import Requirements
-from nearfar.errors import ConfigError, UnknownName
+from nearfar.errors import UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
 from nearfar.modalities.image.modality import MODALITY
