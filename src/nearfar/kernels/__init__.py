@@ -3,6 +3,7 @@
 from nearfar.kernels.extremes import Extremes, extremes
 from nearfar.kernels.logsumexp import IMPLEMENTATIONS, choose, row_column_lse, row_lse, self_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
+from nearfar.kernels.product import product
 from nearfar.kernels.ring import Ring
 from nearfar.kernels.rows import row_blocks, row_scores
 from nearfar.kernels.softplus import row_softplus, softplus
@@ -15,6 +16,7 @@ __all__ = [
     "Ring",
     "choose",
     "extremes",
+    "product",
     "row_blocks",
     "row_column_lse",
     "row_lse",

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 from nearfar.kernels.pairs import Pairs
+from nearfar.kernels.product import product
 
 
 def dense_lse(
     a: Tensor, b: Tensor | None, scale: Tensor, bias: Tensor | None, pairs: Pairs, *, columns: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Row (and column) log-sum-exp; arguments as in `tiled_lse`. Holds M x N numbers; can be differentiated twice."""
-    logits = (a * scale) @ (a if b is None else b).T  # [M N]
+    logits = product(a * scale, (a if b is None else b).T)  # [M N]
     if bias is not None:
         logits = logits + bias
     pairs.rule_out(logits, slice(0, logits.shape[0]), slice(0, logits.shape[1]))

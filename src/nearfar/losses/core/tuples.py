@@ -6,23 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.errors import DataError
 from nearfar.kernels.second import no_second_derivative
-from nearfar.losses.core.labelled import check_embeddings
+from nearfar.losses.core.batch import ShapeError, check_embeddings
 
 # Numbers gathered at a time: K tuples never become K x D.
 _GATHERED = 2**18
 
 
 def check_indices(name: str, indices: Sequence[Tensor], sizes: Sequence[int]) -> None:
-    """Raise DataError unless `indices` are vectors of integers, each below its size."""
+    """Raise ShapeError unless `indices` are vectors of integers, each below its size."""
     if len(indices) != len(sizes):
-        raise DataError(f"{name} must be {len(sizes)} index vectors, got {len(indices)}.")
+        raise ShapeError(f"{name} must be {len(sizes)} index vectors, got {len(indices)}.")
     for k, (index, size) in enumerate(zip(indices, sizes, strict=True)):
         if index.dim() != 1 or index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-            raise DataError(f"{name}[{k}] must be a vector of integers, got {index.dtype} {list(index.shape)}.")
+            raise ShapeError(f"{name}[{k}] must be a vector of integers, got {index.dtype} {list(index.shape)}.")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
-            raise DataError(f"{name}[{k}] must lie in 0..{size - 1}, got {int(index.min())}..{int(index.max())}.")
+            raise ShapeError(f"{name}[{k}] must lie in 0..{size - 1}, got {int(index.min())}..{int(index.max())}.")
 
 
 def columns_of(z: Tensor, reference: Tensor | None, prepare: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
