@@ -27,14 +27,19 @@ def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: Learned = 20.0) -> 
     divided by the number of ranks. Raises DataError for shapes that do not agree, ConfigError for a scale out of range.
     """
     check_same_shape({"z1": z1, "z2": z2})
-    b = len(z1)
+    return ranking((unit(z1) * unit(z2)).sum(1), scores, scale)
+
+
+def ranking(similarities: Tensor, scores: Tensor, scale: float | Tensor) -> Tensor:
+    """`log(1 + sum exp(scale (s_j - s_i)))` over all i, j with score_i > score_j: [B], [B] -> []."""
+    b = len(similarities)
     if not isinstance(scores, Tensor) or scores.is_complex() or scores.dtype == torch.bool:
         kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
         raise ConfigError(f"scores must be a tensor of numbers, got {kind}.")
     if scores.shape != (b,):
         raise ShapeError(f"scores must say how alike each of the {b} pairs is, got shape {list(scores.shape)}.")
-    ordered, order = scores.detach().to(z1.device).sort()
-    logits = scale * (unit(z1) * unit(z2)).sum(1)[order]
+    ordered, order = scores.detach().to(similarities.device).sort()
+    logits = scale * similarities[order]
     lower = torch.searchsorted(ordered, ordered)  # how many pairs score less than each
     # At k the log-sum-exp of the k first logits: over all pairs that score less, where k = lower.
     below = torch.cat([logits.new_full((1,), -torch.inf), logits.logcumsumexp(0)])

@@ -78,15 +78,19 @@ class NTXentLoss(LossModule, of=nt_xent):
     def __post_init__(self) -> None:
         """Check the settings."""
         self.check_settings()
-        size = self.memory_bank_size
-        if size if isinstance(size, int) else size[0]:
-            raise ConfigError(
-                "memory_bank_size must be 0: a loss holds no memory bank. Keep earlier embeddings of the second view "
-                "in a tensor [K, D], call MoCoLoss(temperature)(z1, z2, bank), and put z2 in it after the loss."
-            )
+        refuse_memory_bank(self.memory_bank_size)
 
     def forward(self, out0: Tensor, out1: Tensor, *more: Tensor, ids: Tensor | None = None) -> Tensor:
         """The loss of views [B, D] each, row i of sample i."""
         if self.gather_distributed and processes() > 1:
             return of_all_processes(self.compute, (out0, out1, *more), ids=ids, reduction=self.reduction)
         return self.compute(out0, out1, *more, ids=ids)
+
+
+def refuse_memory_bank(size: int | Sequence[int]) -> None:
+    """Raise ConfigError unless the size is 0."""
+    if size if isinstance(size, int) else size[0]:
+        raise ConfigError(
+            "memory_bank_size must be 0: a loss holds no memory bank. Keep earlier embeddings of the second view "
+            "in a tensor [K, D], call MoCoLoss(temperature)(z1, z2, bank), and put z2 in it after the loss."
+        )

@@ -53,7 +53,9 @@ class Word:
         """The word."""
         if value == "mean_active" and "mean" in self.words and value not in self.words:
             raise ConfigError(f"{name} 'mean_active' says nothing here, since every anchor counts: use 'mean'.")
-        must(value in self.words, f"{name} must be one of {', '.join(map(repr, self.words))}", got=value)
+        *first, last = map(repr, self.words)
+        words = " or ".join([*first, last]) if len(first) < 2 else f"one of {', '.join([*first, last])}"
+        must(value in self.words, f"{name} must be {words}", got=value)
         return value
 
 
