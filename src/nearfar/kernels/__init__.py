@@ -1,5 +1,6 @@
 """The numerical core of the losses: similarities reduced tile by tile, never held whole."""
 
+from nearfar.kernels.dense import masked_logsumexp
 from nearfar.kernels.extremes import Extremes, extremes
 from nearfar.kernels.logsumexp import IMPLEMENTATIONS, choose, row_column_lse, row_lse, self_lse
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
@@ -16,6 +17,7 @@ __all__ = [
     "Ring",
     "choose",
     "extremes",
+    "masked_logsumexp",
     "product",
     "row_blocks",
     "row_column_lse",

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.errors import must
-from nearfar.kernels import row_scores
+from nearfar.kernels import masked_logsumexp, row_scores
 from nearfar.losses.core.labelled import compare
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
@@ -69,20 +69,13 @@ def circle(
 
     def score(similarities: Tensor, at: slice) -> Tensor:
         positive, negative = found.masks(at)
-        both = _lse(push(similarities), negative) + _lse(pull(similarities), positive)
-        return F.softplus(both, threshold=40)
+        kinds = (push(similarities), negative), (pull(similarities), positive)
+        pushes, pulls = (masked_logsumexp(logits.masked_fill(~mask, -torch.inf), 1) for logits, mask in kinds)
+        return F.softplus(pushes + pulls, threshold=40)
 
     losses = row_scores(score, found.rows, found.columns, implementation=implementation)
     positives, negatives = found.counts()
     return reduce(losses, reduction, len(z), ((positives > 0) & (negatives > 0)).count_nonzero())
-
-
-def _lse(logits: Tensor, mask: Tensor) -> Tensor:
-    """Log-sum-exp of the logits [r, N] where mask holds: [r], -inf where it holds nowhere."""
-    none = ~mask.any(1)
-    # The derivative of logsumexp is nan where every entry is -inf: such rows get a harmless entry first.
-    entries = logits.masked_fill(~(mask | none[:, None]), -torch.inf)
-    return entries.logsumexp(1).masked_fill(none, -torch.inf)
 
 
 class CircleLoss(LossModule, of=circle):

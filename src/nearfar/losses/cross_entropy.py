@@ -5,11 +5,13 @@ an explicit set of candidates. https://arxiv.org/abs/1807.03748
 """
 
 from dataclasses import KW_ONLY
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nearfar.errors import ConfigError
+from nearfar.kernels import product
 from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
@@ -18,7 +20,7 @@ from nearfar.losses.core.settings import Learned, MeanReduction
 from nearfar.losses.core.unit import unit
 
 
-@objective
+@partial(objective, padded=("negatives",))
 def contrastive_cross_entropy(
     anchors: Tensor,
     positives: Tensor,
@@ -51,7 +53,10 @@ def contrastive_cross_entropy(
     own = own_rows(rows, b)
     u = unit(part(anchors, own))
     positive = (u * unit(part(positives, own))).sum(-1, keepdim=True) * scale  # [rows 1]
-    others = (unit(part(negatives, own)) @ u.unsqueeze(-1)).squeeze(-1) * scale  # [rows K]
+    negatives = part(negatives, own)
+    if valid is not None:  # what stands in places that do not count may be anything
+        negatives = negatives.masked_fill(~valid[own].unsqueeze(-1), 0.0)
+    others = product(unit(negatives), u.unsqueeze(-1)).squeeze(-1) * scale  # [rows K]
     if valid is not None:
         others = others.masked_fill(~valid[own], -torch.inf)
     losses = torch.cat([positive, others], dim=1).logsumexp(1) - positive.squeeze(1)

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY
 
 from torch import Tensor
 
+from nearfar.losses.core.batch import ShapeError
 from nearfar.losses.core.gather import of_all_processes, processes
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
@@ -29,6 +30,8 @@ def direct_clr(
     implementation: str = "auto",
 ) -> Tensor:
     """`nt_xent` of the first `dims` dimensions of features [B, ...], flattened; options and errors as there."""
+    if z1.dim() < 2:
+        raise ShapeError(f"z1 must be features [B, ...], got shape {list(z1.shape)}.")
     return nt_xent(
         *(z.flatten(1)[:, :dims] for z in (z1, z2, *more)), temperature=temperature, ids=ids, rows=rows,
         reduction=reduction, implementation=implementation,
@@ -36,7 +39,7 @@ def direct_clr(
 
 
 class DirectCLRLoss(LossModule, of=direct_clr):
-    """`direct_clr` with lightly's arguments and values: `DirectCLRLoss(loss_dim=64)(out0, out1)`; else as `NTXentLoss`."""
+    """`direct_clr` as a module with lightly's values: `DirectCLRLoss(loss_dim=64)(out0, out1)`, as `NTXentLoss`."""
 
     loss_dim: Count = 64
     temperature: Learned = 0.5

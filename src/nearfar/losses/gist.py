@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nearfar.kernels import row_scores
+from nearfar.kernels import masked_logsumexp, row_scores
 from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
@@ -81,9 +81,7 @@ def gist_embed(
                 ruled_out = guided[at] @ gy.T > limit[at, None]
                 if itself:  # the pair stands in the sum already, and nothing is compared with itself
                     ruled_out.diagonal(own.start + at.start).fill_(True)
-            # Not -inf: a row without any candidate would have the gradient nan.
-            logits = (similarities * scale).masked_fill(ruled_out, torch.finfo(similarities.dtype).min)
-            return logits.logsumexp(1).masked_fill(ruled_out.all(1), -torch.inf)
+            return masked_logsumexp((similarities * scale).masked_fill(ruled_out, -torch.inf), 1)
 
         sums.append(row_scores(score, part(x, own), y, factor, implementation=implementation))
     return reduce(torch.stack(sums).logsumexp(0) - positive, reduction, len(anchors))

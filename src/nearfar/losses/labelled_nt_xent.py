@@ -15,7 +15,7 @@ from nearfar.losses.core.labelled import compare
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
 from nearfar.losses.core.reduction import reduce
-from nearfar.losses.core.settings import Learned, MeanReduction, Reduction, Word
+from nearfar.losses.core.settings import Learned, MeanReduction, Word
 from nearfar.losses.core.unit import unit
 
 Average = Annotated[str, Word(("pairs", "anchors"))]
@@ -74,4 +74,4 @@ class LabelledNTXentLoss(LossModule, of=labelled_nt_xent):
     temperature: Learned = 0.07
     _: KW_ONLY
     average: Average = "pairs"
-    reduction: Reduction = "mean"
+    reduction: MeanReduction = "mean"

@@ -4,9 +4,12 @@ Yerxa et al., "Learning Efficient Coding of Natural Images with Maximum Manifold
 https://arxiv.org/abs/2303.03307
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from nearfar.kernels.second import no_second_derivative
 from nearfar.losses.core.batch import ShapeError
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
@@ -23,10 +26,33 @@ def mmcr(z: Tensor, *, weight: NotNegative = 5e-3, normalize: bool = True) -> Te
     shape.
     """
     if z.dim() != 3 or z.numel() == 0:
-        raise ShapeError(f"MMCR takes V views of B samples [B, V, D], got shape {list(z.shape)}.")
+        raise ShapeError(f"MMCR needs V views of B samples [B, V, D], got shape {list(z.shape)}.")
     z = unit(z) if normalize else wide(z)
-    each: Tensor = torch.linalg.svdvals(z).sum(-1).mean()
-    return weight * each - torch.linalg.svdvals(z.mean(1)).sum()
+    each, spread = _nuclear_norm(z), _nuclear_norm(z.mean(1))
+    return weight * each.mean() - spread
+
+
+def _nuclear_norm(z: Tensor) -> Tensor:
+    """The sum of the singular values of each matrix: [..., M, N] -> [...]."""
+    # What is not finite has no singular values, and is seen to by `objective`.
+    norm: Tensor = _NuclearNorm.apply(torch.where(z.isfinite(), z, 0.0))
+    return norm
+
+
+class _NuclearNorm(torch.autograd.Function):
+    # Its gradient is U V^T, finite where singular values are equal or 0 too.
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        u, values, vh = torch.linalg.svd(z, full_matrices=False)
+        ctx.save_for_backward(u @ vh)
+        return values.sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor | None:
+        (direction,) = ctx.saved_tensors
+        found = grad[..., None, None] * direction
+        return no_second_derivative([found], (direction, grad))[0]
 
 
 class MMCRLoss(LossModule, of=mmcr):

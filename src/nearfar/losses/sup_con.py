@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import ConfigError
-from nearfar.kernels import Pairs, row_lse, self_lse
+from nearfar.kernels import Pairs, masked_logsumexp, row_lse, self_lse
 from nearfar.losses.core.batch import (
     ShapeError,
     check_same_shape,
@@ -92,9 +92,8 @@ def _denominator(
     things = group_numbers(ids, len(every))
     both = group_numbers(classes.long() * len(every) + things, len(every))
     parts = [Pairs(None, things[own], things), Pairs(own.start, both[own], both, "same")]
-    return torch.logaddexp(
-        *(row_lse(u, every, scale=scale, pairs=pairs, implementation=implementation) for pairs in parts)
-    )
+    sums = [row_lse(u, every, scale=scale, pairs=pairs, implementation=implementation) for pairs in parts]
+    return masked_logsumexp(torch.stack(sums), 0)
 
 
 def _rescaling(temperature: float | Tensor, base_temperature: float | None) -> float | Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfar.kernels import product
-from nearfar.losses.core.batch import ShapeError, check_several
+from nearfar.losses.core.batch import ShapeError, check_embeddings, check_several
 from nearfar.losses.core.gather import gathered, processes
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import checked, objective
@@ -36,6 +36,7 @@ def tico(z1: Tensor, z2: Tensor, *, covariance: Tensor, rho: NotNegative = 8.0) 
 @checked
 def tico_covariance(covariance: Tensor | None, z: Tensor, *, beta: Fraction = 0.9) -> Tensor:
     """The covariance after a batch of first views z [B, D]: `beta C + (1 - beta) u^T u / B` [D, D]; None is 0."""
+    check_embeddings("z", z)
     with torch.autocast(z.device.type, enabled=False):
         u = unit(z)
         batch = (1 - beta) * u.T @ u / len(u)
