@@ -28,11 +28,10 @@ def mmcr(z: Tensor, *, weight: NotNegative = 5e-3, normalize: bool = True) -> Te
     if z.dim() != 3 or z.numel() == 0:
         raise ShapeError(f"MMCR needs V views of B samples [B, V, D], got shape {list(z.shape)}.")
     z = unit(z) if normalize else wide(z)
-    each, spread = _nuclear_norm(z), _nuclear_norm(z.mean(1))
-    return weight * each.mean() - spread
+    return weight * nuclear_norm(z).mean() - nuclear_norm(z.mean(1))
 
 
-def _nuclear_norm(z: Tensor) -> Tensor:
+def nuclear_norm(z: Tensor) -> Tensor:
     """The sum of the singular values of each matrix: [..., M, N] -> [...]."""
     # What is not finite has no singular values, and is seen to by `objective`.
     norm: Tensor = _NuclearNorm.apply(torch.where(z.isfinite(), z, 0.0))
@@ -46,13 +45,13 @@ class _NuclearNorm(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor) -> Tensor:
         u, values, vh = torch.linalg.svd(z, full_matrices=False)
         ctx.save_for_backward(u @ vh)
-        return values.sum(-1)
+        sums: Tensor = values.sum(-1)
+        return sums
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor | None:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (direction,) = ctx.saved_tensors
-        found = grad[..., None, None] * direction
-        return no_second_derivative([found], (direction, grad))[0]
+        return no_second_derivative([grad[..., None, None] * direction], (direction, grad))
 
 
 class MMCRLoss(LossModule, of=mmcr):
