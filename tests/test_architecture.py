@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "randomness": set(),
     "threads": set(),
     "given": {"errors"},
-    "memory": set(),
+    "memory": {"errors"},
     "torchrun": set(),
     "prefetch": set(),
     "errors": set(),

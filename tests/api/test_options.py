@@ -49,6 +49,11 @@ def test_an_option_of_another_method_names_those_that_have_it(given: dict[str, A
         assembled(bias=-10.0, **given)
 
 
+def test_an_option_of_another_kind_of_data_names_those_that_have_it() -> None:
+    with pytest.raises(ConfigError, match=r"corruption is an option of data of the kind table: leave it out for data"):
+        assembled(modality="image", corruption=0.5)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -286,3 +286,13 @@ def test_saving_imports_no_pandas(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert Embeddings.load(tmp_path / "e.parquet").labels == [None, "cat"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_guarded_in_the_file_and_come_back(tmp_path):
+    cells = ["=1+1", "+1", "-1", "@x", "\tx", "\uff1dx", "'=1", "''@", "'plain", "a=b", "", "1"]
+    keys = [f"{cell} {i}" if cell in ("", "1") else cell for i, cell in enumerate(cells)]
+    Embeddings(np.zeros((len(cells), 2), np.float32), keys, keys).save(tmp_path / "e.npy")
+    written = [line.split(",")[0].strip('"') for line in (tmp_path / "e.keys.csv").read_text().splitlines()[1:]]
+    assert not [line for line in written if line[:1] in ("=", "+", "-", "@", "\t", "\uff1d")]
+    again = Embeddings.load(tmp_path / "e.npy")
+    assert again.keys == again.labels == keys

@@ -17,10 +17,9 @@ def test_keys_and_reasons_are_written_under_a_header(tmp_path):
     assert rows(tmp_path / "s.csv") == [["key", "reason"], ["a,b.jpg", 'not an "image"']]
 
 
-@pytest.mark.parametrize("key", ["=1+1", "+1", "-1", "@x"])
-def test_a_formula_becomes_text(tmp_path, key):
-    write_skipped(tmp_path / "s.csv", [Skipped(key, "=x")])
-    assert rows(tmp_path / "s.csv")[1] == [f"'{key}", "'=x"]
+def test_a_formula_becomes_text(tmp_path):
+    write_skipped(tmp_path / "s.csv", [Skipped("=1+1", "-x")])
+    assert rows(tmp_path / "s.csv")[1] == ["'=1+1", "'-x"]
 
 
 def test_undecodable_and_control_characters_are_escaped(tmp_path):

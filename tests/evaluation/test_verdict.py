@@ -40,20 +40,20 @@ def test_the_figure_that_says_most_is_named_with_its_lead():
 
 
 def test_a_lead_that_one_row_alone_would_show_is_lost_among_many():
-    alone, among = ({"0": {UNTRAINED: 0.021}} | {str(i): {UNTRAINED: 0.0} for i in range(1, n)} for n in (1, 20))
+    alone, among = ({"0": {UNTRAINED: 0.031}} | {str(i): {UNTRAINED: 0.0} for i in range(1, n)} for n in (1, 20))
     assert evaluation(alone).verdict().statements[0].answer == "yes"
     assert evaluation(among).verdict().statements[0].answer == "unclear"
 
 
 def test_rows_that_say_the_same_cost_no_more_than_one():
-    rows = [Row(UNTRAINED, "t", "m", {"k": i}, interval(0.5), interval(0.021)) for i in range(20)]
+    rows = [Row(UNTRAINED, "t", "m", {"k": i}, interval(0.5), interval(0.031)) for i in range(20)]
     leads = [row.lead for row in rows]
     assert {t.outcome for t in jointly(rows, leads, [[1.0] * 20] * 20)} == {"ahead"}
     assert {t.outcome for t in jointly(rows, leads)} == {"unclear"}
 
 
 def test_differences_within_the_margin_are_none():
-    sure = interval(0.009, error=1e-4)
+    sure = interval(0.019, error=1e-4)
     row = Row(UNTRAINED, "t", "m", {}, interval(0.5), sure)
     assert jointly([row], [sure])[0].outcome == "unclear"
     assert jointly([dataclasses.replace(row, share=False)], [sure])[0].outcome == "ahead"

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError, DataError
-from nearfar.losses import CircleLoss, circle
+from nearfar.losses import circle
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 0])
@@ -73,24 +72,3 @@ def test_pitfall_7_one_positive_and_one_negative_pair_have_their_loss():
     index = [torch.tensor([k]) for k in (0, 1, 0, 2)]
     # s_p = 0 and s_n = 1, each as far as can be from where it should be.
     assert circle(z, pairs=index, margin=0.25, gamma=4.0).item() == pytest.approx(4 * 1.25 * 0.75 * 2, abs=1e-3)
-
-
-def test_the_module_is_the_function():
-    z = normal(7, 3)
-    module = CircleLoss(0.4, 80, reduction="mean")
-    assert module(z, labels=LABELS).equal(circle(z, labels=LABELS, margin=0.4, gamma=80, reduction="mean"))
-    assert repr(CircleLoss()) == "CircleLoss(margin=0.25, gamma=256.0, reduction='mean_active')"
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"margin": 1.0}, ConfigError, "margin must lie in 0..1, got 1.0"),
-        ({"gamma": 0}, ConfigError, "gamma must be > 0"),
-        ({"pairs": [LABELS] * 4}, ConfigError, "pairs come without labels"),
-        ({"labels": None, "pairs": [LABELS] * 2}, DataError, "pairs must be 4 index vectors"),
-    ],
-)
-def test_mistakes_are_named(options, error, message):
-    with pytest.raises(error, match=message):
-        circle(normal(7, 3), **({"labels": LABELS} | options))

@@ -5,8 +5,7 @@ import itertools
 import pytest
 import torch
 
-from nearfar.errors import ConfigError, DataError
-from nearfar.losses import ContrastiveLoss, LabelledContrastiveLoss, contrastive, labelled_contrastive
+from nearfar.losses import contrastive, labelled_contrastive
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 
@@ -106,22 +105,6 @@ def test_pitfall_13_the_sum_is_the_mean_times_the_pairs():
     torch.testing.assert_close(contrastive(z1, z2, similar=similar) * 6, each.sum())
 
 
-@pytest.mark.parametrize("reduction", ["mean", "mean_active", "sum"])
-def test_shares_of_given_pairs_sum_to_the_whole(reduction):
-    z1, z2, similar = normal(6, 3), normal(6, 3, seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
-    options = {"similar": similar, "margin": 0.8, "reduction": reduction}
-    shares = [contrastive(z1, z2, rows=slice(i, j), **options) for i, j in ((0, 0), (0, 4), (4, 6))]
-    torch.testing.assert_close(sum(shares), contrastive(z1, z2, **options))
-
-
-@pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize("normalize", [True, False])
-def test_gradcheck_of_given_pairs(squared, normalize):
-    z1, z2, similar = normal(6, 3), normal(6, 3, seed=1), torch.tensor([1, 0, 1, 0, 0, 1])
-    run = lambda x, y: contrastive(x, y, similar=similar, squared=squared, normalize=normalize)  # noqa: E731
-    assert torch.autograd.gradcheck(run, (z1.requires_grad_(), z2.requires_grad_()))
-
-
 @pytest.mark.parametrize("squared", [True, False])
 @pytest.mark.parametrize("similar", [0, 1])
 def test_distance_0_has_a_finite_loss_and_gradient_0(squared, similar):
@@ -164,46 +147,4 @@ def test_no_pairs_give_0():
     assert z.grad.eq(0).all()
 
 
-def test_the_modules_are_the_functions():
-    z, labels, similar = normal(6, 4), torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([1, 0, 1, 0, 1, 0])
-    options = {"positive_margin": 0.1, "squared": False, "distance": "cosine", "reduction": "mean_active"}
-    assert ContrastiveLoss(0.5, **options)(z, z.flip(0), similar=similar).equal(
-        contrastive(z, z.flip(0), similar=similar, margin=0.5, **options)
-    )
-    assert LabelledContrastiveLoss(0.5, **options)(z, labels=labels).equal(
-        labelled_contrastive(z, labels=labels, margin=0.5, **options)
-    )
-    assert repr(ContrastiveLoss()) == "ContrastiveLoss(margin=1.0, distance='euclidean', reduction='mean')"
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"margin": 0}, ConfigError, "margin must be > 0, got 0"),
-        ({"positive_margin": -1}, ConfigError, "positive_margin must be >= 0"),
-        ({"distance": "manhattan"}, ConfigError, "'euclidean', 'squared_euclidean', 'cosine', got 'manhattan'"),
-        ({"similar": torch.ones(3)}, DataError, r"similar must be \[3\], true or false, got torch.float32"),
-        ({"similar": torch.ones(2, dtype=torch.bool)}, DataError, r"similar must be \[3\]"),
-    ],
-)
-def test_mistakes_of_given_pairs_are_named(options, error, message):
-    with pytest.raises(error, match=message):
-        contrastive(torch.ones(3, 2), torch.ones(3, 2), **({"similar": torch.ones(3, dtype=torch.bool)} | options))
-
-
 LONG = torch.ones(3, dtype=torch.long)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"labels": LONG, "reduction": "none"}, ConfigError, "pairs are never held"),
-        ({"labels": LONG, "pairs": [LONG] * 4}, ConfigError, "pairs come without labels"),
-        ({"pairs": [LONG] * 3}, DataError, "pairs must be 4 index vectors, got 3"),
-        ({"pairs": [LONG, LONG, LONG, LONG + 2]}, DataError, r"pairs\[3\] must lie in 0..2, got 3..3"),
-        ({"pairs": [LONG, LONG.float(), LONG, LONG]}, DataError, r"pairs\[1\] must be a vector of integers"),
-    ],
-)
-def test_mistakes_of_labels_and_pairs_are_named(options, error, message):
-    with pytest.raises(error, match=message):
-        labelled_contrastive(torch.ones(3, 2), **options)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError, DataError
 from nearfar.losses import DCLLoss, DCLWLoss, dcl, dclw
 from nearfar.losses.decoupled import mises_fisher_weights
 
@@ -108,28 +107,3 @@ def test_a_weight_function_is_given_unit_views_as_anchor_and_positive():
     u1, u2 = F.normalize(z1), F.normalize(z2)
     weights = torch.stack([(u1[:, 0] - 2 * u2[:, 1]).exp(), (u2[:, 0] - 2 * u1[:, 1]).exp()])
     assert loss(z1, z2).item() == pytest.approx(by_loops(z1, z2, 0.2, weights), rel=1e-12)
-
-
-def test_the_modules_are_the_functions():
-    z1, z2, ids = normal(6, 4), normal(6, 4, seed=1), torch.arange(6) // 2
-    assert DCLLoss(0.2)(z1, z2, ids=ids).equal(dcl(z1, z2, temperature=0.2, ids=ids))
-    assert DCLWLoss(0.2, 0.3)(z1, z2, ids=ids).equal(dclw(z1, z2, temperature=0.2, sigma=0.3, ids=ids))
-    assert repr(DCLLoss()) == "DCLLoss(temperature=0.1, reduction='mean')"
-    assert repr(DCLWLoss()) == "DCLWLoss(temperature=0.1, sigma=0.5, reduction='mean')"
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda z: dcl(z, z, weights=torch.ones(2)), DataError, r"weights must be \[3\] or \[2, 3\], got shape \[2\]"),
-        (lambda z: dcl(z, z[:2]), DataError, r"z1 \[3, 4\], z2 \[2, 4\]"),
-        (lambda z: dclw(z, z[:2]), DataError, r"z1 \[3, 4\], z2 \[2, 4\]"),
-        (lambda z: dclw(z, z, sigma=0.0), ConfigError, "sigma must be > 0, got 0.0"),
-        (lambda z: DCLWLoss(sigma=-1.0), ConfigError, "sigma must be > 0"),
-        (lambda z: DCLLoss(gather_distributed=True), ConfigError, "gather the embeddings of all ranks"),
-        (lambda z: DCLWLoss(gather_distributed=True), ConfigError, "gather_distributed=True is not done by the loss"),
-    ],
-)
-def test_mistakes_are_named(call, error, message):
-    with pytest.raises(error, match=message):
-        call(torch.ones(3, 4))

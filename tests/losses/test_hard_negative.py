@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError
 from nearfar.losses import HCLLoss, debiased, hcl, nt_xent
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
@@ -89,19 +88,3 @@ def test_more_weight_on_near_negatives_is_more_loss():
 def test_coinciding_views_give_the_closed_form(implementation):
     z = torch.ones(5, 3).double()
     assert hcl(z, z, implementation=implementation).item() == pytest.approx(math.log(9))
-
-
-def test_the_module_is_the_function():
-    z1, z2, ids = normal(6, 4), normal(6, 4, seed=1), torch.arange(6) // 2
-    expected = hcl(z1, z2, temperature=0.2, tau_plus=0.05, beta=0.5, ids=ids)
-    assert HCLLoss(0.2, 0.05, 0.5)(z1, z2, ids=ids).equal(expected)
-    assert repr(HCLLoss()) == "HCLLoss(temperature=0.5, tau_plus=0.1, beta=1.0, reduction='mean')"
-
-
-@pytest.mark.parametrize("make", [lambda **o: hcl(torch.ones(3, 4), torch.ones(3, 4), **o), HCLLoss])
-@pytest.mark.parametrize(
-    ("options", "message"), [({"beta": -1.0}, "beta must be >= 0, got -1.0"), ({"tau_plus": 1.0}, "tau_plus must be")]
-)
-def test_options_out_of_range_are_named(make, options, message):
-    with pytest.raises(ConfigError, match=message):
-        make(**options)

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from nearfar.errors import ConfigError, DataError
-from nearfar.losses import LabelledNTXentLoss, labelled_nt_xent, nt_xent
+from nearfar.losses import labelled_nt_xent, nt_xent
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 AVERAGES = pytest.mark.parametrize("average", ["pairs", "anchors"])
@@ -138,36 +137,3 @@ def test_with_an_offset_the_anchors_own_place_among_the_references_is_no_pair(av
     divisor = counts.sum() if average == "pairs" else (counts > 0).sum()
     torch.testing.assert_close(found, every.sum() / divisor)
     torch.testing.assert_close(sum(shares), found)
-
-
-def test_the_module_is_the_function():
-    z, labels, others, more = normal(6, 4), torch.arange(6) // 2, normal(4, 4, seed=1), torch.arange(4) % 2
-    expected = labelled_nt_xent(
-        z, labels=labels, reference=others, reference_labels=more, temperature=0.2, average="anchors"
-    )
-    module = LabelledNTXentLoss(0.2, average="anchors")
-    assert module(z, labels=labels, reference=others, reference_labels=more).equal(expected)
-    assert repr(LabelledNTXentLoss()) == "LabelledNTXentLoss(temperature=0.07, average='pairs', reduction='mean')"
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"average": "mean"}, ConfigError, "average must be 'pairs' or 'anchors', got 'mean'"),
-        ({"reference": torch.ones(2, 4)}, DataError, "A reference needs reference_labels"),
-        ({"offset": 1}, ConfigError, "offset is a place in a reference"),
-        (
-            {"reference": torch.ones(2, 5), "reference_labels": torch.arange(2)},
-            DataError,
-            r"reference must be embeddings \[N, 4\]",
-        ),
-        (
-            {"reference": torch.ones(2, 4), "reference_labels": torch.arange(3)},
-            DataError,
-            "reference_labels must name each of the 2 samples",
-        ),
-    ],
-)
-def test_mistakes_are_named(options, error, message):
-    with pytest.raises(error, match=message):
-        labelled_nt_xent(torch.ones(3, 4), labels=torch.arange(3), **options)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from nearfar.errors import ConfigError, DataError
-from nearfar.losses import MoCoLoss, NTXentLoss, moco
+from nearfar.losses import MoCoLoss, moco
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 
@@ -78,13 +78,6 @@ def test_coinciding_embeddings_give_log_of_the_keys():
     assert moco(ones, ones, torch.ones(9, 4)).item() == pytest.approx(math.log(10))
 
 
-def test_the_module_is_the_function():
-    q, k, queue = normal(4, 3), normal(4, 3, seed=1), normal(6, 3, seed=2)
-    at = {"ids": torch.arange(4), "queue_ids": torch.arange(6)}
-    assert MoCoLoss(0.2)(q, k, queue, **at).equal(moco(q, k, queue, temperature=0.2, **at))
-    assert repr(MoCoLoss()) == "MoCoLoss(temperature=0.07, reduction='mean')"
-
-
 @pytest.mark.parametrize(
     ("queue", "options", "error", "message"),
     [
@@ -97,10 +90,3 @@ def test_the_module_is_the_function():
 def test_mistakes_are_named(queue, options, error, message):
     with pytest.raises(error, match=message):
         moco(torch.ones(3, 4), torch.ones(3, 4), torch.ones(queue), **options)
-
-
-def test_a_memory_bank_inside_the_loss_is_refused_with_what_to_do():
-    with pytest.raises(ConfigError, match=r"MoCoLoss\(temperature\)\(z1, z2, bank\)"):
-        NTXentLoss(0.5, memory_bank_size=4096)
-    with pytest.raises(ConfigError, match="gather the embeddings of all ranks"):
-        NTXentLoss(0.5, 0, True)

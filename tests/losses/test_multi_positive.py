@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nearfar.errors import ConfigError, DataError
-from nearfar.losses import MultiPositiveLoss, info_nce, multi_positive
+from nearfar.losses import info_nce, multi_positive
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 VARIANTS = pytest.mark.parametrize("variant", ["out", "in"])
@@ -95,18 +95,6 @@ def test_without_any_positive_the_loss_and_its_gradient_are_0(variant):
         (gradient,) = torch.autograd.grad(loss, q)
         assert loss.item() == 0
         assert gradient.eq(0).all()
-
-
-def test_the_module_is_the_function():
-    q, d, mask = normal(6, 4), normal(8, 4, seed=1), normal(6, 8, seed=2) > 0
-    assert MultiPositiveLoss(0.2, variant="in")(q, d, mask).equal(
-        multi_positive(q, d, mask=mask, temperature=0.2, variant="in")
-    )
-    groups = (QUERY_GROUPS, DOCUMENT_GROUPS)
-    assert MultiPositiveLoss(reduction="sum")(q, d, groups=groups).equal(
-        multi_positive(q, d, groups=groups, reduction="sum")
-    )
-    assert repr(MultiPositiveLoss()) == "MultiPositiveLoss(temperature=0.1, variant='out', reduction='mean_active')"
 
 
 @pytest.mark.parametrize(

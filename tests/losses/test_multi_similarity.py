@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError
-from nearfar.losses import MultiSimilarityLoss, multi_similarity
+from nearfar.losses import multi_similarity
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 0])
@@ -85,25 +84,3 @@ def test_coinciding_embeddings_have_the_closed_form(implementation):
     found = multi_similarity(torch.ones(6, 2).double(), labels=torch.arange(6) % 2, implementation=implementation)
     expected = math.log1p(2 * math.exp(-1)) / 2 + math.log1p(3 * math.exp(25)) / 50
     assert found.item() == pytest.approx(expected)
-
-
-def test_the_module_is_the_function():
-    z = normal(7, 3)
-    module = MultiSimilarityLoss(3, 20, 0.4, reduction="sum")
-    assert module(z, labels=LABELS).equal(
-        multi_similarity(z, labels=LABELS, alpha=3, beta=20, base=0.4, reduction="sum")
-    )
-    assert repr(MultiSimilarityLoss()) == "MultiSimilarityLoss(alpha=2.0, beta=50.0, base=0.5, reduction='mean')"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"alpha": 0}, "alpha must be > 0, got 0"),
-        ({"beta": -1}, "beta must be > 0"),
-        ({"pairs": [LABELS] * 4}, "pairs come without labels"),
-    ],
-)
-def test_mistakes_are_named(options, message):
-    with pytest.raises(ConfigError, match=message):
-        multi_similarity(normal(7, 3), labels=LABELS, **options)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError, DataError
-from nearfar.losses import NPairLoss, n_pair
+from nearfar.losses import n_pair
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 
@@ -37,21 +36,6 @@ def test_value_and_gradient_of_the_cross_entropy(ids, implementation):
 
 
 @BOTH
-@pytest.mark.parametrize("ids", [None, torch.tensor([0, 1, 0, 2, 1])], ids=["plain", "ids"])
-def test_shares_of_ranks_sum_to_the_whole(ids, implementation):
-    a, p = normal(5, 4), normal(5, 4, seed=1)
-    options = {"ids": ids, "implementation": implementation}
-    shares = sum(n_pair(a, p, rows=slice(i, j), **options) for i, j in ((0, 0), (0, 2), (2, 5)))
-    torch.testing.assert_close(shares, n_pair(a, p, **options))
-
-
-@BOTH
-def test_gradcheck(implementation):
-    inputs = normal(4, 3).requires_grad_(), normal(4, 3, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, p: n_pair(a, p, implementation=implementation), inputs)
-
-
-@BOTH
 @pytest.mark.parametrize("b", [1, 7])
 def test_coinciding_embeddings_give_log_of_the_pairs(b, implementation):
     ones = torch.ones(b, 3)
@@ -74,24 +58,3 @@ def test_pitfall_12_half_precision_does_not_overflow(dtype, implementation):
     assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
     assert exact > 88
     assert a.grad.isfinite().all()
-
-
-def test_memory_grows_with_the_batch_and_not_with_its_square(peak_bytes):
-    def peak(n):
-        a = normal(n, 8).float().requires_grad_()
-        return peak_bytes(lambda: n_pair(a, a.detach(), implementation="tiled").backward())
-
-    assert peak(2048) - peak(1536) < 1.3 * (peak(1536) - peak(1024)) + 2e5
-
-
-def test_the_module_is_the_function():
-    a, p, ids = normal(5, 4), normal(5, 4, seed=1), torch.tensor([0, 1, 0, 2, 1])
-    assert NPairLoss(reduction="sum")(a, p, ids=ids).equal(n_pair(a, p, ids=ids, reduction="sum"))
-    assert repr(NPairLoss()) == "NPairLoss(reduction='mean')"
-
-
-def test_mistakes_are_named():
-    with pytest.raises(DataError, match=r"anchors \[3, 4\], positives \[2, 4\]"):
-        n_pair(torch.ones(3, 4), torch.ones(2, 4))
-    with pytest.raises(ConfigError, match="every anchor counts"):
-        n_pair(torch.ones(3, 4), torch.ones(3, 4), reduction="mean_active")

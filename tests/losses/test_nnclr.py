@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from nearfar.errors import ConfigError, DataError
-from nearfar.losses import NNCLRLoss, info_nce, nnclr
+from nearfar.losses import info_nce, nnclr
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
 IDS, QUEUE_IDS = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([4, 9, 1, 3, 3, 8, 5])
@@ -82,27 +82,8 @@ def test_inputs_are_left_as_they_were(views):
     assert all(z.equal(copy) for z, copy in zip(views, before, strict=True))
 
 
-def test_shares_of_ranks_sum_to_the_whole_with_a_queue_of_names(views):
-    def run(**options):
-        leaf = views[0].clone().requires_grad_()
-        loss = nnclr(leaf, views[1], views[2], ids=IDS, queue_ids=QUEUE_IDS, **options)
-        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
-
-    shares = [run(rows=slice(*cut)) for cut in ((0, 2), (2, 2), (2, 5))]
-    whole, gradient = run()
-    torch.testing.assert_close(sum(share for share, _ in shares), whole)
-    torch.testing.assert_close(sum(part for _, part in shares), gradient)
-
-
 def test_coinciding_predictions_give_log_of_the_batch(views):
     assert nnclr(torch.ones_like(views[0]), *views[1:]).item() == pytest.approx(math.log(5))
-
-
-def test_the_module_is_the_function(views):
-    names = {"ids": IDS, "queue_ids": QUEUE_IDS}
-    assert NNCLRLoss(0.2)(*views, **names).equal(nnclr(*views, temperature=0.2, **names))
-    assert NNCLRLoss()(*views).equal(nnclr(*views))
-    assert repr(NNCLRLoss()) == "NNCLRLoss(temperature=0.1, reduction='mean')"
 
 
 @pytest.mark.parametrize(

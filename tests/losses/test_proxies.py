@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError
 from nearfar.losses import proxy_anchor, proxy_nca
 
 BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
@@ -67,8 +66,3 @@ def test_coinciding_proxies_give_log_of_their_number():
     z, proxies, labels = normal(4, 3), torch.ones(5, 3).double(), torch.arange(4)
     assert proxy_nca(z, proxies, labels=labels).item() == pytest.approx(math.log(5))
     assert proxy_nca(z, proxies, labels=labels, original=True).item() == pytest.approx(math.log(4))
-
-
-def test_the_first_form_needs_another_proxy():
-    with pytest.raises(ConfigError, match="original needs at least two proxies, got 1"):
-        proxy_nca(normal(2, 3), normal(1, 3), labels=torch.zeros(2, dtype=torch.long), original=True)

@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError
 from nearfar.losses import (
-    HardestNegativeLoss,
-    WeightedNegativesLoss,
     hardest_negative,
     hcl,
     info_nce,
@@ -114,21 +111,3 @@ def test_coinciding_views_give_log_2():
     z = torch.ones(5, 3)
     assert hardest_negative(z, z).item() == pytest.approx(math.log(2))
     assert weighted_negatives(z, z).item() == pytest.approx(math.log(2))
-
-
-def test_the_modules_are_the_functions():
-    z1, z2, ids = normal(6, 4), normal(6, 4, seed=1), torch.arange(6) // 2
-    assert HardestNegativeLoss(0.2)(z1, z2, ids=ids).equal(hardest_negative(z1, z2, temperature=0.2, ids=ids))
-    expected = weighted_negatives(z1, z2, temperature=0.2, focus=0.3, ids=ids)
-    assert WeightedNegativesLoss(0.2, 0.3)(z1, z2, ids=ids).equal(expected)
-    assert repr(HardestNegativeLoss()) == "HardestNegativeLoss(temperature=0.1, reduction='mean')"
-    assert repr(WeightedNegativesLoss()) == "WeightedNegativesLoss(temperature=0.1, focus=0.1, reduction='mean')"
-
-
-@pytest.mark.parametrize(
-    "make", [lambda **o: weighted_negatives(normal(3, 4), normal(3, 4), **o), WeightedNegativesLoss]
-)
-@pytest.mark.parametrize("focus", [0.0, -1.0, float("inf")])
-def test_a_focus_out_of_range_is_named(make, focus):
-    with pytest.raises(ConfigError, match=f"focus must be > 0, got {focus}"):
-        make(focus=focus)

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfar.errors import ConfigError, DataError
 from nearfar.losses import VICRegLoss, vicreg
 
 
@@ -63,31 +62,6 @@ def test_a_shift_of_both_views_does_not_matter(shift, seed):
     torch.testing.assert_close(vicreg(z1 + shift, z2 + shift), vicreg(z1, z2), rtol=1e-11, atol=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
-@given(b=st.integers(2, 12), d=st.integers(1, 6), seed=st.integers(0, 99))
-def test_the_order_of_samples_of_dimensions_and_of_views_does_not_matter(b, d, seed):
-    z1, z2 = normal(b, d, seed=seed), normal(b, d, seed=seed + 100)
-    generator = torch.Generator().manual_seed(seed)
-    i, j = torch.randperm(b, generator=generator), torch.randperm(d, generator=generator)
-    torch.testing.assert_close(vicreg(z2[i][:, j], z1[i][:, j]), vicreg(z1, z2), rtol=1e-12, atol=1e-12)
-
-
-def test_gradcheck():
-    inputs = 0.8 * normal(5, 3), 0.8 * normal(5, 3, seed=1)
-    assert torch.autograd.gradcheck(vicreg, [z.requires_grad_() for z in inputs])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
-def test_exact_for_the_given_numbers_in_any_precision(dtype):
-    z1, z2 = normal(64, 16, dtype=dtype).requires_grad_(), normal(64, 16, seed=1, dtype=dtype)
-    loss = vicreg(z1, z2)
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(vicreg(z1.double(), z2.double()).item(), rel=1e-6)
-    assert z1.grad.dtype == dtype
-    assert z1.grad.isfinite().all()
-
-
 def test_large_float16_numbers_do_not_overflow():
     z1, z2 = 300 * normal(64, 16), 300 * normal(64, 16, seed=1)  # their squares are beyond 65,504
     half = vicreg(z1.half(), z2.half())
@@ -107,7 +81,6 @@ def test_the_module_weighs_the_mean_of_both_variance_terms():
     z1, z2 = 0.3 * normal(6, 4), 0.3 * normal(6, 4, seed=1)
     got = VICRegLoss(lambda_param=2, mu_param=8, nu_param=0.5, eps=1e-3)(z1, z2)
     torch.testing.assert_close(got, vicreg(z1, z2, invariance=2, variance=4, covariance=0.5, eps=1e-3))
-    assert repr(VICRegLoss()) == "VICRegLoss(lambda_param=25.0, mu_param=25.0, nu_param=1.0, eps=0.0001)"
 
 
 def test_the_module_takes_the_mean_over_places():
@@ -115,21 +88,3 @@ def test_the_module_takes_the_mean_over_places():
     module = VICRegLoss()
     expected = torch.stack([module(z1[:, i, j], z2[:, i, j]) for i in range(2) for j in range(3)]).mean()
     torch.testing.assert_close(module(z1, z2), expected)
-
-
-@pytest.mark.parametrize(
-    ("run", "error", "message"),
-    [
-        (lambda z: vicreg(z, z[:2]), DataError, r"z1 \[3, 4\], z2 \[2, 4\]"),
-        (lambda z: vicreg(z[:1], z[:1]), DataError, "at least two, got 1"),
-        (lambda z: vicreg(z, z, covariance=-1), ConfigError, "covariance must be >= 0, got -1"),
-        (lambda z: vicreg(z, z, eps=0), ConfigError, "eps must be > 0"),
-        (lambda z: vicreg(z.long(), z.long()), DataError, "floating point"),
-        (lambda z: VICRegLoss()(z.view(3, 2, 2), z), DataError, r"z1 must be embeddings \[B, D\], got .*\[3, 2, 2\]"),
-        (lambda z: VICRegLoss(mu_param=-1), ConfigError, "mu_param must be >= 0, got -1"),
-        (lambda z: VICRegLoss(gather_distributed=True), ConfigError, "gather_distributed=True is not done by the loss"),
-    ],
-)
-def test_mistakes_are_named(run, error, message):
-    with pytest.raises(error, match=message):
-        run(torch.ones(3, 4))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nearfar.data.embeddings import Embeddings, check_path
 from nearfar.files import check_writable
+from nearfar.memory import advising
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +65,8 @@ def embed(
     source = open_for(opened, os.fspath(data), cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
-    vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
+    with advising(f"take a smaller --batch-size than {size}"):
+        vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     tell_unreadable(source)
     return _embeddings(source, vectors.numpy(), rows, origin_of(os.fspath(data)))
 
@@ -108,7 +110,7 @@ def embed_file(
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
     target = shard_path(Path(out), rank, world)
     parts = Parts(target, _plan(opened, source, rows, dtype, size))
-    with parts.opened():
+    with parts.opened(), advising(f"what is embedded is kept; take a smaller --batch-size than {size}"):
         _write(parts, opened, source, rows, size, dtype, origin_of(os.fspath(data)))
         source.skipped.extend(parts.skipped())
         samples, dim = parts.join()

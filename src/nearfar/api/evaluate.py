@@ -70,12 +70,14 @@ def compare_systems(
 
     from nearfar.evaluation.run import judge_systems
     from nearfar.evaluation.task import TaskData, Vectors
+    from nearfar.evaluation.tasks import load
 
     train, test = measured.train, measured.test
-    data = TaskData(seed=seed, notes=list(measured.notes))
+    data = TaskData(seed=seed, notes=list(measured.notes), raw_baseline=measured.raw)
+    tasks = load(measured.tasks)
     if train.labels is None or not measured.has_labels:
         systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
-        return judge_systems(systems, replace(data, views=views or {}))
+        return judge_systems(systems, replace(data, views=views or {}), tasks)
     numbers = torch.from_numpy(train.labels)
     if test is None:
         assert measured.held is not None
@@ -83,12 +85,12 @@ def compare_systems(
         learnt, held = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held)
         systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
         classes = list(train.label_names)
-        return judge_systems(
-            systems, replace(data, train_labels=numbers[learnt], test_labels=numbers[held], classes=classes)
-        )
+        data = replace(data, train_labels=numbers[learnt], test_labels=numbers[held], classes=classes)
+        return judge_systems(systems, data, tasks)
     classes, there = common_classes(train, test)
     systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
-    return judge_systems(systems, replace(data, train_labels=numbers, test_labels=torch.tensor(there), classes=classes))
+    data = replace(data, train_labels=numbers, test_labels=torch.tensor(there), classes=classes)
+    return judge_systems(systems, data, tasks)
 
 
 def common_classes(train: "Source", test: "Source") -> tuple[list[str], list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 from nearfar.config import SECTIONS, Length, Model, TrainConfig
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import registry as methods
+from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
@@ -16,14 +17,18 @@ _LENGTHS = tuple(field.name for field in fields(Length))
 
 
 def assemble(given: Mapping[str, Any], method_options: type, modality_options: type) -> TrainConfig:
-    """Put each option into its section; raises UnknownName for one that no section has, ConfigError for one of another
-    method and for a bad value."""
+    """Put each option into its section.
+
+    Raises UnknownName for one that no section has, ConfigError for one of another method or kind of data and for a bad
+    value.
+    """
     kinds = {**SECTIONS, "method_options": method_options, "modality_options": modality_options}
     home = {name: (section, one) for section, kind in kinds.items() for name, one in declared(kind).items()}
     values: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     for name, value in given.items():
         if name not in home:
             methods.check_own(name, given.get("method") or Model.method)
+            modalities.check_own(name, given.get("modality"))
             raise UnknownName("option", name, home)
         if value is not None:
             section, one = home[name]

@@ -48,7 +48,7 @@ def write_page(
         "Encoder": _encoder_name(ready),
         "Data": config.data.data,
         "Samples": f"{len(train):,}",
-        "Steps": f"{state.step:,} of {config.optimisation.batch_size} samples",
+        "Batch": f"{config.optimisation.batch_size:,} samples",
         "Wall time": f"{_duration(state.elapsed)} of training",
         "Device": f"{config.machine.device}, {config.machine.threads} threads, {config.machine.precision}",
         "nearfar": __version__,

@@ -45,7 +45,8 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     data = os.fspath(options["data"])
     modality = options.get("modality") or modalities.find(data)
     method = methods.load(options.get("method") or "simclr")
-    config = opts.with_default_length(opts.assemble(options, method.Options, modalities.load(modality).Options))
+    named = {**options, "modality": modality}
+    config = opts.with_default_length(opts.assemble(named, method.Options, modalities.load(modality).Options))
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
     cache, start = config.data.cache, config.model.pretrained

@@ -1,7 +1,7 @@
 """The systems that an evaluation compares: vectors of the trained encoder, of the untrained one, and the raw input."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from nearfar.contract import Encoder, Rows, Source
 from nearfar.evaluation.copies import near_copies
 from nearfar.evaluation.embedding import embed_source, whiten
 from nearfar.evaluation.split import grouped_split, stratified_split
-from nearfar.evaluation.task import RAW, TRAINED, UNTRAINED
+from nearfar.evaluation.task import TRAINED, UNTRAINED
+from nearfar.modalities import registry as modalities
 
 _TIMED = 512
 _LEAST_JUDGED = 2_000
@@ -39,6 +40,10 @@ class Measured:
     vectors: Tensor
     """The trained encoder's vectors of all readable samples of the training part, `source`."""
     source: Source
+    tasks: Sequence[str]
+    """Names of the tasks that judge this kind of data."""
+    raw: str
+    """The name of the raw baseline."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -68,6 +73,7 @@ def measure(
 
     With `seconds`, no more samples are judged than the baselines can embed in about half of them.
     """
+    kind = modalities.load(encoder.config["modality"])
     test, held = judges.test, judges.held
     first, rows = embedded or embed_source(encoder, train)
     train = source = train.take(rows)
@@ -99,12 +105,12 @@ def measure(
             notes.append(f"To stay within {seconds:.0f} s, {said} were used.")
         raw = train.vectors()
         if raw is not None:
-            systems[RAW] = (raw, None if test is None else test.vectors())
+            systems[kind.raw_baseline] = (raw, None if test is None else test.vectors())
         encoders = {UNTRAINED: before, TRAINED: encoder}
         theirs, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
         systems[UNTRAINED] = (theirs, None if test is None else embed_source(before, test)[0])
     systems[TRAINED] = (first, second)
-    return Measured(systems, train, test, held, learnt, encoders, vectors, source, notes)
+    return Measured(systems, train, test, held, learnt, encoders, vectors, source, kind.tasks, kind.raw_baseline, notes)
 
 
 def _split(

@@ -13,6 +13,7 @@ from nearfar.api.prepare import Ready, prepare
 from nearfar.api.run import Run
 from nearfar.api.sources import list_unreadable
 from nearfar.errors import ConfigError, DataError, MachineError, OutputError, RunError
+from nearfar.memory import advising
 from nearfar.progress import silenced
 from nearfar.training import loop, ranks
 from nearfar.training.display import Display
@@ -69,7 +70,8 @@ def train(
         start = together.on_first(begin, held, out=out, init=init, config=config, options=options)
 
         # Open the data, settle what was left open, build.
-        ready = prepare(start.config, together, fresh=start.saved is None)
+        with advising("take a smaller encoder (--width), or a smaller --batch-size"):
+            ready = prepare(start.config, together, fresh=start.saved is None)
         state = State() if start.saved is None else restore(ready.plan, start.saved)
         clock = starting.clock(ready, state, started)
         folder = RunFolder(start.path)

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.keys import guarded, unguarded
 from nearfar.errors import ConfigError, DataError
 from nearfar.files import draft_of
 
@@ -128,12 +129,12 @@ class Embeddings:
                 self.write_keys(text)
 
     def write_keys(self, file: TextIO, *, header: bool = True) -> None:
-        """Write keys and labels as csv."""
+        """Write keys and labels as csv, cells that a spreadsheet would run as formulas `guarded`."""
         writer = csv.writer(file)
         if header:
             writer.writerow(["key", "label"])
         for key, label in zip(self.keys, self._printable_labels(), strict=True):
-            writer.writerow([_printable(key), "" if label is None else label])
+            writer.writerow([guarded(_printable(key)), "" if label is None else guarded(label)])
 
     @classmethod
     def _load_npy(cls, path: Path) -> "Embeddings":
@@ -145,7 +146,7 @@ class Embeddings:
         if not beside.is_file():
             return cls(vectors, [f"{path.name}#{row}" for row in range(len(vectors))])
         with beside.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.reader(handle))[1:]
+            rows = [[unguarded(cell) for cell in row] for row in itertools.islice(csv.reader(handle), 1, None)]
         labels = [row[1] or None for row in rows]
         return cls(vectors, [row[0] for row in rows], labels if any(labels) else None)
 

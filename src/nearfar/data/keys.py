@@ -1,6 +1,7 @@
 """Names of samples: printable whatever bytes a file system holds, and never twice the same."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from nearfar.data.strings import Strings
+
+_RUN = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell begins with that a spreadsheet runs as a formula: also the wide forms of `=+-@`."""
+
+_GUARDED = re.compile("'+[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 
 
 def printable(text: str) -> str:
@@ -43,6 +49,16 @@ def key_of(cell: str, folder: str) -> str:
 def folder_of(file: Path) -> str:
     """The folder of a manifest, absolute and with a separator at its end."""
     return os.path.join(os.path.abspath(file.parent), "")
+
+
+def guarded(cell: str) -> str:
+    """A cell of a csv file that no spreadsheet runs as a formula: an apostrophe stands before those that one would."""
+    return f"'{cell}" if cell.startswith(_RUN) or _GUARDED.match(cell) else cell
+
+
+def unguarded(cell: str) -> str:
+    """The cell as it was before `guarded`."""
+    return cell[1:] if _GUARDED.match(cell) else cell
 
 
 def _escape(character: str) -> str:

@@ -17,7 +17,7 @@ from nearfar.evaluation.intervals import Interval
 from nearfar.evaluation.task import Row
 
 LEVEL = 0.05
-MARGIN = 0.01
+MARGIN = 0.02
 """Differences of shares below this are called no difference: random starts of one encoder differ as much."""
 _SAMPLES = 10_000
 

@@ -10,7 +10,7 @@ from nearfar.errors import DataError
 from nearfar.evaluation.copies import notes_across
 from nearfar.evaluation.joint import correlations_of
 from nearfar.evaluation.result import Evaluation
-from nearfar.evaluation.task import RAW, Systems, Task, TaskData, Vectors
+from nearfar.evaluation.task import Systems, Task, TaskData, Vectors
 from nearfar.evaluation.tasks import load
 
 _FEW_TEST = 100
@@ -41,7 +41,7 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
         found.rows += task.run(systems, data)
         found.meanings |= task.meanings
     if data.labelled:
-        for note in notes_across(systems[found.systems[-1]], systems.get(RAW), len(data.classes)):
+        for note in notes_across(systems[found.systems[-1]], systems.get(data.raw_baseline), len(data.classes)):
             data.note(note)
     found.correlations = {name: correlations_of(rows) for name in found.systems[:-1] if (rows := found.judged(name))}
     found.notes, found.listings = list(data.notes), list(data.listings)

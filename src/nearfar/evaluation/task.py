@@ -151,6 +151,8 @@ class TaskData:
     """How often few labels are drawn."""
     few: Sequence[int] = (1, 5)
     """Numbers of labels a class that probes are given, beside all."""
+    raw_baseline: str = RAW
+    """The system whose vectors are the raw input, if it is there."""
     notes: list[str] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UnknownName, must
+from nearfar.kernels.product import product
 from nearfar.kernels.second import no_second_derivative
 
 Score = Callable[..., Tensor]
@@ -47,7 +48,7 @@ def row_scores(
     m, n = len(rows), len(columns)
     with torch.autocast(rows.device.type, enabled=False):
         if implementation == "dense" or m == 0 or (implementation == "auto" and m * n <= _DENSE_ENTRIES):
-            return score(rows @ columns.T, slice(0, m), *parameters)
+            return score(product(rows, columns.T), slice(0, m), *parameters)
         out: Tensor = _RowScores.apply(score, longest, rows, columns, *parameters)
         return out
 

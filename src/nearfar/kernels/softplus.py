@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nearfar.errors import UnknownName, must
 from nearfar.kernels.pairs import ALL_PAIRS, Pairs
+from nearfar.kernels.product import product
 from nearfar.kernels.range import within_range
 from nearfar.kernels.ring import Ring, over_ring
 from nearfar.kernels.schedule import Tile
@@ -55,7 +56,7 @@ def row_softplus(
 
             return over_ring(ring, score, a, b, scale, bias)
         if implementation == "dense" or (implementation == "auto" and m * n <= _DENSE_ENTRIES):
-            logits = (a * scale) @ b.T + bias
+            logits = product(a * scale, b.T) + bias
             pairs.rule_out(logits, slice(0, m), slice(0, n))
             return softplus(logits).sum(1)
         out: Tensor = _RowSoftplus.apply(a, b, scale, bias.expand(n), pairs)

@@ -5,25 +5,31 @@ https://arxiv.org/abs/1801.07698
 """
 
 import math
+from dataclasses import KW_ONLY
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from nearfar.errors import must
-from nearfar.losses.core.classes import against_classes, class_vectors
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.classes import ClassModule, against_classes
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction, Number
+
+Angle = Annotated[float, Number("must be radians in 0..pi", lambda x: 0 <= x < math.pi)]
 
 
+@objective
 def arc_face(
     z: Tensor,
     weight: Tensor,
     *,
     labels: Tensor,
-    scale: float = 64.0,
-    margin: float = 0.5,
+    scale: Learned = 64.0,
+    margin: Angle = 0.5,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean cross-entropy of `scale * cos(angle)` over classes, `margin` added to the angle of a sample's own class.
@@ -36,48 +42,29 @@ def arc_face(
     With a single class the loss is 0. Raises DataError for shapes and labels that do not fit, ConfigError for options
     out of range.
     """
-    check_reduction(reduction, all_active=True)
-    _check(scale, margin)
-    with torch.autocast(z.device.type, enabled=False):
-        found = against_classes(z, weight, labels, rows)
-        own = found.own_classes()
-        cosine = (found.samples * own).sum(-1)
-        # The sine as the length of what the sample has across its class: exact at small angles, where the root of
-        # 1 - cos^2 is not, and with a gradient that stays finite.
-        across = (found.samples - cosine.unsqueeze(-1) * own).square().sum(-1)
-        apart = across > 0
-        sine = torch.where(apart, across, 1.0).sqrt() * apart
-        inside = cosine >= -math.cos(margin)
-        moved = torch.where(inside, cosine * math.cos(margin) - sine * math.sin(margin),
-                            cosine - margin * math.sin(margin))  # fmt: skip
-        losses = F.softplus(found.others_lse(scale, implementation) - scale * moved, threshold=40)
-        return reduce(losses, reduction, len(z))
+    found = against_classes(z, weight, labels, rows)
+    own = found.own_classes()
+    cosine = (found.samples * own).sum(-1)
+    # The sine as the length of what the sample has across its class: exact at small angles, where the root of
+    # 1 - cos^2 is not, and with a gradient that stays finite.
+    across = (found.samples - cosine.unsqueeze(-1) * own).square().sum(-1)
+    apart = across > 0
+    sine = torch.where(apart, across, 1.0).sqrt() * apart
+    inside = cosine >= -math.cos(margin)
+    moved = torch.where(inside, cosine * math.cos(margin) - sine * math.sin(margin),
+                        cosine - margin * math.sin(margin))  # fmt: skip
+    losses = F.softplus(found.others_lse(scale, implementation) - scale * moved, threshold=40)
+    return reduce(losses, reduction, len(z))
 
 
-def _check(scale: float, margin: float) -> None:
-    must(0 < scale < math.inf, "scale must be > 0", got=scale)
-    must(0 <= margin < math.pi, "margin must be radians in 0..pi", got=margin)
-
-
-class ArcFaceLoss(nn.Module):
+class ArcFaceLoss(ClassModule, of=arc_face):
     """`arc_face` with its class vectors: the parameter `weight` [C, D], drawn evenly over the sphere.
 
     `ArcFaceLoss(dim, classes)(z, labels=labels)`; its parameters belong to an optimiser, as the encoder's do.
     """
 
-    def __init__(self, dim: int, classes: int, *, scale: float = 64.0, margin: float = 0.5, reduction: str = "mean"):
-        super().__init__()
-        _check(scale, margin)
-        check_reduction(reduction, all_active=True)
-        self.weight = class_vectors(dim, classes)
-        self.scale = scale
-        self.margin = margin
-        self.reduction = reduction
-
-    def forward(self, z: Tensor, *, labels: Tensor) -> Tensor:
-        """The loss of z [B, D] of classes labels [B]."""
-        return arc_face(z, self.weight, labels=labels, scale=self.scale, margin=self.margin, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"scale={self.scale}, margin={self.margin}, reduction={self.reduction!r}"
+    parameter = "weight"
+    _: KW_ONLY
+    scale: Learned = 64.0
+    margin: Angle = 0.5
+    reduction: MeanReduction = "mean"

@@ -4,18 +4,22 @@ Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", 2009
 https://arxiv.org/abs/1205.2618
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+
+from torch import Tensor
 from torch.nn import functional as F
 
-from nearfar.errors import DataError
-from nearfar.losses.core.batch import check_same_shape, own_rows, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import MeanReduction
 from nearfar.losses.core.unit import wide
 
 
+@objective
 def bpr(
-    users: Tensor, positives: Tensor, negatives: Tensor, *, rows: slice | None = None, reduction: str = "mean"
+    users: Tensor, positives: Tensor, negatives: Tensor, *, rows: slice | None = None, reduction: MeanReduction = "mean"
 ) -> Tensor:
     """Mean of `-log sigmoid(u . i+ - u . i-)` over users and their negatives: [B, D], [B, D], [B, (K,) D] -> [].
 
@@ -26,32 +30,20 @@ def bpr(
     rows: the users whose losses are summed; the mean still divides by all B (times K), so that shares of disjoint rows
     sum to the whole. reduction "none" gives [rows], or [rows, K]. Raises DataError for shapes that do not agree.
     """
-    check_reduction(reduction, all_active=True)
     check_same_shape({"users": users, "positives": positives})
     b, d = users.shape
     if negatives.dim() not in (2, 3) or len(negatives) != b or negatives.shape[-1] != d or negatives.numel() == 0:
-        raise DataError(f"negatives must be [{b}, {d}] or [{b}, K, {d}], K >= 1, got shape {list(negatives.shape)}.")
+        raise ShapeError(f"negatives must be [{b}, {d}] or [{b}, K, {d}], K >= 1, got shape {list(negatives.shape)}.")
     own = own_rows(rows, b)
-    with torch.autocast(users.device.type, enabled=False):
-        u, positive, negative = (wide(part(z, own)) for z in (users, positives, negatives))
-        if negative.dim() == 3:
-            u, positive = u.unsqueeze(1), positive.unsqueeze(1)
-        losses = F.softplus((u * (negative - positive)).sum(-1))  # [rows], [rows K]
-        return reduce(losses, reduction, negatives.shape[:-1].numel())
+    u, positive, negative = (wide(part(z, own)) for z in (users, positives, negatives))
+    if negative.dim() == 3:
+        u, positive = u.unsqueeze(1), positive.unsqueeze(1)
+    losses = F.softplus((u * (negative - positive)).sum(-1))  # [rows], [rows K]
+    return reduce(losses, reduction, negatives.shape[:-1].numel())
 
 
-class BPRLoss(nn.Module):
+class BPRLoss(LossModule, of=bpr):
     """`bpr` as a module: `BPRLoss()(users, positives, negatives)`."""
 
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__()
-        check_reduction(reduction, all_active=True)
-        self.reduction = reduction
-
-    def forward(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """The loss of users and their items [B, D], row i of user i, and negatives [B, D] or [B, K, D]."""
-        return bpr(users, positives, negatives, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"reduction={self.reduction!r}"
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

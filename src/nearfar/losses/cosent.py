@@ -5,14 +5,18 @@ Su, "CoSENT: a more effective sentence embedding scheme than Sentence-BERT", 202
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nearfar.errors import ConfigError, DataError, must
-from nearfar.losses.core.batch import check_same_shape
+from nearfar.errors import ConfigError
+from nearfar.losses.core.batch import ShapeError, check_same_shape
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.settings import Learned
 from nearfar.losses.core.unit import unit
 
 
-def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: float = 20.0) -> Tensor:
+@objective
+def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: Learned = 20.0) -> Tensor:
     """`log(1 + sum exp(scale (s_j - s_i)))` over all i, j with score_i > score_j: [B, D], [B, D], [B] -> [].
 
     s_i is the cosine of pair i, `z1[i]` and `z2[i]`; only the order of `scores` counts, and equal ones contribute
@@ -22,40 +26,32 @@ def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: float = 20.0) -> Te
     A statistic of the whole batch, and no sum over samples: the share of a rank is the loss of the batch of all ranks,
     divided by the number of ranks. Raises DataError for shapes that do not agree, ConfigError for a scale out of range.
     """
-    _check(scale)
     check_same_shape({"z1": z1, "z2": z2})
-    b = len(z1)
+    return ranking((unit(z1) * unit(z2)).sum(1), scores, scale)
+
+
+def ranking(similarities: Tensor, scores: Tensor, scale: float | Tensor) -> Tensor:
+    """`log(1 + sum exp(scale (s_j - s_i)))` over all i, j with score_i > score_j: [B], [B] -> []."""
+    b = len(similarities)
     if not isinstance(scores, Tensor) or scores.is_complex() or scores.dtype == torch.bool:
         kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
         raise ConfigError(f"scores must be a tensor of numbers, got {kind}.")
     if scores.shape != (b,):
-        raise DataError(f"scores must say how alike each of the {b} pairs is, got shape {list(scores.shape)}.")
-    with torch.autocast(z1.device.type, enabled=False):
-        ordered, order = scores.detach().to(z1.device).sort()
-        logits = scale * (unit(z1) * unit(z2)).sum(1)[order]
-        lower = torch.searchsorted(ordered, ordered)  # how many pairs score less than each
-        # At k the log-sum-exp of the k first logits: over all pairs that score less, where k = lower.
-        below = torch.cat([logits.new_full((1,), -torch.inf), logits.logcumsumexp(0)])
-        terms = below[lower] - logits
-        return torch.cat([logits.new_zeros(1), terms]).logsumexp(0)
+        raise ShapeError(f"scores must say how alike each of the {b} pairs is, got shape {list(scores.shape)}.")
+    ordered, order = scores.detach().to(similarities.device).sort()
+    logits = scale * similarities[order]
+    lower = torch.searchsorted(ordered, ordered)  # how many pairs score less than each
+    # At k the log-sum-exp of the k first logits: over all pairs that score less, where k = lower.
+    below = torch.cat([logits.new_full((1,), -torch.inf), logits.logcumsumexp(0)])
+    terms = below[lower] - logits
+    return torch.cat([logits.new_zeros(1), terms]).logsumexp(0)
 
 
-def _check(scale: float) -> None:
-    must(0 < scale < float("inf"), "scale must be > 0", got=scale)
-
-
-class CoSENTLoss(nn.Module):
+class CoSENTLoss(LossModule, of=cosent):
     """`cosent` as a module: `CoSENTLoss(scale=20.0)(z1, z2, scores)`."""
 
-    def __init__(self, scale: float = 20.0):
-        super().__init__()
-        _check(scale)
-        self.scale = scale
+    scale: Learned = 20.0
 
     def forward(self, z1: Tensor, z2: Tensor, scores: Tensor) -> Tensor:
         """The loss of pairs of embeddings [B, D], row i of one pair, and how alike they are [B]."""
-        return cosent(z1, z2, scores=scores, scale=self.scale)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"scale={self.scale}"
+        return self.compute(z1, z2, scores=scores)

@@ -4,24 +4,32 @@ The softmax loss of van den Oord et al., "Representation Learning with Contrasti
 an explicit set of candidates. https://arxiv.org/abs/1807.03748
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+from functools import partial
 
-from nearfar.errors import ConfigError, DataError
-from nearfar.losses.core.batch import check_same_shape, inverse_temperature, own_rows, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+import torch
+from torch import Tensor
+
+from nearfar.errors import ConfigError
+from nearfar.kernels import product
+from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction
 from nearfar.losses.core.unit import unit
 
 
+@partial(objective, padded=("negatives",))
 def contrastive_cross_entropy(
     anchors: Tensor,
     positives: Tensor,
     negatives: Tensor,
     *,
-    temperature: float | Tensor = 0.1,
+    temperature: Learned = 0.1,
     valid: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
 ) -> Tensor:
     """Mean over anchors of `-log(e^{s_ip / t} / (e^{s_ip / t} + sum_k e^{s_ik / t}))`, s cosine.
 
@@ -33,43 +41,31 @@ def contrastive_cross_entropy(
     whole. reduction "none" gives [rows]. Where all embeddings coincide the loss is log(K + 1). Raises DataError for
     shapes that do not agree, ConfigError for options out of range.
     """
-    check_reduction(reduction, all_active=True)
     check_same_shape({"anchors": anchors, "positives": positives})
     b, d = anchors.shape
     if negatives.dim() != 3 or negatives.shape[::2] != (b, d):
-        raise DataError(f"negatives must be [{b}, K, {d}], K of each anchor, got shape {list(negatives.shape)}.")
+        raise ShapeError(f"negatives must be [{b}, K, {d}], K of each anchor, got shape {list(negatives.shape)}.")
     if valid is not None and valid.dtype != torch.bool:
         raise ConfigError(f"valid must be a tensor of booleans, got {valid.dtype}.")
     if valid is not None and valid.shape != negatives.shape[:2]:
-        raise DataError(f"valid must be {list(negatives.shape[:2])}, got shape {list(valid.shape)}.")
-    scale = inverse_temperature(temperature)
+        raise ShapeError(f"valid must be {list(negatives.shape[:2])}, got shape {list(valid.shape)}.")
+    scale = 1 / temperature
     own = own_rows(rows, b)
-    with torch.autocast(anchors.device.type, enabled=False):
-        u = unit(part(anchors, own))
-        positive = (u * unit(part(positives, own))).sum(-1, keepdim=True) * scale  # [rows 1]
-        others = (unit(part(negatives, own)) @ u.unsqueeze(-1)).squeeze(-1) * scale  # [rows K]
-        if valid is not None:
-            others = others.masked_fill(~valid[own], -torch.inf)
-        losses = torch.cat([positive, others], dim=1).logsumexp(1) - positive.squeeze(1)
-        return reduce(losses, reduction, b)
+    u = unit(part(anchors, own))
+    positive = (u * unit(part(positives, own))).sum(-1, keepdim=True) * scale  # [rows 1]
+    negatives = part(negatives, own)
+    if valid is not None:  # what stands in places that do not count may be anything
+        negatives = negatives.masked_fill(~valid[own].unsqueeze(-1), 0.0)
+    others = product(unit(negatives), u.unsqueeze(-1)).squeeze(-1) * scale  # [rows K]
+    if valid is not None:
+        others = others.masked_fill(~valid[own], -torch.inf)
+    losses = torch.cat([positive, others], dim=1).logsumexp(1) - positive.squeeze(1)
+    return reduce(losses, reduction, b)
 
 
-class ContrastiveCrossEntropyLoss(nn.Module):
+class ContrastiveCrossEntropyLoss(LossModule, of=contrastive_cross_entropy):
     """`contrastive_cross_entropy` as a module: `...(temperature=0.1)(anchors, positives, negatives)`."""
 
-    def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.reduction = reduction
-
-    def forward(self, anchors: Tensor, positives: Tensor, negatives: Tensor, *, valid: Tensor | None = None) -> Tensor:
-        """The loss of anchors and positives [B, D] and the anchors' own negatives [B, K, D]."""
-        return contrastive_cross_entropy(
-            anchors, positives, negatives, temperature=self.temperature, valid=valid, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, reduction={self.reduction!r}"
+    temperature: Learned = 0.1
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

@@ -4,26 +4,29 @@ Chuang et al., "Debiased Contrastive Learning", 2020, eq. 7 and 8. https://arxiv
 """
 
 import math
+from dataclasses import KW_ONLY
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import softplus
-from nearfar.losses.core.batch import inverse_temperature
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Chance, Learned, MeanReduction
 from nearfar.losses.core.views import Anchors
 
 
+@objective
 def debiased(
     z1: Tensor,
     z2: Tensor,
     *,
-    temperature: float | Tensor = 0.5,
-    tau_plus: float = 0.1,
+    temperature: Learned = 0.5,
+    tau_plus: Chance = 0.1,
     ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over all 2 * B views of `log(1 + g_i / e^{s_ip / t})`, p the other view, g_i the debiased sum of negatives.
@@ -38,19 +41,11 @@ def debiased(
 
     Raises DataError for shapes that do not agree, ConfigError for options out of range.
     """
-    check_reduction(reduction, all_active=True)
-    check_tau_plus(tau_plus)
-    scale = inverse_temperature(temperature)
-    with torch.autocast(z1.device.type, enabled=False):
-        anchors = Anchors.of((z1, z2), ids, rows)
-        lse = anchors.negatives_lse(scale, implementation)
-        losses = debiased_cross_entropy(anchors, lse, scale, tau_plus)
-        return reduce(losses.T, reduction, 2 * len(anchors.every))
-
-
-def check_tau_plus(tau_plus: float) -> None:
-    """Raise ConfigError unless it is a chance below 1."""
-    must(0 <= tau_plus < 1, "tau_plus must be >= 0 and < 1", got=tau_plus)
+    scale = 1 / temperature
+    anchors = Anchors.of((z1, z2), ids, rows)
+    lse = anchors.negatives_lse(scale, implementation)
+    losses = debiased_cross_entropy(anchors, lse, scale, tau_plus)
+    return reduce(losses.T, reduction, 2 * len(anchors.every))
 
 
 def debiased_cross_entropy(anchors: Anchors, lse: Tensor, scale: float | Tensor, tau_plus: float) -> Tensor:
@@ -69,24 +64,10 @@ def debiased_cross_entropy(anchors: Anchors, lse: Tensor, scale: float | Tensor,
     return softplus(estimate - positives)
 
 
-class DebiasedLoss(nn.Module):
+class DebiasedLoss(LossModule, of=debiased):
     """`debiased` as a module: `DebiasedLoss(temperature=0.5, tau_plus=0.1)(z1, z2)`."""
 
-    def __init__(self, temperature: float = 0.5, tau_plus: float = 0.1, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_tau_plus(tau_plus)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.tau_plus = tau_plus
-        self.reduction = reduction
-
-    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss of two views [B, D], row i of sample i."""
-        return debiased(
-            z1, z2, temperature=self.temperature, tau_plus=self.tau_plus, ids=ids, reduction=self.reduction
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, tau_plus={self.tau_plus}, reduction={self.reduction!r}"
+    temperature: Learned = 0.5
+    tau_plus: Chance = 0.1
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

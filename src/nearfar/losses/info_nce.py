@@ -4,28 +4,35 @@ van den Oord et al., "Representation Learning with Contrastive Predictive Coding
 https://arxiv.org/abs/1807.03748
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+from typing import Any
 
-from nearfar.errors import DataError, must
+import torch
+from torch import Tensor
+
+from nearfar.errors import must
 from nearfar.kernels import Pairs, Ring, row_column_lse, row_lse
-from nearfar.losses.core.batch import anchored, check_same_shape, group_numbers, inverse_temperature, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, anchored, check_same_shape, group_numbers, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction
 from nearfar.losses.core.unit import shared_half, unit
 
 
+@objective
 def info_nce(
     queries: Tensor,
     documents: Tensor,
     *,
-    temperature: float | Tensor = 0.1,
+    temperature: Learned = 0.1,
     negatives: Tensor | None = None,
     symmetric: bool = False,
     ids: Tensor | None = None,
     negative_ids: Tensor | None = None,
     rows: slice | None = None,
     ring: Ring | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over queries i of `LSE_j(s_ij / t) - s_ii / t`, s the cosine of query i and document j.
@@ -45,73 +52,47 @@ def info_nce(
     Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
     agree, ConfigError for options out of range.
     """
-    return info_nce_at_scale(
-        queries, documents, inverse_temperature(temperature), names=("queries", "documents"), negatives=negatives,
-        symmetric=symmetric, ids=ids, negative_ids=negative_ids, rows=rows, ring=ring,
-        reduction=reduction, implementation=implementation,
-    )  # fmt: skip
-
-
-def info_nce_at_scale(
-    queries: Tensor,
-    documents: Tensor,
-    scale: float | Tensor,
-    *,
-    names: tuple[str, str],
-    negatives: Tensor | None = None,
-    symmetric: bool = False,
-    ids: Tensor | None = None,
-    negative_ids: Tensor | None = None,
-    rows: slice | None = None,
-    ring: Ring | None = None,
-    reduction: str = "mean",
-    implementation: str = "auto",
-) -> Tensor:
-    """`info_nce` at the scale 1 / temperature, with errors that call its inputs by `names`."""
-    check_reduction(reduction, all_active=True)
-    check_same_shape(dict(zip(names, (queries, documents), strict=True)), ring=ring)
-    must(
-        ring is None or negatives is None, "with a ring, negatives must be None", got=getattr(negatives, "shape", None)
-    )
+    check_same_shape({"queries": queries, "documents": documents}, ring=ring)
+    must(ring is None or negatives is None, "with a ring, negatives must be None", got="some")
     b, own, here = anchored(rows, len(queries), ring)
     extra = None if negatives is None else _flat_negatives(negatives, queries.shape)
     query_groups, document_groups = _groups(ids, negative_ids, b, 0 if extra is None else len(extra))
     product = shared_half(queries, documents, negatives)
 
-    with torch.autocast(queries.device.type, enabled=False):
-        q, docs = unit(queries), unit(documents)
-        candidates = docs if extra is None else torch.cat([docs, unit(extra)])
+    scale = 1 / temperature
+    q, docs = unit(queries), unit(documents)
+    candidates = docs if extra is None else torch.cat([docs, unit(extra)])
 
-        def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
-            pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
-            return row_lse(
-                part(anchors, here), columns, scale=scale, pairs=pairs, implementation=implementation, product=product,
-                ring=ring,
-            )  # fmt: skip
+    def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
+        pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
+        return row_lse(
+            part(anchors, here), columns, scale=scale, pairs=pairs, implementation=implementation, product=product,
+            ring=ring,
+        )  # fmt: skip
 
-        if symmetric and ring is None and own == slice(0, b):
-            pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
-            # One matrix serves both directions.
-            by_row, by_column = row_column_lse(
-                q, candidates, scale=scale, pairs=pairs, implementation=implementation, product=product
-            )
-            directions = [by_row, by_column[:b]]
-        else:
-            directions = [directed(q, candidates, query_groups, document_groups)]
-            if symmetric:
-                directions.append(directed(docs, q, query_groups, query_groups))
-        positives = (part(q, here) * part(docs, here)).sum(-1) * scale
-        if query_groups is not None:
-            # Equal ids left the kernel's sums together with the pair itself: that comes back.
-            directions = [torch.logaddexp(lse, positives) for lse in directions]
-        losses = torch.stack(directions).mean(0) - positives
-        return reduce(losses, reduction, b)
+    if symmetric and ring is None and own == slice(0, b):
+        pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
+        # One matrix serves both directions.
+        by_row, by_column = row_column_lse(
+            q, candidates, scale=scale, pairs=pairs, implementation=implementation, product=product
+        )
+        directions = [by_row, by_column[:b]]
+    else:
+        directions = [directed(q, candidates, query_groups, document_groups)]
+        if symmetric:
+            directions.append(directed(docs, q, query_groups, query_groups))
+    positives = (part(q, here) * part(docs, here)).sum(-1) * scale
+    if query_groups is not None:
+        # Equal ids left the kernel's sums together with the pair itself: that comes back.
+        directions = [torch.logaddexp(lse, positives) for lse in directions]
+    losses = torch.stack(directions).mean(0) - positives
+    return reduce(losses, reduction, b)
 
 
 def _flat_negatives(negatives: Tensor, shape: torch.Size) -> Tensor:
     b, d = shape
     if negatives.dim() not in (2, 3) or negatives.shape[-1] != d or (negatives.dim() == 3 and len(negatives) != b):
-        raise DataError(f"negatives must be [K, {d}] or [{b}, K, {d}], got shape {list(negatives.shape)}.")
+        raise ShapeError(f"negatives must be [K, {d}] or [{b}, K, {d}], got shape {list(negatives.shape)}.")
     return negatives.reshape(-1, d)
 
 
@@ -119,7 +100,7 @@ def _groups(ids: Tensor | None, negative_ids: Tensor | None, b: int, extra: int)
     """Group numbers of the queries [B] and of all candidates [B + K], or None where nothing is masked."""
     if ids is None:
         if negative_ids is not None:
-            raise DataError("negative_ids say nothing without ids: pass both, or neither.")
+            raise ShapeError("negative_ids say nothing without ids: pass both, or neither.")
         return None, None
     if negative_ids is None:
         groups = group_numbers(ids, b)
@@ -128,26 +109,14 @@ def _groups(ids: Tensor | None, negative_ids: Tensor | None, b: int, extra: int)
     return groups[:b], groups
 
 
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(LossModule, of=info_nce):
     """`info_nce` as a module: `InfoNCELoss(temperature=0.1)(queries, documents, negatives)`."""
 
-    def __init__(self, temperature: float = 0.1, *, symmetric: bool = False, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.symmetric = symmetric
-        self.reduction = reduction
+    temperature: Learned = 0.1
+    _: KW_ONLY
+    symmetric: bool = False
+    reduction: MeanReduction = "mean"
 
-    def forward(
-        self, queries: Tensor, documents: Tensor, negatives: Tensor | None = None, *, ids: Tensor | None = None
-    ) -> Tensor:
-        """The loss of queries and documents [B, D], row i of the same pair."""
-        return info_nce(
-            queries, documents, temperature=self.temperature, negatives=negatives, symmetric=self.symmetric, ids=ids,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, symmetric={self.symmetric}, reduction={self.reduction!r}"
+    def forward(self, queries: Tensor, documents: Tensor, negatives: Tensor | None = None, **options: Any) -> Tensor:
+        """The loss of queries and documents [B, D], row i of the same pair; options are those of `info_nce`."""
+        return self.compute(queries, documents, negatives=negatives, **options)

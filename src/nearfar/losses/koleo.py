@@ -4,18 +4,25 @@ Sablayrolles et al., "Spreading Vectors for Similarity Search", 2019, section 3.
 entropy of Kozachenko and Leonenko). https://arxiv.org/abs/1806.03198
 """
 
-import torch
-from torch import Tensor, nn
+from typing import Annotated
 
-from nearfar.errors import DataError, must
+import torch
+from torch import Tensor
+
 from nearfar.kernels import Pairs, extremes
-from nearfar.losses.core.batch import own_rows, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import MeanReduction, Number, Positive
 from nearfar.losses.core.unit import unit
 
+NormOrder = Annotated[float, Number("must be >= 1 and finite", lambda x: 1 <= x < float("inf"))]
 
+
+@objective
 def koleo(
-    z: Tensor, *, p: float = 2.0, eps: float = 1e-8, rows: slice | None = None, reduction: str = "mean"
+    z: Tensor, *, p: NormOrder = 2.0, eps: Positive = 1e-8, rows: slice | None = None, reduction: MeanReduction = "mean"
 ) -> Tensor:
     """Mean of `-log(|u_i - u_j|_p + eps)`, u of unit length and u_j the nearest to u_i by cosine: [N, D] -> [], N >= 2.
 
@@ -26,41 +33,26 @@ def koleo(
     that shares of disjoint rows sum to the whole. reduction "none" gives [rows]. Memory is linear in N. Raises
     DataError for fewer than two rows.
     """
-    check_reduction(reduction, all_active=True)
-    _check(p, eps)
     if z.dim() != 2 or len(z) < 2:
-        raise DataError(f"KoLeo needs at least two embeddings [N, D], got shape {list(z.shape)}.")
+        raise ShapeError(f"KoLeo needs at least two embeddings [N, D], got shape {list(z.shape)}.")
     own = own_rows(rows, len(z))
-    with torch.autocast(z.device.type, enabled=False):
-        u = unit(z)
-        nearest = extremes(part(u, own), u, pairs=Pairs(own.start)).columns
-        apart = part(u, own) - u.index_select(0, nearest)
-        distances = torch.linalg.vector_norm(apart, p, dim=1)  # its derivative at 0 is 0
-        return reduce(-(distances + eps).log(), reduction, len(z))
+    u = unit(z)
+    nearest = extremes(part(u, own), u, pairs=Pairs(own.start)).columns
+    apart = part(u, own) - u.index_select(0, nearest)
+    distances = torch.linalg.vector_norm(apart, p, dim=1)  # its derivative at 0 is 0
+    return reduce(-(distances + eps).log(), reduction, len(z))
 
 
-def _check(p: float, eps: float) -> None:
-    must(1 <= p < float("inf"), "p must be >= 1 and finite", got=p)
-    must(eps > 0, "eps must be > 0: the log of the distance of duplicates would be infinite", got=eps)
-
-
-class KoLeoLoss(nn.Module):
+class KoLeoLoss(LossModule, of=koleo):
     """`koleo` as a module: `KoLeoLoss(p=2, eps=1e-8)(x)`.
 
     Values are those of lightly's class of this name to about eps over the distance: there, eps is also added to each
     coordinate of the difference, which gives duplicates a distance of eps sqrt(D) and a gradient of 1 / eps.
     """
 
-    def __init__(self, p: float = 2.0, eps: float = 1e-8):
-        super().__init__()
-        _check(p, eps)
-        self.p = p
-        self.eps = eps
+    p: NormOrder = 2.0
+    eps: Positive = 1e-8
 
     def forward(self, x: Tensor) -> Tensor:
         """The loss of embeddings [N, D]."""
-        return koleo(x, p=self.p, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"p={self.p}, eps={self.eps}"
+        return self.compute(x)

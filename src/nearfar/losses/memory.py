@@ -6,8 +6,8 @@ Wang et al., "Cross-Batch Memory for Embedding Learning", 2020. https://arxiv.or
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import DataError, must
-from nearfar.losses.core.labelled import check_embeddings
+from nearfar.errors import must
+from nearfar.losses.core.batch import ShapeError, check_embeddings
 
 
 class Queue(nn.Module):
@@ -72,7 +72,7 @@ class CrossBatchMemory(Queue):
         size, dim = self.embeddings.shape
         check_embeddings("z", z, width=dim)
         if labels.shape != (len(z),) or labels.is_floating_point():
-            raise DataError(f"labels must be [{len(z)}] integers, got {labels.dtype} {list(labels.shape)}.")
+            raise ShapeError(f"labels must be [{len(z)}] integers, got {labels.dtype} {list(labels.shape)}.")
         old, old_labels = self.last(max(0, size - len(z)))
         value: Tensor = self.loss(
             z,

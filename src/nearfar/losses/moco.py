@@ -4,26 +4,31 @@ He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", 
 https://arxiv.org/abs/1911.05722
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
 
-from nearfar.errors import DataError
+import torch
+from torch import Tensor
+
 from nearfar.kernels import Pairs, row_lse, softplus
-from nearfar.losses.core.batch import check_same_shape, group_numbers, inverse_temperature, own_rows, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, check_same_shape, group_numbers, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction
 from nearfar.losses.core.unit import unit
 
 
+@objective
 def moco(
     queries: Tensor,
     keys: Tensor,
     queue: Tensor,
     *,
-    temperature: float | Tensor = 0.07,
+    temperature: Learned = 0.07,
     ids: Tensor | None = None,
     queue_ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over queries i of the cross-entropy of `[q_i . k_i, q_i . queue] / t` with its own key, in cosines.
@@ -41,50 +46,27 @@ def moco(
     Where all embeddings coincide the loss is log(K + 1). Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction, all_active=True)
     check_same_shape({"queries": queries, "keys": keys})
     b, d = queries.shape
     if queue.dim() != 2 or queue.shape[1] != d:
-        raise DataError(f"queue must be keys [K, {d}], one a row, got shape {list(queue.shape)}.")
-    scale = inverse_temperature(temperature)
+        raise ShapeError(f"queue must be keys [K, {d}], one a row, got shape {list(queue.shape)}.")
+    scale = 1 / temperature
     own = own_rows(rows, b)
     pairs = Pairs()
     if (ids is None) != (queue_ids is None):
-        raise DataError("ids and queue_ids say something only together: pass both, or neither.")
+        raise ShapeError("ids and queue_ids say something only together: pass both, or neither.")
     if ids is not None and queue_ids is not None:
         numbers = group_numbers(torch.cat([ids, queue_ids]), b + len(queue), name="ids and queue_ids")
         pairs = Pairs(row_groups=numbers[:b][own], column_groups=numbers[b:])
-    with torch.autocast(queries.device.type, enabled=False):
-        q = unit(part(queries, own))
-        negatives = row_lse(q, unit(queue.detach()), scale=scale, pairs=pairs, implementation=implementation)
-        positives = (q * unit(part(keys.detach(), own))).sum(-1) * scale
-        return reduce(softplus(negatives - positives), reduction, b)
+    q = unit(part(queries, own))
+    negatives = row_lse(q, unit(queue.detach()), scale=scale, pairs=pairs, implementation=implementation)
+    positives = (q * unit(part(keys.detach(), own))).sum(-1) * scale
+    return reduce(softplus(negatives - positives), reduction, b)
 
 
-class MoCoLoss(nn.Module):
+class MoCoLoss(LossModule, of=moco):
     """`moco` as a module: `MoCoLoss(temperature=0.07)(queries, keys, queue)`; the queue is the caller's."""
 
-    def __init__(self, temperature: float = 0.07, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.reduction = reduction
-
-    def forward(
-        self,
-        queries: Tensor,
-        keys: Tensor,
-        queue: Tensor,
-        *,
-        ids: Tensor | None = None,
-        queue_ids: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of queries and keys [B, D], row i of the same sample, against the queue [K, D]."""
-        return moco(
-            queries, keys, queue, temperature=self.temperature, ids=ids, queue_ids=queue_ids, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, reduction={self.reduction!r}"
+    temperature: Learned = 0.07
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

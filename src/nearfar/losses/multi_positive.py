@@ -3,27 +3,34 @@
 Khosla et al., "Supervised Contrastive Learning", 2020, eq. 2 and 3, between two sets. https://arxiv.org/abs/2004.11362
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+from typing import Any
 
-from nearfar.errors import ConfigError, DataError
+import torch
+from torch import Tensor
+
+from nearfar.errors import ConfigError
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.core.batch import class_numbers, inverse_temperature, own_rows, part
-from nearfar.losses.core.positives import by_class, by_mask, check_variant, count_by_class
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, class_numbers, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.positives import by_class, by_mask, count_by_class
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, Reduction, Variant
 from nearfar.losses.core.unit import unit
 
 
+@objective
 def multi_positive(
     queries: Tensor,
     documents: Tensor,
     *,
     mask: Tensor | None = None,
     groups: tuple[Tensor, Tensor] | None = None,
-    temperature: float | Tensor = 0.1,
-    variant: str = "out",
+    temperature: Learned = 0.1,
+    variant: Variant = "out",
     rows: slice | None = None,
-    reduction: str = "mean_active",
+    reduction: Reduction = "mean_active",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over queries with a positive of the softmax loss of their positives p among all documents j, s cosine.
@@ -44,31 +51,28 @@ def multi_positive(
     Where all embeddings coincide the loss is log N. Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction)
-    check_variant(variant)
     for name, z in {"queries": queries, "documents": documents}.items():
         if z.dim() != 2 or len(z) == 0 or z.shape[1] != queries.shape[-1]:
-            raise DataError(f"{name} must be embeddings, all of one width D and at least one, got {list(z.shape)}.")
+            raise ShapeError(f"{name} must be embeddings, all of one width D and at least one, got {list(z.shape)}.")
     if (mask is None) == (groups is None):
         raise ConfigError("positives are given by mask or by groups: pass one of the two.")
-    scale = inverse_temperature(temperature)
+    scale = 1 / temperature
     m, n = len(queries), len(documents)
     own = own_rows(rows, m)
-    with torch.autocast(queries.device.type, enabled=False):
-        q, docs = unit(part(queries, own)), unit(documents)
-        if mask is not None:
-            check_mask(mask, (m, n))
-            active = mask.any(1).sum()
-            losses = by_mask(q, docs, scale, mask[own], variant=variant, implementation=implementation)
-        else:
-            assert groups is not None
-            numbers = class_numbers(torch.cat(groups), m + n, name="groups")
-            rows_of, columns_of = numbers[:m], numbers[m:]
-            active = (count_by_class(Pairs(None, rows_of, columns_of, "same")) > 0).sum()
-            same = Pairs(None, rows_of[own], columns_of, "same")
-            lse = row_lse(q, docs, scale=scale, implementation=implementation)
-            losses = by_class(q, docs, scale, lse, same, variant=variant, implementation=implementation)
-        return reduce(losses, reduction, m, active)
+    q, docs = unit(part(queries, own)), unit(documents)
+    if mask is not None:
+        check_mask(mask, (m, n))
+        active = mask.any(1).sum()
+        losses = by_mask(q, docs, scale, mask[own], variant=variant, implementation=implementation)
+    else:
+        assert groups is not None
+        numbers = class_numbers(torch.cat(groups), m + n, name="groups")
+        rows_of, columns_of = numbers[:m], numbers[m:]
+        active = (count_by_class(Pairs(None, rows_of, columns_of, "same")) > 0).sum()
+        same = Pairs(None, rows_of[own], columns_of, "same")
+        lse = row_lse(q, docs, scale=scale, implementation=implementation)
+        losses = by_class(q, docs, scale, lse, same, variant=variant, implementation=implementation)
+    return reduce(losses, reduction, m, active)
 
 
 def check_mask(mask: Tensor, shape: tuple[int, int]) -> None:
@@ -76,35 +80,17 @@ def check_mask(mask: Tensor, shape: tuple[int, int]) -> None:
     if mask.dtype != torch.bool:
         raise ConfigError(f"mask must be a tensor of booleans, got {mask.dtype}: pass mask.bool().")
     if mask.shape != shape:
-        raise DataError(f"mask must be {list(shape)}, True for positives, got shape {list(mask.shape)}.")
+        raise ShapeError(f"mask must be {list(shape)}, True for positives, got shape {list(mask.shape)}.")
 
 
-class MultiPositiveLoss(nn.Module):
+class MultiPositiveLoss(LossModule, of=multi_positive):
     """`multi_positive` as a module: `MultiPositiveLoss(temperature=0.1)(queries, documents, mask)`."""
 
-    def __init__(self, temperature: float = 0.1, *, variant: str = "out", reduction: str = "mean_active"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_variant(variant)
-        check_reduction(reduction)
-        self.temperature = temperature
-        self.variant = variant
-        self.reduction = reduction
+    temperature: Learned = 0.1
+    _: KW_ONLY
+    variant: Variant = "out"
+    reduction: Reduction = "mean_active"
 
-    def forward(
-        self,
-        queries: Tensor,
-        documents: Tensor,
-        mask: Tensor | None = None,
-        *,
-        groups: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    def forward(self, queries: Tensor, documents: Tensor, mask: Tensor | None = None, **options: Any) -> Tensor:
         """The loss of queries [M, D] and documents [N, D], positives by mask [M, N] or by groups."""
-        return multi_positive(
-            queries, documents, mask=mask, groups=groups, temperature=self.temperature, variant=self.variant,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, variant={self.variant!r}, reduction={self.reduction!r}"
+        return self.compute(queries, documents, mask=mask, **options)

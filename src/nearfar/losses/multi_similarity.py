@@ -5,104 +5,77 @@ https://arxiv.org/abs/1904.06627
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.errors import must
 from nearfar.losses.core.labelled import compare
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Finite, Positive, Reduction
 from nearfar.losses.core.tuples import anchor_lse, check_indices, columns_of, products
 from nearfar.losses.core.unit import unit
 
 
+@objective
 def multi_similarity(
     z: Tensor,
     *,
     labels: Tensor | None = None,
     pairs: Sequence[Tensor] | None = None,
-    alpha: float = 2.0,
-    beta: float = 50.0,
-    base: float = 0.5,
+    alpha: Positive = 2.0,
+    beta: Positive = 50.0,
+    base: Finite = 0.5,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
     offset: int | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over anchors of what their positives p and their negatives n cost, each kind by a log-sum-exp of its own.
 
     That is `log(1 + sum_p exp(-alpha (s_p - base))) / alpha + log(1 + sum_n exp(beta (s_n - base))) / beta`, s the
-    cosine. z, labels, reference, offset and rows: see `parts/labelled.py`; or, without labels, pairs
+    cosine. z, labels, reference, offset and rows: see `core/labelled.py`; or, without labels, pairs
     `(a1, p, a2, n)` of indices, as the paper's miner gives them (`mining.multi_similarity_pairs`).
 
     "mean" divides by all anchors, as the paper: one without a positive has the second term alone. "mean_active" divides
     by the anchors that have a pair; "none" gives [rows]. Memory is linear in the batch; `implementation` is "auto",
     "tiled" or "dense".
     """
-    check_reduction(reduction)
-    _check(alpha, beta)
-    with torch.autocast(z.device.type, enabled=False):
-        if pairs is not None:
-            must(labels is None and rows is None, "pairs come without labels and without rows", got=(labels, rows))
-            anchors, columns = columns_of(z, reference, unit)
-            check_indices("pairs", pairs, (len(anchors), len(columns)) * 2)
-            a1, p, a2, n = pairs
-            pulls = anchor_lse(-alpha * products(anchors, columns, a1, p), a1, len(anchors))
-            pushes = anchor_lse(beta * products(anchors, columns, a2, n), a2, len(anchors))
-            active = (pulls.isfinite() | pushes.isfinite()).count_nonzero()
-        else:
-            must(labels is not None, "Give labels, or pairs", got=labels)
-            assert labels is not None
-            found = compare(z, labels, reference, reference_labels, offset, rows, unit)
-            pulls = found.lse(-alpha, "same", implementation)
-            pushes = found.lse(beta, "different", implementation)
-            positives, negatives = found.counts()
-            active = (positives + negatives).count_nonzero()
-        pulls = _softplus(pulls + alpha * base) / alpha
-        pushes = _softplus(pushes - beta * base) / beta
-        return reduce(pulls + pushes, reduction, len(z), active)
+    if pairs is not None:
+        must(labels is None and rows is None, "pairs come without labels and without rows", got=(labels, rows))
+        anchors, columns = columns_of(z, reference, unit)
+        check_indices("pairs", pairs, (len(anchors), len(columns)) * 2)
+        a1, p, a2, n = pairs
+        pulls = anchor_lse(-alpha * products(anchors, columns, a1, p), a1, len(anchors))
+        pushes = anchor_lse(beta * products(anchors, columns, a2, n), a2, len(anchors))
+        active = (pulls.isfinite() | pushes.isfinite()).count_nonzero()
+    else:
+        must(labels is not None, "Give labels, or pairs", got=labels)
+        assert labels is not None
+        found = compare(z, labels, reference, reference_labels, offset, rows, unit)
+        pulls = found.lse(-alpha, "same", implementation)
+        pushes = found.lse(beta, "different", implementation)
+        positives, negatives = found.counts()
+        active = (positives + negatives).count_nonzero()
+    pulls = _softplus(pulls + alpha * base) / alpha
+    pushes = _softplus(pushes - beta * base) / beta
+    return reduce(pulls + pushes, reduction, len(z), active)
 
 
 def _softplus(x: Tensor) -> Tensor:
     return F.softplus(x, threshold=40)
 
 
-def _check(alpha: float, beta: float) -> None:
-    must(alpha > 0, "alpha must be > 0", got=alpha)
-    must(beta > 0, "beta must be > 0", got=beta)
-
-
-class MultiSimilarityLoss(nn.Module):
+class MultiSimilarityLoss(LossModule, of=multi_similarity):
     """`multi_similarity` as a module: `MultiSimilarityLoss(2, 50, 0.5)(z, labels=labels)`."""
 
-    def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, *, reduction: str = "mean"):
-        super().__init__()
-        _check(alpha, beta)
-        check_reduction(reduction)
-        self.alpha = alpha
-        self.beta = beta
-        self.base = base
-        self.reduction = reduction
-
-    def forward(
-        self,
-        z: Tensor,
-        *,
-        labels: Tensor | None = None,
-        pairs: Sequence[Tensor] | None = None,
-        reference: Tensor | None = None,
-        reference_labels: Tensor | None = None,
-        offset: int | None = None,
-    ) -> Tensor:
-        """The loss of z [M, D] by labels [M] or index pairs."""
-        return multi_similarity(
-            z, labels=labels, pairs=pairs, alpha=self.alpha, beta=self.beta, base=self.base, reference=reference,
-            reference_labels=reference_labels, offset=offset, reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"alpha={self.alpha}, beta={self.beta}, base={self.base}, reduction={self.reduction!r}"
+    alpha: Positive = 2.0
+    beta: Positive = 50.0
+    base: Finite = 0.5
+    _: KW_ONLY
+    reduction: Reduction = "mean"

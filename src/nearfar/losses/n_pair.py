@@ -3,22 +3,28 @@
 Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss Objective", 2016, eq. 7 (N-pair-mc).
 """
 
+from dataclasses import KW_ONLY
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nearfar.kernels import Pairs, row_lse
 from nearfar.losses.core.batch import check_same_shape, group_numbers, own_rows, part
 from nearfar.losses.core.distance import preparation
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import MeanReduction
 
 
+@objective
 def n_pair(
     anchors: Tensor,
     positives: Tensor,
     *,
     ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over anchors of `log(1 + sum_{j != i} exp(a_i . p_j - a_i . p_i))`: [B, D], [B, D] -> [].
@@ -30,35 +36,23 @@ def n_pair(
     Where all embeddings coincide the loss is log B. Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction, all_active=True)
     check_same_shape({"anchors": anchors, "positives": positives})
     b = len(anchors)
     own = own_rows(rows, b)
     groups = None if ids is None else group_numbers(ids, b)
     prepare = preparation("euclidean", normalize=False)
-    with torch.autocast(anchors.device.type, enabled=False):
-        a, p = part(prepare(anchors), own), prepare(positives)
-        pairs = Pairs(row_groups=None if groups is None else groups[own], column_groups=groups)
-        lse = row_lse(a, p, pairs=pairs, implementation=implementation)
-        positive = (a * part(p, own)).sum(-1)
-        if groups is not None:
-            # Equal ids left the kernel's sum together with the pair itself: that comes back.
-            lse = torch.logaddexp(lse, positive)
-        return reduce(lse - positive, reduction, b)
+    a, p = part(prepare(anchors), own), prepare(positives)
+    pairs = Pairs(row_groups=None if groups is None else groups[own], column_groups=groups)
+    lse = row_lse(a, p, pairs=pairs, implementation=implementation)
+    positive = (a * part(p, own)).sum(-1)
+    if groups is not None:
+        # Equal ids left the kernel's sum together with the pair itself: that comes back.
+        lse = torch.logaddexp(lse, positive)
+    return reduce(lse - positive, reduction, b)
 
 
-class NPairLoss(nn.Module):
+class NPairLoss(LossModule, of=n_pair):
     """`n_pair` as a module: `NPairLoss()(anchors, positives)`."""
 
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__()
-        check_reduction(reduction, all_active=True)
-        self.reduction = reduction
-
-    def forward(self, anchors: Tensor, positives: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss of anchors and positives [B, D], row i of the same class."""
-        return n_pair(anchors, positives, ids=ids, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"reduction={self.reduction!r}"
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

@@ -5,30 +5,34 @@ Dwibedi et al., "With a Little Help from My Friends: Nearest-Neighbor Contrastiv
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nearfar.errors import DataError
 from nearfar.kernels import Pairs, extremes
-from nearfar.losses.core.batch import check_same_shape, group_numbers, inverse_temperature, own_rows
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, check_same_shape, group_numbers, own_rows
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction
 from nearfar.losses.core.unit import unit
 from nearfar.losses.info_nce import info_nce
 
 Views = Sequence[Tensor] | Tensor
 
 
+@objective
 def nnclr(
     predictions: Views,
     projections: Views,
     queue: Tensor,
     *,
-    temperature: float | Tensor = 0.1,
+    temperature: Learned = 0.1,
     ids: Tensor | None = None,
     queue_ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over both views and all samples i of `LSE_k(n_i . p_k / t) - n_i . p_i / t`, in cosines.
@@ -46,17 +50,15 @@ def nnclr(
     Where all predictions coincide the loss is log B. Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction, all_active=True)
-    inverse_temperature(temperature)
     if len(predictions) != 2 or len(projections) != 2:
-        raise DataError(
+        raise ShapeError(
             f"predictions and projections must be two views each, got {len(predictions)} and {len(projections)}."
         )
     named = {f"predictions[{k}]": p for k, p in enumerate(predictions)}
     check_same_shape(named | {f"projections[{k}]": z for k, z in enumerate(projections)})
     b, d = projections[0].shape
     if queue.dim() != 2 or queue.shape[1] != d:
-        raise DataError(f"queue must be projections [K, {d}], one a row, got shape {list(queue.shape)}.")
+        raise ShapeError(f"queue must be projections [K, {d}], one a row, got shape {list(queue.shape)}.")
     own = own_rows(rows, b)
     pairs = _pairs(ids, queue_ids, b, len(queue), own)
     bank = unit(queue.detach())
@@ -75,7 +77,7 @@ def _pairs(ids: Tensor | None, queue_ids: Tensor | None, b: int, size: int, own:
     if queue_ids is None:
         return Pairs()
     if ids is None:
-        raise DataError("queue_ids say nothing without ids: pass both, or neither.")
+        raise ShapeError("queue_ids say nothing without ids: pass both, or neither.")
     numbers = group_numbers(torch.cat([ids, queue_ids]), b + size, name="ids and queue_ids")
     return Pairs(row_groups=numbers[:b][own], column_groups=numbers[b:])
 
@@ -90,31 +92,9 @@ def _neighbours(z: Tensor, bank: Tensor, pairs: Pairs, own: slice) -> Tensor:
     return found
 
 
-class NNCLRLoss(nn.Module):
+class NNCLRLoss(LossModule, of=nnclr):
     """`nnclr` as a module: `NNCLRLoss(temperature=0.1)([p1, p2], [z1, z2], queue)`; the queue is the caller's."""
 
-    def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.reduction = reduction
-
-    def forward(
-        self,
-        predictions: Views,
-        projections: Views,
-        queue: Tensor,
-        *,
-        ids: Tensor | None = None,
-        queue_ids: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of predictions and projections of two views, [B, D] each, with neighbours from the queue [K, D]."""
-        return nnclr(
-            predictions, projections, queue, temperature=self.temperature, ids=ids, queue_ids=queue_ids,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, reduction={self.reduction!r}"
+    temperature: Learned = 0.1
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

@@ -5,26 +5,28 @@ https://arxiv.org/abs/1703.07464
 Teh et al., "ProxyNCA++", 2020, eq. 6: a softmax over all proxies. https://arxiv.org/abs/2004.01113
 """
 
-import math
+from dataclasses import KW_ONLY
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.errors import must
-from nearfar.losses.core.classes import against_classes, class_vectors
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.classes import ClassModule, against_classes
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction
 
 
+@objective
 def proxy_nca(
     z: Tensor,
     proxies: Tensor,
     *,
     labels: Tensor,
-    scale: float = 1.0,
+    scale: Learned = 1.0,
     original: bool = False,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over samples of `-log softmax_k(-scale |x - p_k|^2)` at the sample's class, x and p of unit length.
@@ -34,43 +36,22 @@ def proxy_nca(
     summed, as shares of the whole; "none" gives [rows]. Memory is linear in B and in C; `implementation` is "auto",
     "tiled" or "dense".
     """
-    check_reduction(reduction, all_active=True)
-    _check(scale)
     must(not original or len(proxies) > 1, "original needs at least two proxies", got=len(proxies))
-    with torch.autocast(z.device.type, enabled=False):
-        found = against_classes(z, proxies, labels, rows)
-        # |x - p|^2 = 2 - 2 x.p, and the constant cancels.
-        own = 2 * scale * (found.samples * found.own_classes()).sum(-1)
-        over = found.others_lse(2 * scale, implementation) - own
-        return reduce(over if original else F.softplus(over, threshold=40), reduction, len(z))
+    found = against_classes(z, proxies, labels, rows)
+    # |x - p|^2 = 2 - 2 x.p, and the constant cancels.
+    own = 2 * scale * (found.samples * found.own_classes()).sum(-1)
+    over = found.others_lse(2 * scale, implementation) - own
+    return reduce(over if original else F.softplus(over, threshold=40), reduction, len(z))
 
 
-def _check(scale: float) -> None:
-    must(0 < scale < math.inf, "scale must be > 0", got=scale)
-
-
-class ProxyNCALoss(nn.Module):
+class ProxyNCALoss(ClassModule, of=proxy_nca):
     """`proxy_nca` with its proxies: the parameter `proxies` [C, D], drawn evenly over the sphere.
 
     `ProxyNCALoss(dim, classes)(z, labels=labels)`; its parameters belong to an optimiser, as the encoder's do.
     """
 
-    def __init__(self, dim: int, classes: int, *, scale: float = 1.0, original: bool = False, reduction: str = "mean"):
-        super().__init__()
-        _check(scale)
-        check_reduction(reduction, all_active=True)
-        must(not original or classes > 1, "original needs at least two proxies", got=classes)
-        self.proxies = class_vectors(dim, classes)
-        self.scale = scale
-        self.original = original
-        self.reduction = reduction
-
-    def forward(self, z: Tensor, *, labels: Tensor) -> Tensor:
-        """The loss of z [B, D] of classes labels [B]."""
-        return proxy_nca(
-            z, self.proxies, labels=labels, scale=self.scale, original=self.original, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"scale={self.scale}, original={self.original}, reduction={self.reduction!r}"
+    parameter = "proxies"
+    _: KW_ONLY
+    scale: Learned = 1.0
+    original: bool = False
+    reduction: MeanReduction = "mean"

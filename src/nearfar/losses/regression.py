@@ -5,20 +5,24 @@ Chen & He, "Exploring Simple Siamese Representation Learning", 2021, eq. 1 to 4.
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nearfar.errors import DataError, must
-from nearfar.losses.core.batch import check_same_shape, own_rows, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import MeanReduction, NotNegative
 from nearfar.losses.core.unit import unit, wide
 
 Views = Sequence[Tensor] | Tensor
 
 
+@objective
 def negative_cosine(
-    predictions: Tensor, targets: Tensor, *, rows: slice | None = None, reduction: str = "mean"
+    predictions: Tensor, targets: Tensor, *, rows: slice | None = None, reduction: MeanReduction = "mean"
 ) -> Tensor:
     """Mean of minus the cosine of a prediction and its target, SimSiam eq. 1: [B, D], [B, D] -> [].
 
@@ -26,34 +30,34 @@ def negative_cosine(
     the samples whose losses are summed; the mean still divides by B, so that shares of disjoint rows sum to the whole.
     reduction "none" gives [rows]. Raises DataError for shapes that do not agree.
     """
-    check_reduction(reduction, all_active=True)
     check_same_shape({"predictions": predictions, "targets": targets})
     b = len(predictions)
     own = own_rows(rows, b)
-    with torch.autocast(predictions.device.type, enabled=False):
-        return reduce(-(unit(part(predictions, own)) * unit(part(targets.detach(), own))).sum(-1), reduction, b)
+    return reduce(-(unit(part(predictions, own)) * unit(part(targets.detach(), own))).sum(-1), reduction, b)
 
 
-def simsiam(predictions: Views, targets: Views, *, rows: slice | None = None, reduction: str = "mean") -> Tensor:
+@objective
+def simsiam(
+    predictions: Views, targets: Views, *, rows: slice | None = None, reduction: MeanReduction = "mean"
+) -> Tensor:
     """The symmetric `negative_cosine`, SimSiam eq. 2 to 4: v views [B, D] each, stacked or in a sequence -> [].
 
     The mean over all pairs of the prediction of one view and the target of another; for two views this is half of
     each direction. Targets get no gradient. From -1 to 1. rows as in `negative_cosine`, the mean divides by v * B;
     reduction "none" gives [v, rows], for each prediction the mean over targets of other views.
     """
-    check_reduction(reduction, all_active=True)
     cosines, count = _other_views(predictions, targets, rows)
     return reduce(-cosines, reduction, count)
 
 
-def byol(predictions: Views, targets: Views, *, rows: slice | None = None, reduction: str = "mean") -> Tensor:
+@objective
+def byol(predictions: Views, targets: Views, *, rows: slice | None = None, reduction: MeanReduction = "mean") -> Tensor:
     """`2 - 2 cos` of prediction and target, both directions summed, BYOL eq. 2: v views [B, D] each -> [].
 
     `2 - 2 cos` is the squared distance of the two at length 1. As `4 + 4 simsiam`: with more than two views, twice the
     mean over all pairs of different views. Targets get no gradient. From 0 to 8. rows as in `simsiam`; reduction
     "none" gives [v, rows], whose mean is the loss.
     """
-    check_reduction(reduction, all_active=True)
     cosines, count = _other_views(predictions, targets, rows)
     return reduce(4 - 4 * cosines, reduction, count)
 
@@ -62,7 +66,7 @@ def _other_views(predictions: Views, targets: Views, rows: slice | None) -> tupl
     """The mean cosine of each prediction with the targets of other views [v rows], and v * B."""
     v = len(predictions)
     if v < 2 or len(targets) != v:
-        raise DataError(
+        raise ShapeError(
             f"predictions and targets must be the same two views or more, got {v} predictions and {len(targets)} "
             "targets."
         )
@@ -77,65 +81,42 @@ def _other_views(predictions: Views, targets: Views, rows: slice | None) -> tupl
         return (p * torch.stack(others)).sum(-1), v * b
 
 
-class NegativeCosineSimilarity(nn.Module):
+class NegativeCosineSimilarity(LossModule):
     """Minus the mean cosine of two tensors: `NegativeCosineSimilarity()(p0, z1)`, as lightly's class of this name.
 
     As there, neither argument is special: either may be the target, and whoever calls detaches it. `negative_cosine`
     detaches its targets itself. dim is the dimension of the embedding; vectors shorter than eps count as 0.
     """
 
-    def __init__(self, dim: int = 1, eps: float = 1e-8):
-        super().__init__()
-        must(eps >= 0, "eps must be >= 0", got=eps)
-        self.dim = dim
-        self.eps = eps
+    dim: int = 1
+    eps: NotNegative = 1e-8
 
     def forward(self, x0: Tensor, x1: Tensor) -> Tensor:
         """Minus the mean cosine of x0 and x1, of one shape."""
         if x0.shape != x1.shape or not -x0.dim() <= self.dim < x0.dim() or x0.numel() == 0:
-            raise DataError(
+            raise ShapeError(
                 f"x0 and x1 must have one shape, with samples and a dimension {self.dim}, got {list(x0.shape)} and "
                 f"{list(x1.shape)}."
             )
-        with torch.autocast(x0.device.type, enabled=False):
-            x, y = (wide(z.movedim(self.dim, -1)) for z in (x0, x1))
-            short = (x.detach().norm(dim=-1) < self.eps) | (y.detach().norm(dim=-1) < self.eps)
-            return -(unit(x) * unit(y)).sum(-1).masked_fill(short, 0.0).mean()
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"dim={self.dim}, eps={self.eps}"
+        return _minus_cosine(x0.movedim(self.dim, -1), x1.movedim(self.dim, -1), self.eps)
 
 
-class SimSiamLoss(nn.Module):
+@objective
+def _minus_cosine(x: Tensor, y: Tensor, eps: float) -> Tensor:
+    x, y = wide(x), wide(y)
+    short = (x.detach().norm(dim=-1) < eps) | (y.detach().norm(dim=-1) < eps)
+    return -(unit(x) * unit(y)).sum(-1).masked_fill(short, 0.0).mean()
+
+
+class SimSiamLoss(LossModule, of=simsiam):
     """`simsiam` as a module: `SimSiamLoss()([p1, p2], [z1, z2])`."""
 
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__()
-        check_reduction(reduction, all_active=True)
-        self.reduction = reduction
-
-    def forward(self, predictions: Views, targets: Views) -> Tensor:
-        """The loss of predictions and targets of the same views, [B, D] each."""
-        return simsiam(predictions, targets, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"reduction={self.reduction!r}"
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"
 
 
-class BYOLLoss(nn.Module):
+class BYOLLoss(LossModule, of=byol):
     """`byol` as a module: `BYOLLoss()([p1, p2], [z1, z2])`."""
 
-    def __init__(self, *, reduction: str = "mean"):
-        super().__init__()
-        check_reduction(reduction, all_active=True)
-        self.reduction = reduction
-
-    def forward(self, predictions: Views, targets: Views) -> Tensor:
-        """The loss of predictions and targets of the same views, [B, D] each."""
-        return byol(predictions, targets, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"reduction={self.reduction!r}"
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

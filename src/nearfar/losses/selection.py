@@ -6,24 +6,28 @@ differ in which negatives are taken. Hard selection for a cross-entropy: Schroff
 (2010.04592), outside the logarithm.
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
 
-from nearfar.errors import must
+import torch
+from torch import Tensor
+
 from nearfar.kernels import extremes, row_scores, softplus
-from nearfar.losses.core.batch import inverse_temperature
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, MeanReduction, Positive
 from nearfar.losses.core.views import Anchors
 
 
+@objective
 def hardest_negative(
     z1: Tensor,
     z2: Tensor,
     *,
-    temperature: float | Tensor = 0.1,
+    temperature: Learned = 0.1,
     ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
 ) -> Tensor:
     """Mean over all 2 * B views of `log(1 + e^{(s_ih - s_ip) / t})`, p the other view, h the nearest negative.
 
@@ -41,28 +45,27 @@ def hardest_negative(
     Where all views coincide the loss is log 2. Raises DataError for shapes that do not agree, ConfigError for options
     out of range.
     """
-    check_reduction(reduction, all_active=True)
-    scale = inverse_temperature(temperature)
-    with torch.autocast(z1.device.type, enabled=False):
-        anchors = Anchors.of((z1, z2), ids, rows)
-        u, every = anchors.u.flatten(0, 1), anchors.flat
-        columns = extremes(u, every, pairs=anchors.pairs()).columns
-        # Which one was found without a gradient; comparing again has it.
-        nearest = (u * every[columns.clamp(min=0)]).sum(-1)
-        positives = anchors.positives().flatten()
-        losses = softplus((nearest - positives) * scale).masked_fill(columns < 0, 0.0).view(-1, 2)
-        return reduce(losses.T, reduction, 2 * len(anchors.every))
+    scale = 1 / temperature
+    anchors = Anchors.of((z1, z2), ids, rows)
+    u, every = anchors.u.flatten(0, 1), anchors.flat
+    columns = extremes(u, every, pairs=anchors.pairs()).columns
+    # Which one was found without a gradient; comparing again has it.
+    nearest = (u * every[columns.clamp(min=0)]).sum(-1)
+    positives = anchors.positives().flatten()
+    losses = softplus((nearest - positives) * scale).masked_fill(columns < 0, 0.0).view(-1, 2)
+    return reduce(losses.T, reduction, 2 * len(anchors.every))
 
 
+@objective
 def weighted_negatives(
     z1: Tensor,
     z2: Tensor,
     *,
-    temperature: float | Tensor = 0.1,
-    focus: float = 0.1,
+    temperature: Learned = 0.1,
+    focus: Positive = 0.1,
     ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over all 2 * B views of `sum_n w_in log(1 + e^{(s_in - s_ip) / t})`, `w_i = softmax_n(s_in / focus)`.
@@ -77,65 +80,37 @@ def weighted_negatives(
     Shapes, options and errors as in `hardest_negative`; `implementation` is "auto", "tiled" or "dense". Where all views
     coincide the loss is log 2.
     """
-    check_reduction(reduction, all_active=True)
-    must(0 < focus < float("inf"), "focus must be > 0", got=focus)
-    scale = inverse_temperature(temperature)
-    with torch.autocast(z1.device.type, enabled=False):
-        anchors = Anchors.of((z1, z2), ids, rows)
-        u, every, pairs = anchors.u.flatten(0, 1), anchors.flat, anchors.pairs()
+    scale = 1 / temperature
+    anchors = Anchors.of((z1, z2), ids, rows)
+    u, every, pairs = anchors.u.flatten(0, 1), anchors.flat, anchors.pairs()
 
-        def score(similarities: Tensor, at: slice, positives: Tensor, scale: Tensor) -> Tensor:
-            with torch.no_grad():
-                weights = similarities / focus
-                # Not -inf: the softmax of a row without any negative would be nan.
-                pairs.rule_out(weights, at, slice(0, len(every)), torch.finfo(weights.dtype).min)
-                weights = weights.softmax(1)
-                pairs.rule_out(weights, at, slice(0, len(every)), 0.0)
-            return (weights * softplus((similarities - positives[at, None]) * scale)).sum(1)
+    def score(similarities: Tensor, at: slice, positives: Tensor, scale: Tensor) -> Tensor:
+        with torch.no_grad():
+            weights = similarities / focus
+            # Not -inf: the softmax of a row without any negative would be nan.
+            pairs.rule_out(weights, at, slice(0, len(every)), torch.finfo(weights.dtype).min)
+            weights = weights.softmax(1)
+            pairs.rule_out(weights, at, slice(0, len(every)), 0.0)
+        return (weights * softplus((similarities - positives[at, None]) * scale)).sum(1)
 
-        positives = anchors.positives().flatten()
-        factor = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
-        losses = row_scores(score, u, every, positives, factor, implementation=implementation).view(-1, 2)
-        return reduce(losses.T, reduction, 2 * len(anchors.every))
+    positives = anchors.positives().flatten()
+    factor = torch.as_tensor(scale, dtype=u.dtype, device=u.device)
+    losses = row_scores(score, u, every, positives, factor, implementation=implementation).view(-1, 2)
+    return reduce(losses.T, reduction, 2 * len(anchors.every))
 
 
-class HardestNegativeLoss(nn.Module):
+class HardestNegativeLoss(LossModule, of=hardest_negative):
     """`hardest_negative` as a module: `HardestNegativeLoss(temperature=0.1)(z1, z2)`."""
 
-    def __init__(self, temperature: float = 0.1, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.reduction = reduction
-
-    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss of two views [B, D], row i of sample i."""
-        return hardest_negative(z1, z2, temperature=self.temperature, ids=ids, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, reduction={self.reduction!r}"
+    temperature: Learned = 0.1
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"
 
 
-class WeightedNegativesLoss(nn.Module):
+class WeightedNegativesLoss(LossModule, of=weighted_negatives):
     """`weighted_negatives` as a module: `WeightedNegativesLoss(temperature=0.1, focus=0.1)(z1, z2)`."""
 
-    def __init__(self, temperature: float = 0.1, focus: float = 0.1, *, reduction: str = "mean"):
-        super().__init__()
-        inverse_temperature(temperature)
-        must(0 < focus < float("inf"), "focus must be > 0", got=focus)
-        check_reduction(reduction, all_active=True)
-        self.temperature = temperature
-        self.focus = focus
-        self.reduction = reduction
-
-    def forward(self, z1: Tensor, z2: Tensor, *, ids: Tensor | None = None) -> Tensor:
-        """The loss of two views [B, D], row i of sample i."""
-        return weighted_negatives(
-            z1, z2, temperature=self.temperature, focus=self.focus, ids=ids, reduction=self.reduction
-        )
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"temperature={self.temperature}, focus={self.focus}, reduction={self.reduction!r}"
+    temperature: Learned = 0.1
+    focus: Positive = 0.1
+    _: KW_ONLY
+    reduction: MeanReduction = "mean"

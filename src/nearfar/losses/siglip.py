@@ -5,6 +5,7 @@ https://arxiv.org/abs/2303.15343
 """
 
 import math
+from dataclasses import InitVar
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,24 @@ from torch import Tensor, nn
 from nearfar.errors import must
 from nearfar.kernels import Pairs, Ring, row_softplus, softplus
 from nearfar.losses.core.batch import anchored, check_same_shape, group_numbers, part
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, LearnedBias, MeanReduction
 from nearfar.losses.core.unit import unit
 
 
+@objective
 def siglip(
     images: Tensor,
     texts: Tensor,
     *,
-    scale: float | Tensor = 10.0,
-    bias: float | Tensor = -10.0,
+    scale: Learned = 10.0,
+    bias: LearnedBias = -10.0,
     ids: Tensor | None = None,
     rows: slice | None = None,
     ring: Ring | None = None,
-    reduction: str = "mean",
+    reduction: MeanReduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """Sum over all pairs (i, j) of `-log sigmoid(+-(scale s_ij + bias))`, + where i = j, divided by B (not B^2).
@@ -42,9 +47,6 @@ def siglip(
     Where all embeddings coincide the loss is `softplus(-x) + (B - 1) softplus(x)`, x = scale + bias. Raises DataError
     for shapes that do not agree, ConfigError for options out of range.
     """
-    check_reduction(reduction, all_active=True)
-    if not isinstance(scale, Tensor):
-        must(0 < scale < math.inf, "scale must be > 0", got=scale)
     check_same_shape({"images": images, "texts": texts}, ring=ring)
     b, own, here = anchored(rows, len(images), ring)
     if ids is None:
@@ -52,22 +54,24 @@ def siglip(
     else:
         groups = group_numbers(ids, b)
         pairs = Pairs(row_groups=groups[own], column_groups=groups)
-    with torch.autocast(images.device.type, enabled=False):
-        u, v = unit(part(images, here)), unit(texts)
-        negatives = row_softplus(u, v, scale=scale, bias=bias, pairs=pairs, implementation=implementation, ring=ring)
-        positives = (u * part(v, here)).sum(-1) * scale + bias
-        return reduce(negatives + softplus(-positives), reduction, b)
+    u, v = unit(part(images, here)), unit(texts)
+    negatives = row_softplus(u, v, scale=scale, bias=bias, pairs=pairs, implementation=implementation, ring=ring)
+    positives = (u * part(v, here)).sum(-1) * scale + bias
+    return reduce(negatives + softplus(-positives), reduction, b)
 
 
-class SigLIPLoss(nn.Module):
+class SigLIPLoss(LossModule, of=siglip):
     """`siglip` with its learned scale and bias: `log_scale` starts at log 10 and `bias` at -10, as in the paper."""
 
-    def __init__(self, initial_scale: float = 10.0, initial_bias: float = -10.0):
-        super().__init__()
+    initial_scale: InitVar[float] = 10.0
+    initial_bias: InitVar[float] = -10.0
+
+    def __post_init__(self, initial_scale: float, initial_bias: float) -> None:
+        """Make the parameters."""
         must(0 < initial_scale < math.inf, "initial_scale must be > 0", got=initial_scale)
         self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
         self.bias = nn.Parameter(torch.tensor(float(initial_bias)))
 
     def forward(self, images: Tensor, texts: Tensor, *, ids: Tensor | None = None) -> Tensor:
         """The loss of images and texts [B, D], row i of the same pair."""
-        return siglip(images, texts, scale=self.log_scale.exp(), bias=self.bias, ids=ids)
+        return self.compute(images, texts, scale=self.log_scale.exp(), bias=self.bias, ids=ids)

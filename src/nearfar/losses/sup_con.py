@@ -3,35 +3,44 @@
 Khosla et al., "Supervised Contrastive Learning", 2020, eq. 2 (L_out) and 3 (L_in). https://arxiv.org/abs/2004.11362
 """
 
-import torch
-from torch import Tensor, nn
+from dataclasses import KW_ONLY
+from typing import Annotated
 
-from nearfar.errors import ConfigError, DataError, must
-from nearfar.kernels import Pairs, row_lse, self_lse
+import torch
+from torch import Tensor
+
+from nearfar.errors import ConfigError
+from nearfar.kernels import Pairs, masked_logsumexp, row_lse, self_lse
 from nearfar.losses.core.batch import (
+    ShapeError,
     check_same_shape,
     class_numbers,
     group_numbers,
-    inverse_temperature,
     own_rows,
     part,
 )
-from nearfar.losses.core.positives import by_class, by_mask, check_variant, count_by_class
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.positives import by_class, by_mask, count_by_class
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Learned, Positive, Reduction, Variant, Word
 from nearfar.losses.core.unit import unit
 from nearfar.losses.multi_positive import check_mask
 
+ContrastMode = Annotated[str, Word(("all", "one"))]
 
+
+@objective
 def sup_con(
     z: Tensor,
     *,
     labels: Tensor,
-    temperature: float | Tensor = 0.1,
-    variant: str = "out",
-    base_temperature: float | None = None,
+    temperature: Learned = 0.1,
+    variant: Variant = "out",
+    base_temperature: Positive | None = None,
     ids: Tensor | None = None,
     rows: slice | None = None,
-    reduction: str = "mean_active",
+    reduction: Reduction = "mean_active",
     implementation: str = "auto",
 ) -> Tensor:
     """Mean over anchors with a positive of the softmax loss of the others of their class, p, among all others a.
@@ -52,21 +61,18 @@ def sup_con(
     Where all embeddings coincide the loss is log(N - 1). Raises DataError for shapes that do not agree, ConfigError for
     options out of range.
     """
-    check_reduction(reduction)
-    check_variant(variant)
     check_same_shape({"z": z})
-    scale = inverse_temperature(temperature)
+    scale = 1 / temperature
     n = len(z)
     own = own_rows(rows, n)
     classes = class_numbers(labels, n)
-    with torch.autocast(z.device.type, enabled=False):
-        every = unit(z)
-        u = part(every, own)
-        same = Pairs(own.start, classes[own], classes, "same")
-        lse = _denominator(u, every, own, scale, classes, ids, implementation)
-        losses = by_class(u, every, scale, lse, same, variant=variant, implementation=implementation)
-        active = (count_by_class(Pairs(0, classes, classes, "same")) > 0).sum()
-        return reduce(losses * _rescaling(temperature, base_temperature), reduction, n, active)
+    every = unit(z)
+    u = part(every, own)
+    same = Pairs(own.start, classes[own], classes, "same")
+    lse = _denominator(u, every, own, scale, classes, ids, implementation)
+    losses = by_class(u, every, scale, lse, same, variant=variant, implementation=implementation)
+    active = (count_by_class(Pairs(0, classes, classes, "same")) > 0).sum()
+    return reduce(losses * _rescaling(temperature, base_temperature), reduction, n, active)
 
 
 def _denominator(
@@ -86,19 +92,17 @@ def _denominator(
     things = group_numbers(ids, len(every))
     both = group_numbers(classes.long() * len(every) + things, len(every))
     parts = [Pairs(None, things[own], things), Pairs(own.start, both[own], both, "same")]
-    return torch.logaddexp(
-        *(row_lse(u, every, scale=scale, pairs=pairs, implementation=implementation) for pairs in parts)
-    )
+    sums = [row_lse(u, every, scale=scale, pairs=pairs, implementation=implementation) for pairs in parts]
+    return masked_logsumexp(torch.stack(sums), 0)
 
 
 def _rescaling(temperature: float | Tensor, base_temperature: float | None) -> float | Tensor:
     if base_temperature is None:
         return 1.0
-    must(0 < base_temperature < float("inf"), "base_temperature must be > 0 or None", got=base_temperature)
     return temperature / base_temperature
 
 
-class SupConLoss(nn.Module):
+class SupConLoss(LossModule, of=sup_con):
     """SupCon of samples in several views, called as in the authors' repository, with its values.
 
     `SupConLoss(temperature=0.07)(features, labels)`: anchors are all views ("all") or the first of each sample ("one").
@@ -107,26 +111,12 @@ class SupConLoss(nn.Module):
     taken as directions; the repository leaves that to the caller.
     """
 
-    def __init__(
-        self,
-        temperature: float = 0.07,
-        contrast_mode: str = "all",
-        base_temperature: float | None = 0.07,
-        *,
-        variant: str = "out",
-        reduction: str = "mean",
-    ):
-        super().__init__()
-        inverse_temperature(temperature)
-        must(contrast_mode in ("all", "one"), "contrast_mode must be 'all' or 'one'", got=contrast_mode)
-        _rescaling(temperature, base_temperature)
-        check_variant(variant)
-        check_reduction(reduction)
-        self.temperature = temperature
-        self.contrast_mode = contrast_mode
-        self.base_temperature = base_temperature
-        self.variant = variant
-        self.reduction = reduction
+    temperature: Learned = 0.07
+    contrast_mode: ContrastMode = "all"
+    base_temperature: Positive | None = 0.07
+    _: KW_ONLY
+    variant: Variant = "out"
+    reduction: Reduction = "mean"
 
     def forward(self, features: Tensor, labels: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The loss of features [B, V, ...] of V views, or [B, D] of one.
@@ -136,7 +126,7 @@ class SupConLoss(nn.Module):
         "none" gives [V, B], or [B] with "one".
         """
         if features.dim() < 2 or len(features) == 0:
-            raise DataError(f"features must be [B, V, D], V views of B samples, got shape {list(features.shape)}.")
+            raise ShapeError(f"features must be [B, V, D], V views of B samples, got shape {list(features.shape)}.")
         if labels is not None and mask is not None:
             raise ConfigError("positives are given by labels or by mask: pass one of the two.")
         b = len(features)
@@ -156,23 +146,20 @@ class SupConLoss(nn.Module):
             check_mask(mask.bool(), (b, b))
             positives = mask.bool().repeat(anchors // b, v)
             positives.fill_diagonal_(False)
-            losses = _by_mask(z, positives, self.temperature, self.base_temperature, self.variant)
+            losses = _by_mask(
+                z, mask=positives, temperature=self.temperature, base_temperature=self.base_temperature,
+                variant=self.variant,
+            )  # fmt: skip
             active = positives.any(1)
         losses = losses if self.contrast_mode == "one" else losses.view(v, b)
         return reduce(losses, self.reduction, anchors, active.sum())
 
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return (
-            f"temperature={self.temperature}, contrast_mode={self.contrast_mode!r}, "
-            f"base_temperature={self.base_temperature}, variant={self.variant!r}, reduction={self.reduction!r}"
-        )
 
-
-def _by_mask(z: Tensor, mask: Tensor, temperature: float, base_temperature: float | None, variant: str) -> Tensor:
-    scale = inverse_temperature(temperature)
-    with torch.autocast(z.device.type, enabled=False):
-        u = unit(z)
-        anchors = part(u, slice(0, len(mask)))
-        losses = by_mask(anchors, u, scale, mask, variant=variant, implementation="auto", self_column=0)
-        return losses * _rescaling(temperature, base_temperature)
+@objective
+def _by_mask(
+    z: Tensor, *, mask: Tensor, temperature: Learned, base_temperature: Positive | None, variant: Variant
+) -> Tensor:
+    u = unit(z)
+    anchors = part(u, slice(0, len(mask)))
+    losses = by_mask(anchors, u, 1 / temperature, mask, variant=variant, implementation="auto", self_column=0)
+    return losses * _rescaling(temperature, base_temperature)

@@ -7,9 +7,11 @@ https://arxiv.org/abs/1703.07737
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.errors import ConfigError, must
@@ -17,7 +19,6 @@ from nearfar.kernels import extremes
 from nearfar.losses.core.batch import check_same_shape, own_rows
 from nearfar.losses.core.distance import (
     centred,
-    check_distance,
     distance_scores,
     index_distances,
     pair_distances,
@@ -25,22 +26,26 @@ from nearfar.losses.core.distance import (
     wide_dtype,
 )
 from nearfar.losses.core.labelled import Labelled, compare
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import objective
+from nearfar.losses.core.reduction import reduce
+from nearfar.losses.core.settings import Distance, NotNegative, Reduction, Word
 from nearfar.losses.core.tuples import check_indices, columns_of
 
-MININGS = ("all", "hard", "semi_hard")
+Mining = Annotated[str, Word(("all", "hard", "semi_hard"))]
 
 
+@objective
 def triplet(
     anchors: Tensor,
     positives: Tensor,
     negatives: Tensor,
     *,
-    margin: float | None = 0.2,
-    distance: str = "euclidean",
+    margin: NotNegative | None = 0.2,
+    distance: Distance = "euclidean",
     normalize: bool = True,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     """Mean over given triplets of `max(0, d_ap - d_an + margin)`, d the distance: [B, D] three times -> [].
 
@@ -52,32 +57,31 @@ def triplet(
     Where all embeddings coincide the loss is the margin. Raises DataError for shapes that do not agree, ConfigError
     for options out of range.
     """
-    _check(margin, distance, reduction)
     check_same_shape({"anchors": anchors, "positives": positives, "negatives": negatives})
     b = len(anchors)
     own = own_rows(rows, b)
     prepare = preparation(distance, normalize)
-    with torch.autocast(anchors.device.type, enabled=False):
-        a = prepare(anchors)
-        near, far = (pair_distances(a, prepare(other), distance) for other in (positives, negatives))
-        losses = _hinge(near - far, margin)
-        return reduce(losses[own], reduction, b, torch.count_nonzero(losses.detach()))
+    a = prepare(anchors)
+    near, far = (pair_distances(a, prepare(other), distance) for other in (positives, negatives))
+    losses = _hinge(near - far, margin)
+    return reduce(losses[own], reduction, b, torch.count_nonzero(losses.detach()))
 
 
+@objective
 def labelled_triplet(
     z: Tensor,
     *,
     labels: Tensor | None = None,
     triplets: Sequence[Tensor] | None = None,
-    mining: str = "all",
-    margin: float | None = 0.2,
-    distance: str = "euclidean",
+    mining: Mining = "all",
+    margin: NotNegative | None = 0.2,
+    distance: Distance = "euclidean",
     normalize: bool = True,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
     offset: int | None = None,
     rows: slice | None = None,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     implementation: str = "auto",
 ) -> Tensor:
     """The triplet loss of a batch with labels; `mining` says of which of its triplets.
@@ -91,7 +95,7 @@ def labelled_triplet(
       farthest negative of all (FaceNet).
 
     Or, without labels, triplets `(a, p, n)` of indices, as miners give them: rows of z, and rows of the reference if
-    there is one. z, labels, reference, offset and rows: see `parts/labelled.py`. margin, distance, normalize: as
+    there is one. z, labels, reference, offset and rows: see `core/labelled.py`. margin, distance, normalize: as
     `triplet`.
 
     "mean" divides by the triplets there are under this mining (by the number of positive pairs with "semi_hard");
@@ -100,44 +104,41 @@ def labelled_triplet(
     (0 where it has no triplet), for each tuple with `triplets`, and is refused otherwise. Memory is linear in the
     batch; `implementation` is "auto", "tiled" or "dense". Where no triplet exists the loss is 0.
     """
-    _check(margin, distance, reduction)
     prepare = preparation(distance, normalize)
-    with torch.autocast(z.device.type, enabled=False):
-        if triplets is not None:
-            must(labels is None and rows is None, "triplets come without labels and without rows", got=(labels, rows))
-            anchors, columns = columns_of(z, reference, prepare)
-            check_indices("triplets", triplets, (len(anchors), len(columns), len(columns)))
-            a, p, n = triplets
-            near, far = (index_distances(anchors, columns, a, other, distance) for other in (p, n))
-            return reduce(_hinge(near - far, margin), reduction, max(1, len(a)))
-        must(labels is not None, "Give labels, or triplets", got=labels)
-        assert labels is not None
-        must(mining in MININGS, f"mining must be one of {', '.join(map(repr, MININGS))}", got=mining)
-        must(reduction != "none" or mining == "hard",
-             f"reduction must be a number with mining {mining!r}, as triplets are never held at once",
-             got=reduction)  # fmt: skip
-        found = compare(z, labels, reference, reference_labels, offset, rows, prepare)
-        positives, negatives = found.counts()
+    if triplets is not None:
+        must(labels is None and rows is None, "triplets come without labels and without rows", got=(labels, rows))
+        anchors, columns = columns_of(z, reference, prepare)
+        check_indices("triplets", triplets, (len(anchors), len(columns), len(columns)))
+        a, p, n = triplets
+        near, far = (index_distances(anchors, columns, a, other, distance) for other in (p, n))
+        return reduce(_hinge(near - far, margin), reduction, max(1, len(a)))
+    must(labels is not None, "Give labels, or triplets", got=labels)
+    assert labels is not None
+    must(reduction != "none" or mining == "hard",
+         f"reduction must be a number with mining {mining!r}, as triplets are never held at once",
+         got=reduction)  # fmt: skip
+    found = compare(z, labels, reference, reference_labels, offset, rows, prepare)
+    positives, negatives = found.counts()
 
-        def sums(found: Labelled) -> tuple[Tensor, Tensor]:
-            """The sum of each anchor's hinges and the number above 0: [R], [R]."""
-            if mining == "hard":
-                losses = _hardest(found, margin, distance)
-                return losses, (losses.detach() > 0).long()
-            score = _all_of_rows(found, margin) if mining == "all" else _semi_hard_of_rows(found, margin)
-            out = distance_scores(score, found.rows, found.columns, distance=distance, implementation=implementation)
-            return out[:, 0], out[:, 1].detach()
+    def sums(found: Labelled) -> tuple[Tensor, Tensor]:
+        """The sum of each anchor's hinges and the number above 0: [R], [R]."""
+        if mining == "hard":
+            losses = _hardest(found, margin, distance)
+            return losses, (losses.detach() > 0).long()
+        score = _all_of_rows(found, margin) if mining == "all" else _semi_hard_of_rows(found, margin)
+        out = distance_scores(score, found.rows, found.columns, distance=distance, implementation=implementation)
+        return out[:, 0], out[:, 1].detach()
 
-        losses, active = sums(found)
-        if reduction == "mean_active" and not found.whole:
-            with torch.no_grad():
-                active = sums(found.all_rows())[1]
-        exist = {
-            "all": positives * negatives,
-            "hard": (positives > 0) & (negatives > 0),
-            "semi_hard": positives * (negatives > 0),
-        }[mining]
-        return reduce(losses, reduction, max(1, int(exist.sum())), active.sum()).to(found.anchors.dtype)
+    losses, active = sums(found)
+    if reduction == "mean_active" and not found.whole:
+        with torch.no_grad():
+            active = sums(found.all_rows())[1]
+    exist = {
+        "all": positives * negatives,
+        "hard": (positives > 0) & (negatives > 0),
+        "semi_hard": positives * (negatives > 0),
+    }[mining]
+    return reduce(losses, reduction, max(1, int(exist.sum())), active.sum()).to(found.anchors.dtype)
 
 
 def _all_of_rows(found: Labelled, margin: float | None) -> Callable[[Tensor, slice], Tensor]:
@@ -216,80 +217,22 @@ def _hinge(over: Tensor, margin: float | None) -> Tensor:
     return F.softplus(over, threshold=40) if margin is None else (over + margin).relu()
 
 
-def _check(margin: float | None, distance: str, reduction: str) -> None:
-    must(margin is None or margin >= 0, "margin must be >= 0, or None for the soft margin", got=margin)
-    check_distance(distance)
-    check_reduction(reduction)
-
-
-class TripletLoss(nn.Module):
+class TripletLoss(LossModule, of=triplet):
     """`triplet` as a module: `TripletLoss(margin=0.2)(anchors, positives, negatives)`."""
 
-    def __init__(
-        self,
-        margin: float | None = 0.2,
-        *,
-        distance: str = "euclidean",
-        normalize: bool = True,
-        reduction: str = "mean",
-    ):
-        super().__init__()
-        _check(margin, distance, reduction)
-        self.margin = margin
-        self.distance = distance
-        self.normalize = normalize
-        self.reduction = reduction
-
-    def forward(self, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """The loss of triplets, [B, D] each."""
-        return triplet(
-            anchors, positives, negatives, margin=self.margin, distance=self.distance, normalize=self.normalize,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
+    margin: NotNegative | None = 0.2
+    _: KW_ONLY
+    distance: Distance = "euclidean"
+    normalize: bool = True
+    reduction: Reduction = "mean"
 
 
-class LabelledTripletLoss(nn.Module):
+class LabelledTripletLoss(LossModule, of=labelled_triplet):
     """`labelled_triplet` as a module: `LabelledTripletLoss(mining="hard")(z, labels=labels)`."""
 
-    def __init__(
-        self,
-        margin: float | None = 0.2,
-        *,
-        mining: str = "all",
-        distance: str = "euclidean",
-        normalize: bool = True,
-        reduction: str = "mean",
-    ):
-        super().__init__()
-        _check(margin, distance, reduction)
-        must(mining in MININGS, f"mining must be one of {', '.join(map(repr, MININGS))}", got=mining)
-        self.margin = margin
-        self.mining = mining
-        self.distance = distance
-        self.normalize = normalize
-        self.reduction = reduction
-
-    def forward(
-        self,
-        z: Tensor,
-        *,
-        labels: Tensor | None = None,
-        triplets: Sequence[Tensor] | None = None,
-        reference: Tensor | None = None,
-        reference_labels: Tensor | None = None,
-        offset: int | None = None,
-    ) -> Tensor:
-        """The loss of z [M, D] by labels [M] or index triplets."""
-        return labelled_triplet(
-            z, labels=labels, triplets=triplets, mining=self.mining, margin=self.margin, distance=self.distance,
-            normalize=self.normalize, reference=reference, reference_labels=reference_labels, offset=offset,
-            reduction=self.reduction,
-        )  # fmt: skip
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"mining={self.mining!r}, margin={self.margin}, distance={self.distance!r}, reduction={self.reduction!r}"
+    margin: NotNegative | None = 0.2
+    _: KW_ONLY
+    mining: Mining = "all"
+    distance: Distance = "euclidean"
+    normalize: bool = True
+    reduction: Reduction = "mean"

@@ -56,7 +56,6 @@ def optimisation(
     fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
     size = min(facts.samples, wanted, max(32, fitting))
     settling.choose("batch_size", size, f"{facts.samples} samples on {facts.device}")
-    assert settling.options.batch_size is not None
     if settling.options.batch_size > facts.samples:
         raise ConfigError(
             f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "
@@ -70,7 +69,6 @@ def optimisation(
         settling.choose("optimizer", "adamw", "for networks without batch norm between convolutions")
     batches = settling.options.batch_size / 256
     rates = {"sgd": 0.25 * batches, "lars": 0.3 * batches, "adamw": 1e-3 * math.sqrt(batches)}
-    assert settling.options.optimizer is not None
     times = "" if rate == 1 else f", {rate:g} times for this method"
     why = f"{settling.options.optimizer}'s rate for batches of {settling.options.batch_size}{times}"
     settling.choose("lr", round(rate * rates[settling.options.optimizer], 6), why)

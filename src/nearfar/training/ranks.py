@@ -17,6 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from nearfar import torchrun
 from nearfar.errors import ConfigError, NearfarError, TrainingError, must
+from nearfar.memory import out_of_memory
 from nearfar.training.automatic import device_of
 from nearfar.training.failures import is_lost, lost, tell
 
@@ -28,12 +29,6 @@ P = ParamSpec("P")
 
 class OutOfMemory(RuntimeError):
     """A rank could not have the memory that it needed for its part of a step."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this is torch's, or Python's, way to say that memory ran out."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in text
 
 
 @dataclass(frozen=True)

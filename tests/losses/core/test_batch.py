@@ -6,7 +6,7 @@ import torch
 from nearfar.errors import ConfigError, DataError
 from nearfar.kernels import Ring
 from nearfar.losses import clip, info_nce, nt_xent, siglip
-from nearfar.losses.core.batch import anchored, class_numbers, group_numbers, own_rows, refuse_gathering
+from nearfar.losses.core.batch import anchored, class_numbers, group_numbers, own_rows
 
 
 def test_equal_ids_get_equal_numbers_below_the_size():
@@ -34,12 +34,6 @@ def test_rows_become_a_plain_range(rows, expected):
 def test_rows_that_are_no_range_are_refused(rows):
     with pytest.raises(ConfigError, match=r"range within 0\.\.5"):
         own_rows(rows, 5)
-
-
-def test_a_loss_does_not_gather():
-    refuse_gathering(False)
-    with pytest.raises(ConfigError, match="gather the embeddings of all ranks"):
-        refuse_gathering(True)
 
 
 def test_anchors_are_rows_of_the_whole_batch_or_all_that_a_rank_has():

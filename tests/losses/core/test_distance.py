@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-from nearfar.errors import ConfigError
 from nearfar.losses.core.distance import (
     block_distances,
     centred,
-    check_distance,
     distance_scores,
     index_distances,
     pair_distances,
@@ -70,6 +68,10 @@ def test_distance_0_has_gradient_0(distance):
         assert gradient.eq(0).all()
 
 
-def test_an_unknown_distance_is_named():
-    with pytest.raises(ConfigError, match="'euclidean', 'squared_euclidean', 'cosine', got 'l2'"):
-        check_distance("l2")
+@EVERY
+def test_nan_is_no_distance(distance):
+    x, y = normal(3, 4), normal(3, 4, seed=1)
+    x[0, 1] = torch.nan
+    at = torch.arange(3)
+    for found in (pair_distances(x, y, distance), index_distances(x, y, at, at, distance)):
+        assert found.isnan().tolist() == [True, False, False]

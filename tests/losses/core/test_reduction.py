@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from nearfar.errors import ConfigError
-from nearfar.losses import InfoNCELoss, NTXentLoss, info_nce, nt_xent
-from nearfar.losses.core.reduction import check_reduction, reduce
+from nearfar.losses.core.reduction import reduce
 
 LOSSES = torch.tensor([0.0, 3.0, 0.0, 1.0, -2.0], dtype=torch.float64)
 
@@ -51,21 +49,3 @@ def test_the_mean_over_those_that_count_keeps_its_gradient_as_others_fall_to_0()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_precision_is_kept(dtype):
     assert reduce(LOSSES.to(dtype), "mean_active", 5).dtype == dtype
-
-
-def test_an_unknown_word_is_named():
-    with pytest.raises(ConfigError, match="'mean', 'mean_active', 'sum', 'none', got 'avg'"):
-        check_reduction("avg")
-
-
-@pytest.mark.parametrize("loss", [nt_xent, info_nce])
-def test_where_every_anchor_counts_the_mean_over_those_is_refused(loss):
-    z = torch.ones(2, 3)
-    with pytest.raises(ConfigError, match="every anchor counts: use 'mean'"):
-        loss(z, z, reduction="mean_active")
-
-
-@pytest.mark.parametrize("module", [NTXentLoss, InfoNCELoss])
-def test_modules_refuse_it_when_they_are_made(module):
-    with pytest.raises(ConfigError, match="every anchor counts"):
-        module(reduction="mean_active")

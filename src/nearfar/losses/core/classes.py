@@ -1,14 +1,15 @@
 """Embeddings against one vector for each class: what the proxy and the margin-softmax losses share."""
 
-from typing import NamedTuple
+from dataclasses import InitVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import DataError, must
+from nearfar.errors import must
 from nearfar.kernels import Pairs, row_lse
-from nearfar.losses.core.batch import own_rows, part
-from nearfar.losses.core.labelled import check_embeddings
+from nearfar.losses.core.batch import ShapeError, check_embeddings, own_rows, part
+from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.unit import unit
 
 
@@ -23,7 +24,7 @@ class AgainstClasses(NamedTuple):
         """The vector of each sample's class: [R, D]."""
         return self.classes[self.labels]
 
-    def others_lse(self, scale: float, implementation: str) -> Tensor:
+    def others_lse(self, scale: float | Tensor, implementation: str) -> Tensor:
         """Log-sum-exp of scaled cosines with all classes but the sample's own: [R], -inf where there is no other."""
         numbers = torch.arange(len(self.classes), device=self.labels.device)
         pairs = Pairs(None, self.labels, numbers)
@@ -31,19 +32,20 @@ class AgainstClasses(NamedTuple):
 
 
 def against_classes(z: Tensor, vectors: Tensor, labels: Tensor, rows: slice | None = None) -> AgainstClasses:
-    """z [B, D] and vectors [C, D] made unit length, labels [B] in 0..C-1; DataError where they do not fit."""
+    """z [B, D] and vectors [C, D] made unit length, labels [B] in 0..C-1; ShapeError where they do not fit."""
     check_embeddings("z", z)
     check_embeddings("class vectors", vectors, width=z.shape[1])
     b, classes = len(z), len(vectors)
     if b == 0:
-        raise DataError("The batch is empty: a loss needs at least one sample.")
+        raise ShapeError("The batch is empty: a loss needs at least one sample.")
     if labels.shape != (b,) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise DataError(f"labels must be [{b}] class numbers, got {labels.dtype} {list(labels.shape)}.")
+        raise ShapeError(f"labels must be [{b}] class numbers, got {labels.dtype} {list(labels.shape)}.")
+    labels = labels.long()
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        raise DataError(f"labels must be class numbers in 0..{classes - 1}, got {low}..{high}: number the classes.")
+        raise ShapeError(f"labels must be class numbers in 0..{classes - 1}, got {low}..{high}: number the classes.")
     own = own_rows(rows, b)
-    return AgainstClasses(part(unit(z), own), unit(vectors), labels[own].long())
+    return AgainstClasses(part(unit(z), own), unit(vectors), labels[own])
 
 
 def class_vectors(dim: int, classes: int) -> nn.Parameter:
@@ -51,3 +53,20 @@ def class_vectors(dim: int, classes: int) -> nn.Parameter:
     must(dim > 0, "dim must be > 0", got=dim)
     must(classes > 0, "classes must be > 0", got=classes)
     return nn.Parameter(torch.randn(classes, dim) * dim**-0.5)
+
+
+class ClassModule(LossModule):
+    """A loss of labels with a learned vector of each class, in the parameter called `parameter` [C, D]."""
+
+    parameter: ClassVar[str]
+    dim: InitVar[int]
+    classes: InitVar[int]
+
+    def __post_init__(self, dim: int, classes: int) -> None:
+        """Make the parameter."""
+        self.check_settings()
+        setattr(self, self.parameter, class_vectors(dim, classes))
+
+    def forward(self, z: Tensor, *, labels: Tensor) -> Tensor:
+        """The loss of z [B, D] of classes labels [B]."""
+        return self.compute(z, getattr(self, self.parameter), labels=labels)

@@ -8,20 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import row_scores
 from nearfar.losses.core.tuples import products, squared_differences
-from nearfar.losses.core.unit import unit
-
-DISTANCES = ("euclidean", "squared_euclidean", "cosine")
+from nearfar.losses.core.unit import unit, wide
 
 # Below this share of the squared lengths, |x|^2 + |y|^2 - 2 x.y has lost digits that the difference x - y still has.
 _NEAR = 0.01
-
-
-def check_distance(distance: str) -> None:
-    """Raise ConfigError for a word that is not one of `DISTANCES`."""
-    must(distance in DISTANCES, f"distance must be one of {', '.join(map(repr, DISTANCES))}", got=distance)
 
 
 def preparation(distance: str, normalize: bool) -> Callable[[Tensor], Tensor]:
@@ -29,10 +21,7 @@ def preparation(distance: str, normalize: bool) -> Callable[[Tensor], Tensor]:
 
     The cosine distance, 1 - cos, is always that of rows of length one.
     """
-    check_distance(distance)
-    if normalize or distance == "cosine":
-        return unit
-    return lambda z: z if z.dtype == torch.float64 else z.float()
+    return unit if normalize or distance == "cosine" else wide
 
 
 def wide_dtype(z: Tensor) -> torch.dtype:
@@ -112,5 +101,5 @@ def subtracted_where_near(squared: Tensor, lengths: Tensor, rows: Tensor, column
 def _finish(squared: Tensor, distance: str) -> Tensor:
     if distance == "squared_euclidean":
         return squared
-    apart = squared > 0
+    apart = ~(squared <= 0)  # nan is no distance, and stays nan
     return torch.where(apart, squared, 1.0).sqrt() * apart

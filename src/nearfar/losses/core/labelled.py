@@ -17,9 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.errors import DataError, must
+from nearfar.errors import must
 from nearfar.kernels import Pairs, row_lse, self_lse
-from nearfar.losses.core.batch import class_numbers, own_rows, part
+from nearfar.losses.core.batch import ShapeError, check_embeddings, class_numbers, integers, own_rows, part
 
 
 class Labelled(NamedTuple):
@@ -83,35 +83,29 @@ def compare(
     rows: slice | None,
     prepare: Callable[[Tensor], Tensor],
 ) -> Labelled:
-    """The comparison that was asked for, all embeddings put through `prepare`; DataError where shapes do not agree."""
+    """The comparison that was asked for, all embeddings put through `prepare`; ShapeError where shapes do not agree."""
     check_embeddings("z", z)
     if len(z) == 0:
-        raise DataError("The batch is empty: a loss needs at least one sample.")
+        raise ShapeError("The batch is empty: a loss needs at least one sample.")
     m = len(z)
     own = own_rows(rows, m)
-    numbers = class_numbers(labels, m)
+    labels = integers(labels, m, name="labels")
     if reference is None:
         must(reference_labels is None, "reference_labels belong to a reference", got=reference)
         must(offset is None, "offset is a place in a reference", got=offset)
-        anchors = prepare(z)
+        anchors, numbers = prepare(z), class_numbers(labels, m)
         return Labelled(anchors, anchors, numbers, numbers, own, 0)
     check_embeddings("reference", reference, width=z.shape[1])
     if reference_labels is None:
-        raise DataError("A reference needs reference_labels, one for each of its rows.")
+        raise ShapeError("A reference needs reference_labels, one for each of its rows.")
     n = len(reference)
     if n == 0:
-        raise DataError("The reference is empty: leave it out to compare the batch with itself.")
-    class_numbers(reference_labels, n, name="reference_labels")
+        raise ShapeError("The reference is empty: leave it out to compare the batch with itself.")
+    reference_labels = integers(reference_labels, n, name="reference_labels")
     must(offset is None or 0 <= offset <= n - m, f"offset must lie in 0..{n - m} for {m} anchors in {n} columns",
          got=offset)  # fmt: skip
-    numbers = class_numbers(torch.cat([labels, reference_labels]), m + n, name="labels and reference_labels")
+    numbers = class_numbers(torch.cat([labels, reference_labels]), m + n)
     own_numbers, column_numbers = numbers[:m], numbers[m:]
     if offset is not None:  # an anchor without a class has one number in both places
         own_numbers = torch.where(labels == -1, column_numbers[offset : offset + m], own_numbers)
     return Labelled(prepare(z), prepare(reference), own_numbers, column_numbers, own, offset)
-
-
-def check_embeddings(name: str, z: Tensor, *, width: int | None = None) -> None:
-    """Raise DataError unless z is [N, D], of the given width where one is given."""
-    if z.dim() != 2 or (width is not None and z.shape[1] != width):
-        raise DataError(f"{name} must be embeddings [N, {width or 'D'}], got shape {list(z.shape)}.")

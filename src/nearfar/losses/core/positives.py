@@ -3,15 +3,7 @@
 import torch
 from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import Pairs, row_lse, row_scores
-
-VARIANTS = ("out", "in")
-
-
-def check_variant(variant: str) -> None:
-    """Raise ConfigError for a word that is not one of `VARIANTS`."""
-    must(variant in VARIANTS, "variant must be 'out' or 'in'", got=variant)
 
 
 def by_class(

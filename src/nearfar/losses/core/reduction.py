@@ -3,21 +3,6 @@
 import torch
 from torch import Tensor
 
-from nearfar.errors import ConfigError, must
-
-REDUCTIONS = ("mean", "mean_active", "sum", "none")
-
-
-def check_reduction(reduction: str, *, all_active: bool = False) -> None:
-    """Raise ConfigError for a word that is not one of `REDUCTIONS`.
-
-    With `all_active` (a loss where every anchor counts), "mean_active" is refused too: it would be the mean.
-    """
-    if all_active and reduction == "mean_active":
-        raise ConfigError("reduction 'mean_active' says nothing here, since every anchor counts: use 'mean'.")
-    words = [word for word in REDUCTIONS if not (all_active and word == "mean_active")]
-    must(reduction in words, f"reduction must be one of {', '.join(map(repr, words))}", got=reduction)
-
 
 def reduce(losses: Tensor, reduction: str, count: int, active: int | Tensor | None = None) -> Tensor:
     """Sum over `count` ("mean"), sum over `active` ("mean_active"), the sum, or the losses as they are.

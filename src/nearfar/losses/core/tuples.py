@@ -6,23 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.errors import DataError
-from nearfar.kernels.second import no_second_derivative
-from nearfar.losses.core.labelled import check_embeddings
+from nearfar.losses.core.batch import ShapeError, check_embeddings
 
 # Numbers gathered at a time: K tuples never become K x D.
 _GATHERED = 2**18
 
 
 def check_indices(name: str, indices: Sequence[Tensor], sizes: Sequence[int]) -> None:
-    """Raise DataError unless `indices` are vectors of integers, each below its size."""
+    """Raise ShapeError unless `indices` are vectors of integers, each below its size."""
     if len(indices) != len(sizes):
-        raise DataError(f"{name} must be {len(sizes)} index vectors, got {len(indices)}.")
+        raise ShapeError(f"{name} must be {len(sizes)} index vectors, got {len(indices)}.")
     for k, (index, size) in enumerate(zip(indices, sizes, strict=True)):
         if index.dim() != 1 or index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
-            raise DataError(f"{name}[{k}] must be a vector of integers, got {index.dtype} {list(index.shape)}.")
+            raise ShapeError(f"{name}[{k}] must be a vector of integers, got {index.dtype} {list(index.shape)}.")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < size:
-            raise DataError(f"{name}[{k}] must lie in 0..{size - 1}, got {int(index.min())}..{int(index.max())}.")
+            raise ShapeError(f"{name}[{k}] must lie in 0..{size - 1}, got {int(index.min())}..{int(index.max())}.")
 
 
 def columns_of(z: Tensor, reference: Tensor | None, prepare: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -73,6 +71,12 @@ class _Gathered(torch.autograd.Function):
         needs_rows, needs_columns = ctx.needs_input_grad[:2]
         grad_rows = torch.zeros_like(rows) if needs_rows else None
         grad_columns = torch.zeros_like(columns) if needs_columns else None
+        if torch.is_grad_enabled():  # to be differentiated again
+            x, y, g = rows[i], columns[j], grad[:, None]
+            to_x, to_y = (2 * g * (x - y), 2 * g * (y - x)) if ctx.difference else (g * y, g * x)
+            both = zip((rows, columns), (i, j), (to_x, to_y), ctx.needs_input_grad, strict=False)
+            found = [torch.zeros_like(z).index_add(0, at, to) if needs else None for z, at, to, needs in both]
+            return (*found, None, None, None)
         with torch.no_grad():
             for at in _blocks(i, rows):
                 x, y, g = rows[i[at]], columns[j[at]], grad[at, None]
@@ -81,7 +85,7 @@ class _Gathered(torch.autograd.Function):
                     grad_rows.index_add_(0, i[at], to_x)
                 if grad_columns is not None:
                     grad_columns.index_add_(0, j[at], to_y)
-        return (*no_second_derivative([grad_rows, grad_columns], (rows, columns, grad)), None, None, None)
+        return grad_rows, grad_columns, None, None, None
 
 
 def _blocks(i: Tensor, rows: Tensor) -> list[slice]:

@@ -7,15 +7,14 @@ from torch import Tensor
 
 from nearfar.errors import DataError
 
-_EPS = 1e-12
 _BLOCK = 4096  # rows at a time in the backward pass: temporaries stay small beside the embeddings
 
 
 def unit(z: Tensor, *, overwrite: bool = False) -> Tensor:
     """Divide each row by its Euclidean length: [..., D] -> [..., D], in float32 (float64 stays float64).
 
-    A row shorter than 1e-12 has no direction: it becomes 0 and gets gradient 0, where a division by a small constant
-    would give a gradient of 1e12. With `overwrite`, z is a tensor of the caller's own making that may be written on.
+    Lengths neither overflow nor underflow. A zero row has no direction: it stays 0 and gets gradient 0, and so does one
+    without any normal number. With `overwrite`, z is a tensor of the caller's own making that may be written on.
     """
     exact = wide(z)
     out: Tensor = _Unit.apply(exact, overwrite or exact is not z)[0]
@@ -40,11 +39,16 @@ class _Unit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, overwrite: bool) -> tuple[Tensor, Tensor]:
-        length = z.norm(dim=-1, keepdim=True)
-        inverse = length.reciprocal().masked_fill_(length < _EPS, 0.0)
+        tiny = torch.finfo(z.dtype).tiny
+        largest = torch.linalg.vector_norm(z, torch.inf, dim=-1, keepdim=True)
+        # Squares of what is scaled to about 1 stay in range, and so does the factor itself.
+        factor = largest.clamp(min=tiny).reciprocal_().clamp_(min=tiny)
         if overwrite:
             ctx.mark_dirty(z)
-        u = z.mul_(inverse) if overwrite else z * inverse
+        u = z.mul_(factor) if overwrite else z * factor
+        inverse = u.norm(dim=-1, keepdim=True).reciprocal_().masked_fill_(largest < tiny, 0.0)
+        u.mul_(inverse)
+        inverse.mul_(factor)
         ctx.save_for_backward(u, inverse)
         return u, inverse
 

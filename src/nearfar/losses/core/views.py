@@ -26,7 +26,7 @@ class Anchors:
 
     @classmethod
     def of(cls, views: Sequence[Tensor], ids: Tensor | None, rows: slice | None, ring: Ring | None = None) -> "Anchors":
-        """The anchors of views z1, z2, ... [B, D] each; raises DataError where shapes do not agree."""
+        """The anchors of views z1, z2, ... [B, D] each; raises ShapeError where shapes do not agree."""
         check_same_shape({f"z{k}": z for k, z in enumerate(views, 1)}, ring=ring)
         samples, own, here = anchored(rows, len(views[0]), ring)
         numbers = None if ids is None else group_numbers(ids, samples)

@@ -3,25 +3,31 @@
 Wu et al., "Sampling Matters in Deep Embedding Learning", 2017, section 4. https://arxiv.org/abs/1706.07567
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import row_blocks
 from nearfar.losses.core.distance import block_distances, centred, wide_dtype
 from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.objective import checked
+from nearfar.losses.core.settings import Number, Positive
 from nearfar.losses.core.unit import unit
+
+Cutoff = Annotated[float, Number("must lie in 0..2", lambda x: 0 < x < 2)]
 
 _LEAST = 1e-8  # of 1 - d^2 / 4, which is 0 for opposite points
 
 
 @torch.no_grad()
+@checked
 def distance_weighted_triplets(
     z: Tensor,
     *,
     labels: Tensor,
-    cutoff: float = 0.5,
-    farthest: float = 1.4,
+    cutoff: Cutoff = 0.5,
+    farthest: Positive = 1.4,
     generator: torch.Generator | None = None,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
@@ -36,8 +42,6 @@ def distance_weighted_triplets(
     logarithms, so that no D and no distance overflows. Draws come from `generator` (None: torch's own), one number a
     positive pair, whatever the blocks.
     """
-    must(0 < cutoff < 2, "cutoff must lie in 0..2", got=cutoff)
-    must(farthest > 0, "farthest must be > 0", got=farthest)
     found = compare(z, labels, reference, reference_labels, offset, None, unit)
     anchors, columns = centred(found.anchors, found.columns, "euclidean")
     m, n = len(anchors), len(columns)

@@ -7,18 +7,20 @@ https://arxiv.org/abs/1904.06627
 import torch
 from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import row_blocks
 from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.objective import checked
+from nearfar.losses.core.settings import NotNegative
 from nearfar.losses.core.unit import unit
 
 
 @torch.no_grad()
+@checked
 def multi_similarity_pairs(
     z: Tensor,
     *,
     labels: Tensor,
-    epsilon: float = 0.1,
+    epsilon: NotNegative = 0.1,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
     offset: int | None = None,
@@ -30,7 +32,6 @@ def multi_similarity_pairs(
     p those of the same anchor. One without a positive gives no negative pairs, one without a negative no positive
     pairs. Beside the result memory is linear in the batch, in blocks of `longest` anchors where that is given.
     """
-    must(epsilon >= 0, "epsilon must be >= 0", got=epsilon)
     found = compare(z, labels, reference, reference_labels, offset, None, unit)
     positives: list[Tensor] = []
     negatives: list[Tensor] = []

@@ -4,26 +4,30 @@ Schroff et al., "FaceNet", 2015, section 3.2. https://arxiv.org/abs/1503.03832
 Hermans et al., "In Defense of the Triplet Loss", 2017, eq. 5. https://arxiv.org/abs/1703.07737
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from nearfar.errors import must
 from nearfar.kernels import row_blocks
 from nearfar.losses.core.distance import block_distances, centred, preparation
 from nearfar.losses.core.labelled import compare
+from nearfar.losses.core.objective import checked
+from nearfar.losses.core.settings import Distance, NotNegative, Word
 from nearfar.losses.triplet import hardest_of
 
-KINDS = ("all", "hard", "semi_hard", "easy")
+Kind = Annotated[str, Word(("all", "hard", "semi_hard", "easy"))]
 
 
 @torch.no_grad()
+@checked
 def margin_triplets(
     z: Tensor,
     *,
     labels: Tensor,
-    kind: str = "all",
-    margin: float = 0.2,
-    distance: str = "euclidean",
+    kind: Kind = "all",
+    margin: NotNegative = 0.2,
+    distance: Distance = "euclidean",
     normalize: bool = True,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,
@@ -36,8 +40,6 @@ def margin_triplets(
     semi-hard, all whose hinge is not 0. distance and normalize: as in `triplet`. The result may be cubic in number;
     beside it memory is linear in the batch, in blocks of `longest` anchors where that is given.
     """
-    must(kind in KINDS, f"kind must be one of {', '.join(map(repr, KINDS))}", got=kind)
-    must(margin >= 0, "margin must be >= 0", got=margin)
     found = compare(z, labels, reference, reference_labels, offset, None, preparation(distance, normalize))
     anchors, columns = centred(found.anchors, found.columns, distance)
     m, n = len(anchors), len(columns)
@@ -62,11 +64,12 @@ def margin_triplets(
 
 
 @torch.no_grad()
+@checked
 def hardest_triplets(
     z: Tensor,
     *,
     labels: Tensor,
-    distance: str = "euclidean",
+    distance: Distance = "euclidean",
     normalize: bool = True,
     reference: Tensor | None = None,
     reference_labels: Tensor | None = None,

@@ -90,13 +90,13 @@ class Images(Modality):
         settling.choose("rotate", 0.0, "most pictures have an upright")
         settling.choose("greyscale", 0.2, "as in SimCLR")
         settling.choose("jitter", 0.8, "as in SimCLR")
-        small = (settling.options.image_size or size) <= encoders.CIFAR_STEM_UP_TO
+        small = settling.options.image_size <= encoders.CIFAR_STEM_UP_TO
         settling.choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
         if encoder is None:
             encoder = "resnet18" if facts.device.startswith("cuda") else "resnet8"
             settling.choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
         if encoder in LAYERS:
-            stem = encoders.stem_for(encoder, settling.options.image_size or size)
+            stem = encoders.stem_for(encoder, settling.options.image_size)
             settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
             settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
         return settling.options, encoder, settling.choices
@@ -114,7 +114,6 @@ class Images(Modality):
         from nearfar.modalities.image import encoder as encoders
         from nearfar.modalities.image.sizes import statistics, stored_size
 
-        assert options.image_size is not None
         if width is None and name in encoders.SMALL:
             width = encoders.SMALL_WIDTH
         config: dict[str, Any] = {
