@@ -6,13 +6,14 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from nearfar.config import SECTIONS, Length, Model, TrainConfig
+from nearfar.config import SECTIONS, Data, Length, Model, TrainConfig
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
+_FORMAT_1 = {"max_pixels"}
 _LENGTHS = tuple(field.name for field in fields(Length))
 
 
@@ -44,8 +45,18 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
             continue
         if not isinstance(section, dict):
             raise ConfigError(f"{str(path)!r}: {name} stands outside of any section.")
-        found.update(section)
+        found.update(_of_any_kind(section) if name == "data" else section)
     return found
+
+
+def _of_any_kind(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `data` of a file, which once held options of one kind of data for runs of all kinds."""
+    kind = section.get("modality")
+    if not isinstance(kind, str) or kind not in modalities.MODALITIES:
+        return dict(section)
+    own = declared(Data).keys() | declared(modalities.options(kind)).keys()
+    others = {name for other in modalities.MODALITIES for name in declared(modalities.options(other))}
+    return {name: value for name, value in section.items() if name in own or name not in others}
 
 
 def overlay(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _go_on(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFo
             )
         why = folder.read_config().get("chosen", {})
         folder.write_config(opts.sections(ready.config), why if isinstance(why, dict) else {})
-        done = clock.progress(state.step)
+        done = clock.progress(max(0, state.step - 1))  # that of the last step, as a run of the new length counts
         state.recorded, state.probed = min(state.recorded, done), min(state.probed, done)
     elif over:
         length = {name: getattr(ready.config.length, name) for name in _LENGTHS}
