@@ -46,3 +46,15 @@ def test_the_tables_of_methods_are_what_the_code_and_the_results_say():
     for path in tables.PAGES:
         page = path.read_text(encoding="utf-8")
         assert page == tables.rendered(page), "python docs/tables.py writes them anew"
+
+
+def test_the_code_of_the_page_on_own_parts_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    text = (DOCS / "own.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S))
+    found: dict[str, object] = {}
+    exec(compile(code.replace(", steps=20", ", steps=2, evaluate=False"), "own.md", "exec"), found)
+    losses = found["losses"]
+    assert losses.total < 9  # NT-Xent of 512 pairs begins near log(1023)
+    assert (tmp_path / "runs" / "warm").is_dir()

@@ -156,3 +156,139 @@ def test_of_a_method_the_class_and_its_options_are_taken(run: Run) -> None:
 def test_parts_that_do_not_fit_are_refused_before_training(parts: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         train(tmp_path / "run", **({"encoder": "small_cnn"} | parts))
+
+
+class Pictures(torch.utils.data.Dataset[Any]):
+    """Twelve pictures with labels; the fourth cannot be read."""
+
+    def __init__(self, item: Callable[[np.ndarray[Any, Any], int], Any]) -> None:
+        self.item = item
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, i: int) -> Any:
+        if i == 3:
+            raise RuntimeError("bad disk")
+        return self.item(np.random.default_rng(i).integers(0, 256, (10, 14, 3), dtype=np.uint8), i % 2)
+
+
+def opened(data: Any) -> Any:
+    """The source that `train` would read data by."""
+    from nearfar import given
+    from nearfar.modalities import registry
+    from nearfar.modalities.opening import open_source
+
+    with given.holding() as hold:
+        name = hold("data", data)
+        return open_source(registry.load(registry.find(name)), name, least=2)
+
+
+def rgb(n: int = 12) -> np.ndarray[Any, Any]:
+    return np.stack([np.random.default_rng(i).integers(0, 256, (10, 14, 3), dtype=np.uint8) for i in range(n)])
+
+
+def test_pictures_in_any_object_are_the_same_pictures(tmp_path: Path) -> None:
+    from PIL import Image
+
+    array = rgb()
+    pictures = [Image.fromarray(one) for one in array]
+    for i, picture in enumerate(pictures):
+        picture.save(tmp_path / f"{i:02}.png")
+    wanted = opened(array).fetch(np.array([0, 5]))[0]
+    assert wanted.pixels.shape == (2, 3, 10, 10)
+    labels = [i % 2 for i in range(12)]
+    for data in (
+        torch.from_numpy(array),
+        torch.from_numpy(array).permute(0, 3, 1, 2),
+        (array, labels),
+        (array, torch.tensor(labels)),
+        list(array),
+        pictures,
+        sorted(tmp_path.glob("*.png")),
+        Pictures(lambda x, y: x),
+        Pictures(lambda x, y: (Image.fromarray(x), y)),
+        Pictures(lambda x, y: (torch.from_numpy(x).permute(2, 0, 1), torch.tensor(y))),
+        Pictures(lambda x, y: {"image": x, "label": ["odd", "even"][y]}),
+    ):
+        source = opened(data)
+        found = source.fetch(np.array([0, 5]))[0]
+        assert torch.equal(found.pixels, wanted.pixels)
+        assert torch.equal(found.aspect, wanted.aspect)
+        assert len(set(source.keys)) == 12
+        labelled = isinstance(data, tuple) or (isinstance(data, Pictures) and isinstance(data[0], tuple | dict))
+        assert (source.labels is not None) == labelled
+        if labelled:
+            assert len(source.label_names) == 2
+            assert source.labels[[0, 1, 2]].tolist() in ([0, 1, 0], [1, 0, 1])
+        if isinstance(data, Pictures):
+            assert source.fetch(np.arange(12))[1].tolist() == [0, 1, 2, *range(4, 12)]
+            assert [one.reason for one in source.skipped] == ["RuntimeError: bad disk"]
+
+
+def test_labels_of_a_dataset_are_its_targets_by_name() -> None:
+    data = Pictures(lambda x, y: (x, y))
+    data.targets, data.classes = [2] * 6 + [0] * 6, ["ape", "bee", "cat"]  # type: ignore[attr-defined]
+    source = opened(data)
+    assert [source.label_names[i] for i in source.labels[[0, 11]]] == ["cat", "ape"]
+
+
+def test_rows_in_any_object_are_the_same_rows() -> None:
+    pa = pytest.importorskip("pyarrow")
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    wanted = opened(rows).vectors()
+    columns = {str(i): rows[:, i] for i in range(3)}
+    labels = ["odd", "even"] * 10
+    frames: list[Any] = [
+        torch.from_numpy(rows),
+        (rows, labels),
+        pa.table(columns),
+        pa.table(columns | {"label": labels}),
+    ]
+    frames += [list(rows), rows.astype(np.float64)]
+    for data in frames:
+        source = opened(data)
+        torch.testing.assert_close(source.vectors(), wanted)
+        assert source.labels is None or source.label_names == ("even", "odd")
+    assert opened((rows, np.eye(2)[[0, 1] * 10])).labels.tolist() == [0, 1] * 10
+
+
+def test_a_run_on_objects_is_used_and_goes_on_with_them(tmp_path: Path, stop_at: Any, same_end: Any) -> None:
+    data = (rgb(40), np.arange(40) % 2)
+    settings = SETTINGS | {"encoder": "small_cnn", "width": 4, "batch_size": 8}
+    whole = nearfar.train(data, out=tmp_path / "whole", **settings)
+    assert (
+        'data = "given as an object: ndarray 40x10x14x3 uint8 with labels"' in (whole.path / "config.toml").read_text()
+    )
+    stop_at(3)
+    with pytest.raises(KeyboardInterrupt):
+        nearfar.train(data, out=tmp_path / "run", **settings)
+    with pytest.raises(ConfigError, match=r"was given data as an object .* give it again, as data=\.\.\."):
+        nearfar.train(out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    nearfar.train(data, out=tmp_path / "run", resume=True, evaluate=False, quiet=True)
+    same_end(whole.path, tmp_path / "run")
+    embeddings = nearfar.embed(nearfar.load(tmp_path / "run"), data)
+    assert embeddings.vectors.shape == (40, 16)
+    assert embeddings.labels == ["0", "1"] * 20
+    assert nearfar.evaluate(tmp_path / "run", data).rows
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (["a cat on a mat", "a dog in the fog"], "Text as data is not there yet"),
+        (Pictures(lambda x, y: "a cat on a mat"), "text as data is not there yet"),
+        (np.zeros(5), r"Arrays of data are numbers \[N, D\]"),
+        (np.zeros((5, 2), dtype=object), "Arrays of data are numbers"),
+        ((np.zeros((5, 2)), [1, 2]), "2 labels for 5 samples"),
+        (iter([1, 2]), "a torch Dataset with a length, got list_iterator"),
+        ([], "no samples"),
+        (Pictures(lambda x, y: {"picture": x}), "An item of Pictures of 12 has 'picture'"),
+    ],
+    ids=["sentences", "texts", "vector", "objects", "labels", "iterator", "empty", "keys"],
+)
+def test_data_that_is_nothing_to_train_on_is_refused(data: Any, message: str) -> None:
+    from nearfar.errors import DataError
+
+    with pytest.raises(DataError, match=message):
+        opened(data)

@@ -34,7 +34,7 @@ class EmbeddedFile(NamedTuple):
 
 def embed(
     encoder: "Encoder | str | os.PathLike[str]",
-    data: str | os.PathLike[str],
+    data: Any,
     *,
     batch_size: int | None = None,
     device: str | None = None,
@@ -62,18 +62,18 @@ def embed(
     from nearfar.evaluation.embedding import embed_source
 
     opened, _ = load_on(encoder, device, compile=compile)
-    source = open_for(opened, os.fspath(data), cache=cache, grow=False)
+    source = open_for(opened, data, cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
     with advising(f"take a smaller --batch-size than {size}"):
         vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     tell_unreadable(source)
-    return _embeddings(source, vectors.numpy(), rows, origin_of(os.fspath(data)))
+    return _embeddings(source, vectors.numpy(), rows, origin_of(data))
 
 
 def embed_file(
     encoder: "Encoder | str | os.PathLike[str]",
-    data: str | os.PathLike[str],
+    data: Any,
     out: str | os.PathLike[str],
     *,
     batch_size: int | None = None,
@@ -104,14 +104,14 @@ def embed_file(
 
     rank, world, local, *_ = torchrun.place()
     opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device, compile=compile)
-    source = open_for(opened, os.fspath(data), cache=cache, grow=False)
+    source = open_for(opened, data, cache=cache, grow=False)
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
     target = shard_path(Path(out), rank, world)
     parts = Parts(target, _plan(opened, source, rows, dtype, size))
     with parts.opened(), advising(f"what is embedded is kept; take a smaller --batch-size than {size}"):
-        _write(parts, opened, source, rows, size, dtype, origin_of(os.fspath(data)))
+        _write(parts, opened, source, rows, size, dtype, origin_of(data))
         source.skipped.extend(parts.skipped())
         samples, dim = parts.join()
     name = "skipped.csv" if world == 1 else f"skipped-{rank:05d}-of-{world:05d}.csv"

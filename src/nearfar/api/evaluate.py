@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import DataError
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def evaluate(
     encoder: "Encoder | str | os.PathLike[str]",
-    train: str | os.PathLike[str],
-    test: str | os.PathLike[str] | None = None,
+    train: Any,
+    test: Any = None,
     *,
     seed: int | None = None,
     baselines: bool = True,
@@ -29,10 +29,11 @@ def evaluate(
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
 
-    `encoder` is an encoder or a run folder. Without `test`, the data's own test split serves, else a stratified fifth
-    of `train` keyed by the seed: by that of the run where none is given, which is the fifth whose labels no method saw.
-    Data without labels gets the figures that need none. `cache`, `label_column` and `compile` are as for `train`.
-    Samples that cannot be read are left out, and counted in the notes. Raises UserError.
+    `encoder` is an encoder or a run folder; `train` and `test` are data as `nearfar.train` takes them. Without `test`,
+    the data's own test split serves, else a stratified fifth of `train` keyed by the seed: by that of the run where
+    none is given, which is the fifth whose labels no method saw. Data without labels gets the figures that need none.
+    `cache`, `label_column` and `compile` are as for `train`. Samples that cannot be read are left out, and counted in
+    the notes. Raises UserError.
     """
     from nearfar.api.judging import Judges, judges_of, parts_of
     from nearfar.api.load import load_on
@@ -43,17 +44,17 @@ def evaluate(
 
     encoder, run = load_on(encoder, device, compile=compile)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
-    data, own_test = os.fspath(train), None
-    if test is None:
-        data, own_test = parts_of(data, splits(registry.load(encoder.config["modality"]), data))
+    data, own_test = train, None
+    if test is None and isinstance(data, str | os.PathLike):
+        data, own_test = parts_of(os.fspath(data), splits(registry.load(encoder.config["modality"]), os.fspath(data)))
     learnt = open_for(encoder, data, cache=cache, label_column=label_column)
     if test is None:
         judges = judges_of(encoder, learnt, own_test, seed=seed, cache=cache, label_column=label_column)
     else:
-        judged = open_for(encoder, os.fspath(test), cache=cache, label_column=label_column)
+        judged = open_for(encoder, test, cache=cache, label_column=label_column)
         judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
-            raise DataError(f"{os.fspath(test)!r} has no labels to judge by.")
+            raise DataError(f"{judged.name!r} has no labels to judge by.")
     found = compare_systems(measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run), seed=seed)
     found.notes.extend(tell_unreadable(learnt, judges.test))
     return found

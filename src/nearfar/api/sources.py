@@ -3,8 +3,9 @@
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nearfar import given
 from nearfar.data.location import parse_data
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source
@@ -18,27 +19,31 @@ _log = logging.getLogger("nearfar")
 
 def open_for(
     encoder: "Encoder",
-    data: str,
+    data: Any,
     *,
     least: int = 1,
     cache: str = "auto",
     grow: bool = True,
     label_column: str | None = None,
 ) -> "Source":
-    """`data` opened as the encoder's modality, to be fetched as the encoder needs it.
+    """`data`, a path or an object, opened as the encoder's modality, to be fetched as the encoder needs it.
 
     `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added. `label_column` names the
     column of labels; that of the encoder's training when not given.
     """
     modality = registry.load(encoder.config["modality"])
-    return open_source(
-        modality, data, config=encoder.config, least=least, cache=cache, grow=grow, label_column=label_column
-    )
+    with given.holding() as hold:
+        name = os.fspath(hold("data", data))
+        return open_source(
+            modality, name, config=encoder.config, least=least, cache=cache, grow=grow, label_column=label_column
+        )
 
 
-def origin_of(data: str) -> str | None:
-    """The folder or file that DATA names, as an absolute path; None where it is neither."""
-    path, _ = parse_data(data)
+def origin_of(data: Any) -> str | None:
+    """The folder or file that DATA names, as an absolute path; None where it is neither, or an object."""
+    if not isinstance(data, str | os.PathLike):
+        return None
+    path, _ = parse_data(os.fspath(data))
     return os.path.abspath(path) if os.path.exists(path) else None
 
 

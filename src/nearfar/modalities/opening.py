@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from nearfar import given
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ def found(
     """
     from nearfar.data.reader import open_samples, parse_data
 
+    if given.is_given(data):
+        from nearfar.modalities.objects import samples_of
+
+        return samples_of(data, modality, label_column=label_column or labels_in)
     path, asked = parse_data(data, builtins=modality.builtins)
     if path in modality.builtins:
         return replace(modality.builtins[path].read(split or asked), origin=path)
@@ -88,6 +93,8 @@ def splits(modality: "Modality", data: str) -> list[str]:
     """The names of the parts that DATA itself says it has; none where one of them is asked for."""
     from nearfar.data.reader import parse_data, splits_of
 
+    if given.is_given(data):
+        return []
     path, asked = parse_data(data, builtins=modality.builtins)
     if asked is not None:
         return []

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nearfar import given
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.options import declared
 
@@ -51,6 +52,10 @@ def find(data: str) -> str:
 
     Raises DataError for data of a kind that there is no modality for.
     """
+    if given.is_given(data):
+        from nearfar.modalities.objects import kind_of
+
+        return kind_of(data)
     from nearfar.data.glance import glance
 
     found = glance(data)

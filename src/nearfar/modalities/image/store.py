@@ -258,13 +258,11 @@ class Store:
 
 def encoded(samples: Samples, row: int) -> Encoded:
     """What the decoder gets of a sample: its file, its array, or its bytes. Raises Unreadable."""
-    if (array := samples.array(row)) is not None:
-        return array
-    path = samples.path(row)
-    if path is not None:
-        return path
     try:
-        return samples.bytes(row)
+        if (array := samples.array(row)) is not None:
+            return array
+        path = samples.path(row)
+        return samples.bytes(row) if path is None else path
     except OSError as error:
         raise Unreadable(reason_of(error)) from None
 

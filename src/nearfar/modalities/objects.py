@@ -1,0 +1,231 @@
+"""Data that is an object: arrays, data frames, lists and torch Datasets as samples, each for the modality it is of."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar import given
+from nearfar.data.arrays import ArrayTable
+from nearfar.data.contents import Contents, Files
+from nearfar.data.keys import printable, unique
+from nearfar.data.sample_rows import SampleRows
+from nearfar.data.table_file import Columns, Request, TableFile
+from nearfar.data.tabular import read_tables
+from nearfar.data.values import encode
+from nearfar.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from nearfar.contract import Modality
+    from nearfar.data.samples import Samples
+
+_INPUTS = ("image", "img", "pixel_values", "x", "input", "inputs", "data", "features")
+_LABELS = ("label", "labels", "target", "targets", "y", "class")
+log = logging.getLogger("nearfar")
+
+
+def kind_of(name: str) -> str:
+    """The modality of the data that goes by this name; raises DataError where there is none for it."""
+    return _read(given.get("data", name), given.short(name)).kind
+
+
+def samples_of(name: str, modality: "Modality", *, label_column: str | None = None) -> "Samples":
+    """The samples of the data that goes by this name; raises DataError where the modality does not read such data."""
+    short = given.short(name)
+    found = _read(given.get("data", name), short)
+    if found.kind != modality.name:
+        raise DataError(f"{short} is data of the kind {found.kind!r}: --modality {modality.name} does not read it.")
+    return found.rows(label_column).samples(short)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Data of one modality: `rows` makes its samples, with labels from the column of this name where it has columns."""
+
+    kind: str
+    rows: Callable[[str | None], SampleRows]
+
+
+def _read(data: Any, name: str) -> _Data:
+    labels = None
+    if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "__len__") for part in data):
+        data, labels = data
+        if len(labels) != len(data):
+            raise DataError(f"There are {len(labels)} labels for {len(data)} samples.")
+    if hasattr(data, "column_names") or (hasattr(data, "columns") and hasattr(data, "iloc")):
+        return _Data("table", lambda column: _table(data, name, column))
+    if hasattr(data, "__array__") and not hasattr(data, "convert"):
+        return _array(np.asarray(data.detach().cpu() if hasattr(data, "detach") else data), labels, name)
+    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+        raise DataError(
+            f"data must be a path, arrays, a data frame, a list or a torch Dataset with a length, got "
+            f"{type(data).__name__}."
+        )
+    if not len(data):
+        raise DataError(f"There are no samples in {name}.")
+    return _list(data, labels, name) if isinstance(data, list | tuple) else _dataset(data, labels, name)
+
+
+def _array(array: NDArray[Any], labels: Any, name: str) -> _Data:
+    if array.ndim not in (2, 3, 4) or array.dtype.kind not in "biuf" or 0 in array.shape:
+        raise DataError(
+            f"Arrays of data are numbers [N, D] (a table) or [N, H, W], [N, H, W, C] or [N, C, H, W] (images), got "
+            f"{list(array.shape)} of {array.dtype}."
+        )
+    kind = "table" if array.ndim == 2 else "image"
+    content, request = ("", Request(further=None)) if kind == "table" else ("image", Request(columns=("image",)))
+    table = ArrayTable(Path(_word(name)), "", array, None if labels is None else _arrow(labels), content)
+    return _Data(kind, lambda column: read_tables([table], request))
+
+
+def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
+    if not all(isinstance(one, str | os.PathLike) for one in data):
+        return _items(lambda i: data[i], len(data), labels, name)
+    paths = [os.path.abspath(os.path.expanduser(os.fspath(one))) for one in data]
+    if not any(map(os.path.exists, paths)):
+        raise DataError(
+            f"A list of strings is taken for paths of files, and none of these exists (the first is "
+            f"{printable(os.fspath(data[0]))!r:.80}). Text as data is not there yet."
+        )
+    keys = unique(printable(os.fspath(one)) for one in data)
+    return _Data("image", lambda column: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
+
+
+def _dataset(data: Any, labels: Any, name: str) -> _Data:
+    """A torch Dataset, whose items are samples, (sample, label) or dictionaries."""
+    first = data[0]
+    inputs: Any = None
+    label: Any = None
+    if isinstance(first, Mapping):
+        inputs = next((key for key in _INPUTS if key in first), None)
+        label = next((key for key in _LABELS if key in first), None)
+        if inputs is None:
+            raise DataError(
+                f"An item of {name} has {', '.join(map(repr, first))}: the sample is looked for in "
+                f"{', '.join(_INPUTS)}."
+            )
+    elif isinstance(first, tuple | list):
+        inputs, label = 0, 1 if len(first) > 1 and np.ndim(first[1]) == 0 else None
+    if labels is None and label is not None:
+        labels = _labels_of(data, label, name)
+    return _items(lambda i: data[i] if inputs is None else data[i][inputs], len(data), labels, name)
+
+
+def _labels_of(data: Any, label: Any, name: str) -> Any:
+    targets = next((getattr(data, name) for name in ("targets", "labels") if hasattr(data, name)), None)
+    if targets is not None and np.shape(targets) == (len(data),):
+        numbers, names = np.asarray(targets), getattr(data, "classes", None)
+        if (
+            isinstance(names, Sequence)
+            and numbers.dtype.kind in "iu"
+            and 0 <= numbers.min() <= numbers.max() < len(names)
+        ):
+            return [str(names[one]) for one in numbers.tolist()]
+        return numbers
+    log.info("reading the labels of %d items of %s", len(data), name)
+    found = []
+    for i in range(len(data)):
+        try:
+            found.append(data[i][label])
+        except Exception:  # of a user's own code: the item is tried again, and listed with its reason, when it is read
+            found.append(None)
+    return found
+
+
+def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _Data:
+    first = take(0)
+    if isinstance(first, str):
+        raise DataError(f"The samples of {name} are texts, such as {first[:40]!r}: text as data is not there yet.")
+    array = _as_array(first)
+    if array.ndim == 1:
+        rows = np.stack([_as_array(take(i)) for i in range(count)])
+        return _array(rows, labels, name)
+    keys = unique(f"{_word(name)}#{i}" for i in range(count))
+    return _Data("image", lambda column: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
+
+
+class Items(Contents):
+    """Pictures that a function gives by number; it is called by one thread at a time."""
+
+    def __init__(self, take: Callable[[int], Any], count: int) -> None:
+        self._take = take
+        self._count = count
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def array(self, row: int) -> NDArray[Any]:
+        """The picture `[H, W]` or `[H, W, C]`; raises OSError where the function fails."""
+        try:
+            with self._lock:
+                found = self._take(row)
+            return _as_array(found)
+        except Exception as error:  # of a user's own code
+            raise OSError(f"{type(error).__name__}: {str(error)[:80]}") from None
+
+
+def _as_array(item: Any) -> NDArray[Any]:
+    """A picture or a vector as an array, the channels of tensors last."""
+    if hasattr(item, "convert"):  # of PIL
+        return np.asarray(item if item.mode in ("L", "RGB", "I", "I;16", "F") else item.convert("RGB"))
+    tensor = hasattr(item, "detach")
+    array = np.asarray(item.detach().cpu() if tensor else item)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"A sample is a picture or numbers, got {type(item).__name__}.")
+    return array.transpose(1, 2, 0) if tensor and array.ndim == 3 else array
+
+
+def _table(data: Any, name: str, label_column: str | None) -> SampleRows:
+    return read_tables([_ArrowTable(data, name)], Request(further=None, label_column=label_column))
+
+
+class _ArrowTable(TableFile):
+    """A data frame or an Arrow table in memory."""
+
+    def __init__(self, data: Any, name: str) -> None:
+        import pyarrow as pa
+
+        super().__init__(Path(_word(name)))
+        try:
+            self._table = data if hasattr(data, "column_names") else pa.Table.from_pandas(data, preserve_index=False)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(f"{name} cannot be read as a table: {str(error)[:200]}") from None
+        self.names = tuple(map(str, self._table.column_names))
+
+    def read(self, at: Sequence[int]) -> Columns:
+        """The columns at these places."""
+        return Columns([self._table.column(i).combine_chunks() for i in at], np.arange(len(self._table)))
+
+
+def _columns(labels: Any) -> "dict[str, pa.DictionaryArray]":
+    column = None if labels is None else encode(_arrow(labels))
+    return {} if column is None else {"label": column}
+
+
+def _arrow(labels: Any) -> "pa.Array":
+    """Labels as Arrow has them: numbers, texts, None where there is none, or one-hot rows."""
+    import pyarrow as pa
+
+    if not isinstance(labels, list | tuple):
+        array = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+        if array.ndim == 2 and array.shape[1] > 1 and bool((array.sum(1) == 1).all() and np.isin(array, (0, 1)).all()):
+            array = array.argmax(1)
+        if array.size != len(array):
+            raise DataError(f"Labels are one a sample, [N], or one-hot rows, got {list(array.shape)}.")
+        labels = array.reshape(-1).tolist()
+    plain = [one.item() if hasattr(one, "item") else one for one in labels]
+    kinds = {type(one) for one in plain} - {type(None)}
+    return pa.array(plain if len(kinds) == 1 else [None if one is None else str(one) for one in plain])
+
+
+def _word(name: str) -> str:
+    return name.split(" ")[0]
