@@ -93,18 +93,18 @@ def test_the_weights_are_the_same_with_and_without_a_cache(
 
 
 @pytest.mark.usefixtures("no_memory")
-def test_a_hundredth_of_broken_files_is_listed_once_in_every_run(
+def test_broken_files_are_listed_once_in_every_run(
     tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: Any
 ) -> None:
     monkeypatch.setattr(opening, "_SCANNED", 20)
-    data = photos(count=300, classes=0)
-    broken = break_some(data, 100)
+    data = photos(count=90, classes=0)
+    broken = break_some(data, 30)
     options: dict[str, Any] = {"cache": tmp_path / "cache", "steps": None, "epochs": 1}
     for name in ("first", "second"):
         run = tiny(data, out=tmp_path / name, **options)
         assert sorted(listed(run.path)) == sorted(broken)
-        assert len(nf.Embeddings.load(run.path / "embeddings.parquet")) == 297
-    stop_at(9)
+        assert len(nf.Embeddings.load(run.path / "embeddings.parquet")) == 87
+    stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(data, out=tmp_path / "third", checkpoint_every=1e-9, **options)
     nf.train(out=tmp_path / "third", resume=True)
@@ -167,7 +167,7 @@ def test_a_cache_without_a_name_is_refused(tiny: Tiny, photos: Photos) -> None:
 @pytest.mark.usefixtures("unjudged")
 def test_two_runs_at_once_and_one_killed_with_9_leave_a_cache_that_is_right(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    for i in range(300):
+    for i in range(120):
         pixels = np.random.default_rng(i).integers(0, 256, (100, 130, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "data" / f"{i:03}.png")
     data, cache = tmp_path / "data", tmp_path / "cache"
