@@ -37,14 +37,18 @@ def photos(tmp_path: Path) -> Photos:
     return made
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
+def table_at(path: Path) -> Path:
     """A table of 40 labelled rows."""
     rng = np.random.default_rng(0)
     rows = [",".join(f"{x:.3f}" for x in rng.normal(size=4) + i % 2) + f",{'ab'[i % 2]}" for i in range(40)]
-    path = tmp_path / "table.csv"
     path.write_text("\n".join(["w,x,y,z,label", *rows]))
     return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table of 40 labelled rows."""
+    return table_at(tmp_path / "table.csv")
 
 
 @pytest.fixture
@@ -61,3 +65,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, 
     folder = tmp_path_factory.mktemp("finished")
     data = photos_in(folder / "photos")
     return data, nf.train(data, out=folder / "run", **(tiny_settings | {"steps": 8, "knn_every": 0.3}))
+
+
+@pytest.fixture(scope="session")
+def finished_table(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, Run]:
+    """A table of 40 rows and a finished run of 6 steps on it; neither may be changed."""
+    folder = tmp_path_factory.mktemp("finished table")
+    data = table_at(folder / "table.csv")
+    settings = {name: value for name, value in tiny_settings.items() if name not in ("encoder", "width")}
+    return data, nf.train(data, out=folder / "run", **settings)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 import nearfar as nf
+from nearfar import progress
+from nearfar.api import build
 from nearfar.api.run import Run
 from nearfar.errors import RunError
+from nearfar.modalities.image.source import ImageSource
+from nearfar.training import checkpoint
+from nearfar.training.run_folder import RunFolder, read_config
+from tests.api.conftest import photos_in
 
 Finished = tuple[Path, Run]
 Tiny = Callable[..., Run]
@@ -28,10 +36,6 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def steps_of(run: Path) -> list[int]:
-    return [strict(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "encoder" / "model.safetensors")
 
@@ -40,19 +44,13 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+# What a run folder holds.
+
+
 def test_a_run_folder_holds_all_its_parts(finished: Finished) -> None:
     _, run = finished
-    assert {path.name for path in run.path.iterdir()} == {
-        ".lock",
-        "config.toml",
-        "environment.json",
-        "metrics.jsonl",
-        "encoder",
-        "checkpoint",
-        "evaluation.json",
-        "embeddings.parquet",
-        "report.html",
-    }
+    parts = {".lock", "config.toml", "environment.json", "metrics.jsonl", "encoder", "checkpoint", "evaluation.json"}
+    assert {path.name for path in run.path.iterdir()} == parts | {"embeddings.parquet", "report.html"}
     assert {path.name for path in (run.path / "encoder").iterdir()} == {"model.safetensors", "config.json"}
 
 
@@ -61,6 +59,7 @@ def test_a_run_says_how_it_went(finished: Finished) -> None:
     assert run.report == run.path / "report.html"
     assert run.encoder.dim == 32
     assert not run.encoder.training
+    assert run.evaluation is not None
     assert run.evaluation.systems == ["raw input", "untrained encoder", "trained encoder"]
     assert run.evaluation.linear is not None
     assert run.verdict == run.evaluation.verdict()
@@ -68,47 +67,30 @@ def test_a_run_says_how_it_went(finished: Finished) -> None:
     assert run.after_seconds > 0
 
 
-def test_metrics_are_strict_and_their_steps_rise(finished: Finished) -> None:
+def test_its_files_are_strict_json_and_say_what_was_found(finished: Finished) -> None:
     _, run = finished
     records = [strict(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, 9))
     for name in ("epoch", "progress", "seconds", "lr", "loss", "samples_per_second", "data_wait", "alignment"):
         assert all(name in record for record in records), name
     assert sum("knn" in record for record in records) == 2
-
-
-def test_the_evaluation_is_kept(finished: Finished) -> None:
-    _, run = finished
-    kept = strict((run.path / "evaluation.json").read_text())
-    assert kept == json.loads(json.dumps(run.evaluation.to_json()))
-
-
-def test_the_environment_is_kept(finished: Finished) -> None:
-    _, run = finished
+    assert run.evaluation is not None
+    assert strict((run.path / "evaluation.json").read_text()) == json.loads(json.dumps(run.evaluation.to_json()))
     kept = strict((run.path / "environment.json").read_text())
     assert (kept["torch"], kept["device"], kept["threads"], kept["precision"]) == (torch.__version__, "cpu", 1, "fp32")
 
 
-def test_the_embeddings_are_kept(finished: Finished) -> None:
-    data, run = finished
-    kept = nf.Embeddings.load(run.path / "embeddings.parquet")
-    made = nf.embed(run.path, data)
-    assert kept.keys == made.keys
-    assert kept.labels == made.labels
+@pytest.mark.parametrize("kind", ["finished", "finished_table"])
+def test_its_vectors_are_those_of_the_loaded_encoder_to_the_bit(kind: str, request: pytest.FixtureRequest) -> None:
+    data, run = request.getfixturevalue(kind)
+    kept, made = nf.Embeddings.load(run.path / "embeddings.parquet"), nf.embed(run.path, data)
+    assert (kept.keys, kept.labels, kept.origin) == (made.keys, made.labels, str(data))
     assert np.array_equal(kept.vectors, made.vectors)
-
-
-def test_a_loaded_encoder_gives_the_same_vectors_to_the_bit(finished: Finished) -> None:
-    data, run = finished
-    paths = sorted(data.rglob("*.png"))
-    assert np.array_equal(nf.load(run.path).encode(paths), run.encoder.encode(paths))
-    assert np.array_equal(nf.load(run.path / "encoder").encode(paths), run.encoder.encode(paths))
+    assert np.array_equal(nf.embed(nf.load(run.path / "encoder"), data).vectors, nf.embed(run.encoder, data).vectors)
 
 
 def test_every_setting_in_force_is_written(finished: Finished) -> None:
     data, run = finished
-    from nearfar.training.run_folder import read_config
-
     config = read_config(run.path / "config.toml")
     assert config["data"]["data"] == str(data)
     assert (config["length"], config["model"]["width"]) == ({"steps": 8}, 8)
@@ -117,52 +99,43 @@ def test_every_setting_in_force_is_written(finished: Finished) -> None:
     assert "batch_size" not in config["chosen"]
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_a_config_gives_the_same_weights_again(finished: Finished, tmp_path: Path) -> None:
-    from nearfar.training import checkpoint
-
+def test_a_config_gives_the_same_weights_again_and_options_come_before_it(finished: Finished, tmp_path: Path) -> None:
     _, run = finished
-    nf.train(config=run.path / "config.toml", out=tmp_path / "again")
+    nf.train(config=run.path / "config.toml", out=tmp_path / "again", evaluate=False)
     one, other = (checkpoint.latest(place / "checkpoint") for place in (run.path, tmp_path / "again"))
     assert one is not None
     assert other is not None
     assert equal(one.weights, other.weights)
     assert equal(one.optimizer, other.optimizer)
+    nf.train(config=run.path / "config.toml", out=tmp_path / "other", epochs=1, seed=7, evaluate=False)
+    assert [record["step"] for record in RunFolder(tmp_path / "other").metrics()] == [1, 2]  # 40 in batches of 16
+    assert not equal(weights(run.path), weights(tmp_path / "other"))
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_options_come_before_the_config(finished: Finished, tmp_path: Path) -> None:
-    _, run = finished
-    nf.train(config=run.path / "config.toml", out=tmp_path / "again", epochs=1, seed=7)
-    assert steps_of(tmp_path / "again") == [1, 2]  # 40 samples in batches of 16
-    assert not equal(weights(run.path), weights(tmp_path / "again"))
+def test_without_an_evaluation_there_is_an_encoder_and_the_rest_comes_later(tiny: Tiny, finished: Finished) -> None:
+    data, whole = finished
+    run = tiny(data, steps=8, evaluate=False)
+    assert run.evaluation is run.verdict is None
+    assert not {"evaluation.json", "report.html", "embeddings.parquet"} & {path.name for path in run.path.iterdir()}
+    assert equal(weights(run.path), weights(whole.path))
+    nf.report(run.path)
+    assert strict((run.path / "evaluation.json").read_text())["rows"]
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_the_seed_decides_the_weights(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
-    data = photos()
-    found = [weights(tiny(data, out=tmp_path / f"run{i}", seed=seed, steps=2).path) for i, seed in enumerate((0, 0, 1))]
-    assert equal(found[0], found[1])
-    assert not equal(found[0], found[2])
+# Whose labels judge.
 
 
-def test_without_labels_the_verdict_needs_none(tiny: Tiny, photos: Photos) -> None:
-    run = tiny(photos(classes=0))
+@pytest.mark.parametrize("classes", [0, 1])
+def test_without_classes_the_verdict_needs_none(tiny: Tiny, photos: Photos, classes: int) -> None:
+    run = tiny(photos(classes=classes))
+    assert run.evaluation is not None
     assert run.evaluation.linear is None
     assert "view retrieval" in run.evaluation.label_free
     assert run.report.is_file()
-    assert nf.Embeddings.load(run.path / "embeddings.parquet").labels is None
-
-
-def test_one_class_is_as_good_as_none(tiny: Tiny, photos: Photos) -> None:
-    run = tiny(photos(classes=1))
-    assert run.evaluation.linear is None
-    assert "view retrieval" in run.evaluation.label_free
+    assert (nf.Embeddings.load(run.path / "embeddings.parquet").labels is None) == (classes == 0)
 
 
 def test_own_splits_are_kept_apart(tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nearfar.modalities.image.source import ImageSource
-
     photos("data/train", count=32)
     photos("data/test", count=20, seed=9)
     seen: dict[str, set[str]] = {}
@@ -174,34 +147,25 @@ def test_own_splits_are_kept_apart(tiny: Tiny, photos: Photos, tmp_path: Path, m
 
     monkeypatch.setattr(ImageSource, "fetch", noted)
     run = tiny(tmp_path / "data")
+    assert run.evaluation is not None
     assert (run.evaluation.train, run.evaluation.test) == (32, 20)
     kept = nf.Embeddings.load(run.path / "embeddings.parquet")
     assert len(kept) == 32
-    assert not any("test" in key for key in kept.keys)
     trained_on = next(keys for name, keys in seen.items() if name.endswith("train"))
     assert len(trained_on) == 32
-    assert not any("test" in key for key in trained_on)
+    assert not any("test" in key for key in [*kept.keys, *trained_on])
 
 
-def test_a_test_part_that_cannot_be_read_does_not_cost_the_run(
-    tiny: Tiny, photos: Photos, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("what", "said"), [("broken", "test part cannot be used"), ("unlabelled", "has no labels")])
+def test_a_test_part_that_cannot_judge_does_not_cost_the_run(
+    tiny: Tiny, photos: Photos, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, said: str
 ) -> None:
     photos("data/train", count=32)
-    (tmp_path / "data" / "test").mkdir()
-    for i in range(3):
-        (tmp_path / "data" / "test" / f"{i}.png").write_bytes(b"")
+    for path in photos("data/test", count=8, classes=0).rglob("*.png"):
+        path.write_bytes(b"" if what == "broken" else path.read_bytes())
     run = tiny(tmp_path / "data")
-    assert "test part cannot be used" in caplog.text
-    assert run.evaluation.train + run.evaluation.test == 32
-
-
-def test_a_test_part_without_labels_does_not_judge(
-    tiny: Tiny, photos: Photos, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    photos("data/train", count=32)
-    photos("data/test", count=8, classes=0)
-    run = tiny(tmp_path / "data")
-    assert "has no labels" in caplog.text
+    assert said in caplog.text
+    assert run.evaluation is not None
     assert run.evaluation.train + run.evaluation.test == 32
 
 
@@ -213,34 +177,24 @@ def test_labels_for_part_of_the_rows_judge_that_part(tiny: Tiny, photos: Photos,
         for i, path in enumerate(sorted(data.rglob("*.png"))):
             rows.writerow([path.relative_to(tmp_path), path.parent.name if i % 2 else ""])
     run = tiny(tmp_path / "part.csv")
+    assert run.evaluation is not None
     assert run.evaluation.train + run.evaluation.test == 20
     kept = nf.Embeddings.load(run.path / "embeddings.parquet").labels
     assert kept is not None
     assert kept.count(None) == 20
 
 
-def test_a_table_is_trained_on_too(tiny: Tiny, table: Path) -> None:
-    run = tiny(table, encoder=None, width=None)
-    assert run.encoder.config["modality"] == "table"
-    assert run.evaluation.linear is not None
-    assert np.array_equal(nf.embed(nf.load(run.path), table).vectors, nf.embed(run.encoder, table).vectors)
+# Names and places.
 
 
-def test_the_digits_need_no_network(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
+@pytest.mark.usefixtures("unjudged")
+def test_the_digits_need_no_network_whatever_folder_is_called_so(
+    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*_: Any, **__: Any) -> None:
         raise AssertionError("no network")
 
     monkeypatch.setattr(socket, "socket", none)
-    run = tiny("digits:test", steps=2)
-    assert run.evaluation.classes == list("0123456789")
-
-
-@pytest.mark.usefixtures("unjudged")
-def test_a_folder_of_the_name_of_built_in_data_changes_nothing(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     photos("digits")
     monkeypatch.chdir(tmp_path)
     run = tiny("digits", steps=1)
@@ -249,49 +203,31 @@ def test_a_folder_of_the_name_of_built_in_data_changes_nothing(
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_a_relative_path_is_written_whole(
-    tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_paths_are_written_whole_and_a_run_without_out_gets_a_name_of_its_own(
+    tiny_settings: dict[str, Any], photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = photos()
     monkeypatch.chdir(tmp_path)
-    run = tiny("photos", steps=1)
-    assert f'data = "{data}"' in (run.path / "config.toml").read_text()
-
-
-@pytest.mark.usefixtures("unjudged")
-def test_without_out_a_run_gets_a_name_of_its_own(
-    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = photos()
-    monkeypatch.chdir(tmp_path)
-    settings = {"encoder": "small_cnn", "width": 8, "batch_size": 16, "steps": 1, "precision": "fp32", "threads": 1}
-    names = [nf.train(data, **settings).path.as_posix() for _ in range(2)]
+    names = [nf.train("photos", **tiny_settings | {"steps": 1}).path.as_posix() for _ in range(2)]
     assert names == ["runs/photos-simclr", "runs/photos-simclr-2"]
+    assert f'data = "{data}"' in Path(names[0], "config.toml").read_text()
 
 
-def test_a_budget_is_kept(tiny: Tiny, photos: Photos) -> None:
-    import time
-
-    began = time.monotonic()
-    run = tiny(photos(), steps=None, budget="2s", started=began)
+def test_a_budget_is_kept(tiny: Tiny, photos: Photos, caplog: pytest.LogCaptureFixture) -> None:
+    run = tiny(photos(), steps=None, budget="2s", started=time.monotonic() - 1, evaluate=False)
     assert run.seconds < 20  # a slow machine may need long for one step, but not for all that would be left
-    assert steps_of(run.path)
+    assert RunFolder(run.path).metrics()
+    assert "Start-up took 1 s (imports, reading the data) of the budget of 2 s" in caplog.text
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_quiet_is_silent(tiny: Tiny, photos: Photos, capfd: pytest.CaptureFixture[str]) -> None:
-    tiny(photos(), quiet=True, steps=2)
-    assert capfd.readouterr() == ("", "")
+# What is said.
 
 
 @pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("quiet", [True, False])
-def test_quiet_holds_in_a_notebook_and_only_for_the_run(
-    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, quiet: bool
+def test_quiet_holds_in_a_notebook_too_and_only_for_the_run(
+    tiny: Tiny, photos: Photos, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], quiet: bool
 ) -> None:
-    from nearfar import progress
-    from nearfar.api import build
-
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     seen = []
     seed_weights = build.seed_weights
@@ -299,19 +235,20 @@ def test_quiet_holds_in_a_notebook_and_only_for_the_run(
     tiny(photos(), quiet=quiet, steps=2)
     assert seen == [not quiet]
     assert progress.live()
+    out, err = capfd.readouterr()
+    assert out == ""  # the library never prints
+    assert not quiet or err == ""
 
 
-def test_nothing_is_printed(tiny: Tiny, photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny(photos(), steps=2)
-    assert capsys.readouterr().out == ""
+# Starting from another run, or from weights.
 
 
 @pytest.mark.usefixtures("unjudged")
-def test_a_run_starts_from_another(finished: Finished, tiny: Tiny) -> None:
-    from nearfar.training import checkpoint
-
+def test_a_run_starts_from_another_and_takes_its_encoder_and_sizes(finished: Finished, tiny: Tiny) -> None:
     data, before = finished
-    run = tiny(data, init=before.path, steps=1, lr=1e-9)
+    run = tiny(data, init=before.path, steps=1, lr=1e-9, encoder=None, width=None)
+    assert {run.encoder.config[name] for name in ("encoder", "width")} == {"small_cnn", 8}
+    assert run.encoder.config["image_size"] == before.encoder.config["image_size"]
     started = load_file(run.path / "encoder" / "start.safetensors")
     saved = checkpoint.latest(before.path / "checkpoint")
     assert saved is not None
@@ -331,16 +268,24 @@ def test_a_run_starts_from_a_file_of_weights(finished: Finished, tiny: Tiny) -> 
         assert torch.equal(value, kept[name]), name
 
 
-def test_a_run_cannot_start_from_nothing(finished: Finished, tiny: Tiny, tmp_path: Path) -> None:
-    data, _ = finished
-    with pytest.raises(RunError, match="no run folder at"):
-        tiny(data, init=tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(RunError, match="no encoder in"):
-        tiny(data, init=tmp_path / "empty")
-
-
-def test_a_run_of_another_shape_is_refused(finished: Finished, tiny: Tiny) -> None:
+def test_a_start_that_cannot_be_is_refused(finished: Finished, tiny: Tiny, tmp_path: Path) -> None:
     data, before = finished
-    with pytest.raises(RunError, match="another shape"):
-        tiny(data, init=before.path, width=4)
+    (tmp_path / "empty").mkdir()
+    for start, more, message in (
+        (tmp_path / "none", {}, "no run folder at"),
+        (tmp_path / "empty", {}, "no encoder in .*empty'"),
+        (before.path, {"width": 4}, "another shape"),
+    ):
+        with pytest.raises(RunError, match=message):
+            tiny(data, init=start, **more)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_data_is_read(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"cannot be made|cannot be written|is a file"):
+        tiny(tmp_path / "no data here", out=tmp_path / "file" / "run")
+    photos_in(tmp_path / "few", count=1)
+    with pytest.raises(nf.NearfarError, match="two"):
+        tiny(tmp_path / "few", out=tmp_path / "a" / "b", batch_size=None)
+    assert not (tmp_path / "a").exists()  # what was made for the run is gone again

@@ -1,6 +1,7 @@
 """Using a finished run: embed, search, evaluate, report."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ import pytest
 import torch
 
 import nearfar as nf
+from nearfar.api.baselines import untrained
 from nearfar.api.run import Run
-from nearfar.errors import ConfigError, DataError, RunError
+from nearfar.api.sources import open_for
+from nearfar.errors import ConfigError, DataError, OutputError, RunError
+from nearfar.evaluation.embedding import whiten
+from nearfar.training import loop
 from tests.conftest import Killed, die
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
 Finished = tuple[Path, Run]
+
+
+# Embed.
 
 
 def test_embedding_keeps_keys_and_labels_with_their_vectors(finished: Finished) -> None:
@@ -32,7 +40,9 @@ def test_embedding_leaves_broken_files_out_and_lists_them(finished: Finished, ph
     _, run = finished
     data = photos()
     (data / "class 1" / "00 broken.png").write_bytes(b"")
-    found = nf.embed(run.encoder, data, out=tmp_path / "out" / "e.parquet", batch_size=7)
+    encoder = nf.load(run.path).train()
+    found = nf.embed(encoder, data, out=tmp_path / "out" / "e.parquet", batch_size=7)
+    assert encoder.training
     assert len(found) == 40
     assert found.labels == [key.split("/")[0] for key in found.keys]
     assert "class 1/00 broken.png" in (tmp_path / "out" / "skipped.csv").read_text()
@@ -41,30 +51,80 @@ def test_embedding_leaves_broken_files_out_and_lists_them(finished: Finished, ph
     assert np.array_equal(kept.vectors, found.vectors)
 
 
-def test_embedding_one_picture_is_fine(finished: Finished, photos: Photos) -> None:
+def test_one_sample_is_enough_to_embed(finished: Finished, photos: Photos) -> None:
     assert len(nf.embed(finished[1].path, photos(count=1))) == 1
 
 
-@pytest.mark.parametrize(("options", "message"), [({"out": "e.csv"}, "parquet"), ({"batch_size": 0}, "batch_size")])
-def test_embedding_refuses_before_any_work(finished: Finished, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        nf.embed(finished[1].path, "no such data", **options)
+def test_embedding_refuses_before_any_work(finished: Finished, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for options, message in (
+        ({"out": "e.csv"}, "parquet"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"precision": "fp16"}, "precision must be fp32 or bf16, got 'fp16'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            nf.embed(finished[1].path, "no such data", **options)
+    with pytest.raises(OutputError, match="cannot be written"):
+        nf.embed(finished[1].path, "no such data", out=tmp_path / "file" / "e.npy")
 
 
-def test_embedding_leaves_the_mode(finished: Finished) -> None:
+# Search.
+
+
+def test_a_sample_is_found_by_its_file_and_by_its_key_and_its_path_opens(finished: Finished) -> None:
     data, run = finished
-    encoder = nf.load(run.path).train()
-    nf.embed(encoder, data)
-    assert encoder.training
+    key = nf.Embeddings.load(run.path / "embeddings.parquet").keys[17]
+    for query in (str(data / key), key):
+        for within in (None, data, run.path / "embeddings.parquet"):
+            ((hit,),) = nf.search_run(run.path, [query], 1, within=within)
+            assert (hit.key, hit.label, hit.path) == (key, key.split("/")[0], str(data / key))
+            assert hit.similarity == pytest.approx(1, abs=1e-5)
 
 
-def test_a_picture_finds_itself_first(finished: Finished) -> None:
-    data, run = finished
-    found = nf.Embeddings.load(run.path / "embeddings.parquet")
-    key = found.keys[17]
-    (hit,) = nf.search(found, data / key, k=1, encoder=run.encoder)
-    assert (hit.key, hit.label) == (key, key.split("/")[0])
-    assert hit.similarity == pytest.approx(1, abs=1e-5)
+def test_a_row_is_found_by_its_place_by_its_key_and_as_json(finished_table: Finished) -> None:
+    data, run = finished_table
+    cells = dict(zip("wxyz", map(float, data.read_text().splitlines()[4].split(",")[:4]), strict=True))
+    for query in (f"{data}#3", "table.csv#3", json.dumps(cells), json.dumps(list(cells.values())), cells):
+        ((hit,),) = nf.search_run(run.path, [query], 1, within=data)
+        assert (hit.key, hit.path) == ("table.csv#3", f"{data}#3"), query
+        assert hit.similarity == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("nothing", "'nothing' is neither a key of the embedding nor a sample for its encoder"),
+        ('{"w": 1', "is no JSON"),
+        ("[[1, 2]]", "is no sample"),
+        ("{data}#99", "There is no sample '99' in .*which has 40"),
+    ],
+)
+def test_a_query_that_is_none_is_told_what_one_is(finished_table: Finished, query: str, message: str) -> None:
+    data, run = finished_table
+    with pytest.raises(DataError, match=message):
+        nf.search_run(run.path, [query.replace("{data}", str(data))])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_data_and_embeddings_are_told_apart_by_content(finished_table: Finished, tmp_path: Path, kind: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data, run = finished_table
+    rows = np.array([line.split(",")[:4] for line in data.read_text().splitlines()[1:]], dtype=np.float64)
+    if kind == "npy":
+        np.save(tmp_path / "rows.npy", rows)
+    else:
+        pq.write_table(pa.table(dict(zip("wxyz", rows.T, strict=True))), tmp_path / "rows.parquet")
+    nf.embed(run.path, data, out=tmp_path / f"e.{kind}")
+    ((hit,),) = nf.search_run(run.path, ["table.csv#3"], 1, within=tmp_path / f"e.{kind}")
+    assert hit.key == "table.csv#3"
+    if kind == "parquet":  # arrays have no names of columns
+        ((hit,),) = nf.search_run(run.path, [f"{data}#3"], 1, within=tmp_path / f"rows.{kind}")
+        assert hit.key == f"rows.{kind}#3"
+
+
+# Evaluate.
 
 
 def test_evaluating_again_finds_the_same(finished: Finished) -> None:
@@ -75,28 +135,30 @@ def test_evaluating_again_finds_the_same(finished: Finished) -> None:
         assert json.loads(json.dumps(again[name])) == kept[name], name
 
 
-def test_evaluating_with_a_test_set(finished: Finished, photos: Photos) -> None:
-    data, run = finished
-    found = nf.evaluate(run.encoder, data, photos(count=12, seed=4), baselines=False)
-    assert (found.train, found.test) == (40, 12)
-    assert found.systems == ["trained encoder"]
-
-
-def test_classes_of_the_test_set_go_by_their_names(finished: Finished, photos: Photos, tmp_path: Path) -> None:
+def test_classes_of_the_test_set_go_by_their_names(finished: Finished, photos: Photos) -> None:
     data, run = finished
     other = photos(count=12, seed=4)
     (other / "class 0").rename(other / "unknown")
     found = nf.evaluate(run.encoder, data, other, baselines=False)
+    assert (found.train, found.test) == (40, 12)
+    assert found.systems == ["trained encoder"]
     assert found.classes == ["class 0", "class 1", "class 2", "class 3", "unknown"]
     assert found.linear is not None
     assert found.linear.mean <= 0.75
     assert any("no training sample has" in note for note in found.notes)
 
 
-def test_evaluating_without_labels_needs_none(finished: Finished, photos: Photos) -> None:
-    found = nf.evaluate(finished[1].path, photos(classes=0))
+def test_evaluating_without_labels_needs_none_and_says_what_could_not_be_read(
+    finished: Finished, photos: Photos, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = photos(classes=0)
+    (data / "00.png").write_bytes(b"")
+    found = nf.evaluate(finished[1].path, data)
     assert found.linear is None
     assert {row.system for row in found.rows} == {"raw input", "untrained encoder", "trained encoder"}
+    said = "1 sample could not be read and is left out: 00.png (empty file)."
+    assert said in found.notes
+    assert said in caplog.text
 
 
 def test_a_test_set_without_labels_is_refused(finished: Finished, photos: Photos) -> None:
@@ -105,15 +167,19 @@ def test_a_test_set_without_labels_is_refused(finished: Finished, photos: Photos
         nf.evaluate(run.path, data, photos(classes=0))
 
 
+def test_the_column_of_labels_can_be_named(finished_table: Finished, tmp_path: Path) -> None:
+    data, run = finished_table
+    other = tmp_path / "other.csv"
+    other.write_text(data.read_text().replace("label", "kind", 1))
+    found = nf.evaluate(run.path, other, label_column="kind", baselines=False)
+    assert found.classes == ["a", "b"]
+
+
 @pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("kind", ["photos", "table"])
 def test_the_untrained_baseline_is_what_the_run_started_from(
     tiny: Tiny, photos: Photos, table: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    from nearfar.api.baselines import untrained
-    from nearfar.api.sources import open_for
-    from nearfar.training import loop
-
     begun: dict[str, torch.Tensor] = {}
     fit = loop.fit
 
@@ -132,12 +198,8 @@ def test_the_untrained_baseline_is_what_the_run_started_from(
 
 
 def test_the_untrained_baseline_of_a_continued_run_is_its_start(finished: Finished, tiny: Tiny) -> None:
-    from nearfar.api.baselines import untrained
-    from nearfar.api.sources import open_for
-    from nearfar.evaluation.embedding import whiten
-
     data, before = finished
-    run = tiny(data, init=before.path)
+    run = tiny(data, init=before.path, evaluate=False)
     encoder = nf.load(run.path)
     start = untrained(encoder, open_for(encoder, str(data)), run.path)
     whiten(start, open_for(encoder, str(data)))
@@ -147,17 +209,16 @@ def test_the_untrained_baseline_of_a_continued_run_is_its_start(finished: Finish
     np.testing.assert_allclose(vectors, nf.embed(before.path, data).vectors, atol=1e-4)
 
 
-def test_a_report_is_made_again(finished: Finished, tmp_path: Path) -> None:
-    import shutil
+# Report.
 
-    _, run = finished
-    shutil.copytree(run.path, tmp_path / "run")
-    old = (tmp_path / "run" / "report.html").read_text()
-    vectors = (tmp_path / "run" / "embeddings.parquet").read_bytes()
-    (tmp_path / "run" / "report.html").unlink()
-    assert nf.report(tmp_path / "run") == [tmp_path / "run" / "report.html"]
-    assert len((tmp_path / "run" / "report.html").read_text()) == pytest.approx(len(old), rel=0.01)
-    assert (tmp_path / "run" / "embeddings.parquet").read_bytes() == vectors
+
+def test_a_report_is_made_again(finished: Finished, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished[1].path, tmp_path / "run"))
+    old, vectors = (run / "report.html").read_text(), (run / "embeddings.parquet").read_bytes()
+    (run / "report.html").unlink()
+    assert nf.report(run) == [run / "report.html"]
+    assert len((run / "report.html").read_text()) == pytest.approx(len(old), rel=0.01)
+    assert (run / "embeddings.parquet").read_bytes() == vectors
 
 
 def test_a_stopped_run_gets_its_report(tiny: Tiny, photos: Photos, tmp_path: Path, stop_at: Any) -> None:
@@ -175,5 +236,5 @@ def test_a_run_that_saved_nothing_has_no_report(tiny: Tiny, photos: Photos, tmp_
         tiny(photos())
     with pytest.raises(RunError, match="saved nothing yet"):
         nf.report(tmp_path / "run")
-    with pytest.raises(RunError, match="no encoder"):
+    with pytest.raises(RunError, match=r"no encoder in .*run'"):
         nf.load(tmp_path / "run")
