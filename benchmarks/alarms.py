@@ -207,7 +207,8 @@ def watched(run: Run, records: str | None, photos: str | None) -> dict[str, Any]
         watchdog = Watchdog()
         for record in RunFolder(folder / "run").metrics():
             watchdog.look(record)
-    alarms = {alarm.name: alarm.step for alarm in watchdog.raised}
+    # What other programs take of the processor says nothing of the run.
+    alarms = {alarm.name: alarm.step for alarm in watchdog.raised if alarm.name != "processor shared"}
     return {"case": run.case, "method": run.method, "seed": run.seed, "alarms": alarms, **found}
 
 

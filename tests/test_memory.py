@@ -3,12 +3,24 @@
 import pytest
 import torch
 
-from nearfar.errors import MachineError
-from nearfar.memory import advising, available_memory
+from nearfar.errors import ConfigError, MachineError
+from nearfar.memory import advising, available_memory, check_weights
+from nearfar.modalities.image import encoder as images
 
 
 def test_some_memory_is_free_and_less_than_a_petabyte() -> None:
     assert 2**20 < available_memory() < 2**50
+
+
+def test_weights_that_fit_into_no_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearfar.memory.available_memory", lambda: 2 * 10**9)
+    check_weights(400_000_000, "width")
+    with pytest.raises(ConfigError, match="400 million weights need 5 GB of memory to be trained, and 2 GB are free"):
+        check_weights(400_000_000, "width", trained=True)
+    with pytest.raises(ConfigError, match="give a smaller width"):
+        images.build(
+            {"encoder": "resnet50", "channels": 3, "width": 2048, "image_size": 32, "stem": "cifar", "pool": "last"}
+        )
 
 
 @pytest.mark.parametrize(

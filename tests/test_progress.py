@@ -1,6 +1,7 @@
 """Bars are for those who look on: silence elsewhere, and silence where it was asked for."""
 
 import io
+import logging
 import sys
 from collections.abc import Iterator
 
@@ -94,3 +95,18 @@ def test_a_notebook_counts_as_looking_on(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not progress.live()
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     assert progress.live()
+
+
+@pytest.mark.parametrize(
+    ("set_up", "quiet", "said"), [(False, False, "half way\n"), (False, True, ""), (True, False, "")]
+)
+def test_the_log_is_heard_where_nobody_has_set_up_logging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], set_up: bool, quiet: bool, said: str
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()] if set_up else [])
+    logger = logging.getLogger("nearfar")
+    with progress.heard(quiet=quiet):
+        logger.info("half way")
+    logger.info("later")
+    assert capsys.readouterr() == ("", said)
+    assert (logger.level, logger.handlers) == (logging.NOTSET, [])

@@ -1,6 +1,6 @@
 """The settings of a training run: one tree of small dataclasses. `None` stands for automatic.
 
-A method's own options stand in its file, a modality's in `modalities/<name>/options.py`; in a run they are the
+A method's own options stand in `methods/options.py`, a modality's in its folder's `options.py`; in a run they are the
 sections `method_options` and `modality_options`. Every option has one name, whatever its section, and that name is
 the keyword of `nearfar.train`, the flag of `nearfar train` and the key in `config.toml`.
 """

@@ -53,6 +53,16 @@ def draft_of(path: Path, *, kept: str = "") -> Iterator[Path]:
     Another process sees the old content or the new, never a part. The folder is made where it is not there. Raises
     MachineError or OutputError, see `cannot_write`.
     """
+    try:
+        with replacing(path) as draft:
+            yield draft
+    except OSError as error:
+        raise cannot_write(path, error, kept) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `draft_of`, for files that are not the user's: raises OSError as it comes."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +70,6 @@ def draft_of(path: Path, *, kept: str = "") -> Iterator[Path]:
         with draft.open("rb+") as handle:
             os.fsync(handle.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error, kept) from None
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)

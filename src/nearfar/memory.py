@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nearfar.errors import MachineError
+from nearfar.errors import ConfigError, MachineError
+
+_MANY_WEIGHTS = 2**24
 
 
 def available_memory() -> int:
@@ -23,6 +25,20 @@ def available_memory() -> int:
     if not os.path.exists("/proc/meminfo") and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return free
+
+
+def check_weights(count: int, cure: str, *, trained: bool = False) -> None:
+    """Raise ConfigError where `count` float32 weights fit into no free memory, `trained` with gradients and momentum.
+
+    Small numbers are not looked at. To allocate and see is no way: the system may end the process instead.
+    """
+    needed = count * (12 if trained else 4)
+    if count > _MANY_WEIGHTS and needed > (free := available_memory()):
+        what = " to be trained" if trained else ""
+        raise ConfigError(
+            f"{count / 1e6:,.0f} million weights need {needed / 1e9:,.0f} GB of memory{what}, and "
+            f"{free / 1e9:,.0f} GB are free: give a smaller {cure}."
+        )
 
 
 def out_of_memory(error: BaseException) -> bool:

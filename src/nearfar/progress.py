@@ -1,5 +1,6 @@
-"""A bar for long work in a terminal or a notebook; silence elsewhere."""
+"""A bar for long work in a terminal or a notebook, and lines of the log; silence where it is asked for."""
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
@@ -25,6 +26,25 @@ def silenced(quiet: bool = True) -> Iterator[None]:
         yield
     finally:
         silence(before)
+
+
+@contextmanager
+def heard(*, quiet: bool = False) -> Iterator[None]:
+    """Write the log to standard error meanwhile, where nobody has set up logging; with `quiet`, silence."""
+    logger = logging.getLogger("nearfar")
+    with silenced(quiet):
+        if quiet or logger.hasHandlers():
+            yield
+            return
+        handler, level = logging.StreamHandler(), logger.level
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(level or logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
 
 
 def live() -> bool:

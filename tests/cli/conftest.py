@@ -18,7 +18,17 @@ class Hit:
     path: str | None = None
 
 
+class Verdict:
+    level = "good"
+
+    def __str__(self):
+        return "it works."
+
+
 class Evaluation:
+    def verdict(self):
+        return Verdict()
+
     def to_json(self):
         return {"knn": 0.91}
 
@@ -29,7 +39,7 @@ class Api:
     def __init__(self, folder):
         self.calls = []
         self.fails = None
-        self.run = SimpleNamespace(path=folder / "run", verdict="It works.", evaluation=Evaluation())
+        self.run = SimpleNamespace(path=folder / "run", evaluation=Evaluation())
         self.results = {
             "train": self.run,
             "demo": self.run,

@@ -60,6 +60,8 @@ def test_a_run_that_was_not_evaluated_has_no_table(api, capsys):
     api.run.evaluation = None
     assert main(["train", "photos", "--no-evaluate"]) == 0
     assert capsys.readouterr().out == f"run     {api.run.path}\n"
+    main(["train", "photos", "--no-evaluate", "--json"])
+    assert {"verdict": None, "level": None}.items() <= json.loads(capsys.readouterr().out).items()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,13 @@ def test_json_of_a_search_has_every_hit(api, capsys):
     found = json.loads(capsys.readouterr().out)["queries"]
     assert found[0]["query"] == "q"
     assert {"key": "a.png", "similarity": 0.97, "label": "cat"}.items() <= found[0]["hits"][0].items()
+
+
+@pytest.mark.parametrize("line", ["train photos --json", "evaluate run a --json"])
+def test_json_has_the_verdict_as_text_and_as_a_level(api, capsys, line):
+    main(line.split())
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["level"], found["evaluation"]) == ("it works.", "good", {"knn": 0.91})
 
 
 def test_an_error_leaves_json_empty(api, capsys):

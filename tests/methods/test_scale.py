@@ -90,9 +90,9 @@ def test_a_queue_longer_than_the_data_is_refused(name):
 
 
 def test_a_head_that_fits_into_no_memory_is_refused_before_it_is_made(monkeypatch):
-    monkeypatch.setattr("nearfar.methods.heads.available_memory", lambda: 2**30)
+    monkeypatch.setattr("nearfar.memory.available_memory", lambda: 2**30)
     mlp(2**10, 2**14 + 1, 8)  # 0.2 GB
-    with pytest.raises(ConfigError, match="A layer of 65,536 x 65,536 weights needs 52 GB to be trained, and 1 GB"):
+    with pytest.raises(ConfigError, match="4,295 million weights need 52 GB of memory to be trained"):
         mlp(65_536, 65_536, 8)
 
 

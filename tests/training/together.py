@@ -28,7 +28,7 @@ from nearfar.training.step import training_step
 from tests.kernels import rounds
 
 SAMPLES = 11
-STEPS = 3
+STEPS = 2
 COUNTS = {1: (11,), 2: (7, 4), 3: (6, 0, 5)}
 """Samples of each rank, by the number of ranks: ragged, and one rank of three has none."""
 CACHED = 2
@@ -227,9 +227,8 @@ if __name__ == "__main__":
     with ranks.opened("cpu") as all_ranks:
         agreements(all_ranks)
         rounds.checked(all_ranks, COUNTS[all_ranks.world])
-        if all_ranks.world > 1:
-            rounds.shortage(all_ranks)
-            holdings(all_ranks)
+        rounds.shortage(all_ranks)
+        holdings(all_ranks)
         all_cases(all_ranks, Path(sys.argv[1]), sys.argv[2:])
         if all_ranks.world == 2:
             for size in (None, 3):

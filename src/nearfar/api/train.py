@@ -14,7 +14,7 @@ from nearfar.api.run import Run
 from nearfar.api.sources import list_unreadable
 from nearfar.errors import ConfigError, DataError, MachineError, OutputError, RunError
 from nearfar.memory import advising
-from nearfar.progress import silenced
+from nearfar.progress import heard
 from nearfar.training import loop, ranks
 from nearfar.training.display import Display
 from nearfar.training.run_folder import RunFolder
@@ -48,6 +48,9 @@ def train(
     or steps are those of the whole run, what is done included, and the learning rate goes on as in a run of that
     length.
 
+    What was chosen and how far it is are shown by a bar and by lines of the log "nearfar"; where nobody has set up
+    logging, they go to standard error. `quiet` switches that off.
+
     Ctrl-C and SIGTERM save and raise KeyboardInterrupt. Raises UserError before any work for what cannot be, and
     TrainingError when training fails; what was trained is kept.
     """
@@ -59,7 +62,7 @@ def train(
     quiet = quiet or here.rank > 0
     with (
         given.holding() as hold,
-        silenced(quiet),
+        heard(quiet=quiet),
         ranks.opened(options.get("device")) as together,
         ExitStack() as held,
     ):

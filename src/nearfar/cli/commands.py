@@ -131,7 +131,7 @@ class Evaluate(Form):
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Evaluate."""
         found = api.evaluate(self.run, self.train, self.test, **given)
-        return {"run": self.run, "evaluation": found}, _table(found)
+        return {"run": self.run, **_judged(found)}, _table(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +269,16 @@ def outputs(form: Form) -> list[str]:
 def _of_run(run: Any) -> Result:
     page = Path(run.path) / "report.html"
     report = page if page.exists() else None
-    found = {"path": run.path, "verdict": str(run.verdict), "evaluation": run.evaluation, "report": report}
     lines = [f"run     {run.path}"] + ([f"report  {page}"] if report else [])
-    return found, "\n".join(([_table(run.evaluation)] if run.evaluation is not None else []) + lines)
+    table = [] if run.evaluation is None else [_table(run.evaluation)]
+    return {"path": run.path, **_judged(run.evaluation), "report": report}, "\n".join(table + lines)
+
+
+def _judged(evaluation: Any) -> dict[str, Any]:
+    """An evaluation with its verdict, as text and as a level; None where there is none."""
+    verdict = None if evaluation is None else evaluation.verdict()
+    said = (None, None) if verdict is None else (str(verdict), verdict.level)
+    return {"verdict": said[0], "level": said[1], "evaluation": evaluation}
 
 
 def _table(found: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from nearfar.data.contents import reason_of
 from nearfar.data.record_file import INDEX, RECORDS, InUse, Records, remove
+from nearfar.files import read_json, replacing, to_json
 
 ABOUT = "about.json"
 FORMAT = 1
@@ -92,12 +93,8 @@ def _cannot(root: Path, error: OSError) -> None:
 
 def _describe(folder: Path, about: Mapping[str, Any]) -> None:
     """Say what the records are, for people and for `_sets`; the file's time is that of the last use."""
-    draft = folder / f".{ABOUT}.{os.getpid()}"
-    try:
-        draft.write_text(json.dumps(about, indent=1) + "\n")
-        draft.replace(folder / ABOUT)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(folder / ABOUT) as draft:
+        draft.write_text(to_json(about, indent=1) + "\n", encoding="utf-8")
 
 
 def _room(root: Path, own: Path, cache: str, wanted: int) -> int:
@@ -138,8 +135,8 @@ def _sets(root: Path) -> Iterator[_Set]:
             if names == {ABOUT, RECORDS, INDEX}:
                 there = sum((folder / name).stat().st_size for name in (RECORDS, INDEX))
                 try:
-                    planned = int(json.loads((folder / ABOUT).read_text())["bytes"])
-                except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+                    planned = int(read_json(folder / ABOUT)["bytes"])
+                except (ValueError, KeyError, TypeError, ArithmeticError):
                     planned = 0
                 yield _Set(folder, (folder / ABOUT).stat().st_mtime, there, max(there, planned))
 

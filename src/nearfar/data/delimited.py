@@ -121,7 +121,7 @@ class Delimited(TableFile):
 
     def _has_quotes(self) -> bool:
         with open(self.file, "rb") as raw:
-            return any(b'"' in block for block in iter(lambda: raw.read(_BLOCK), b""))
+            return any(b'"' in block for block in iter(lambda: raw.read(2**20), b""))
 
     def _is_well_quoted(self) -> bool:
         with open(self.file, encoding=self.dialect.encoding, errors="surrogateescape", newline="") as text:

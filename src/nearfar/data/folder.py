@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.data import splits
 from nearfar.data.contents import Files, reason_of
-from nearfar.data.keys import printable, unique
+from nearfar.data.keys import all_printable, printable, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.samples import Samples, data_name
 from nearfar.data.strings import Strings, StringsBuilder
@@ -117,7 +117,7 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Sam
         )
     labels = classes.finish()
     return SampleRows(
-        keys=unique(printable(before + name) for name in found.names),
+        keys=unique(all_printable(found.names, before)),
         contents=Files(found.names, start),
         columns={"label": labels[len(labels) - len(found.names) :]} if classes.different else {},
         ignored=found.ignored,

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,15 +24,29 @@ def printable(text: str) -> str:
 
 def unique(keys: Iterable[str]) -> Strings:
     """The keys as they are, and `#row` added to those that occur more than once."""
+    import pyarrow.compute as pc
+
     found = Strings.of(keys)
-    hashes = np.fromiter(map(hash, found), dtype=np.int64, count=len(found))
-    order = np.argsort(hashes)
-    same = hashes[order[1:]] == hashes[order[:-1]]
-    rows = np.unique(np.concatenate([order[1:][same], order[:-1][same]]))  # equal texts have equal hashes
-    if not len(rows):
+    if pc.count_distinct(found.array).as_py() == len(found):
         return found
-    times = Counter(found[row] for row in rows)
-    return Strings.of(f"{key}#{row}" if times[key] > 1 else key for row, key in enumerate(found))
+    encoded = found.array.dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    again = (np.bincount(codes) > 1)[codes].tolist()
+    return Strings.of(f"{key}#{row}" if again[row] else key for row, key in enumerate(found))
+
+
+def all_printable(names: Strings, before: str = "") -> Strings:
+    """The names behind `before`, as `printable` writes them."""
+    if not before and not names.matching(r"[^\x20-\x7e]").any():
+        return names  # a million stay as they are
+    return Strings.of(printable(before + name) for name in names)
+
+
+def keys_of(cells: Strings, folder: str) -> Strings:
+    """The keys of samples that are files, as `key_of` says each."""
+    if not cells.matching(r"^[\s./~]|^.:|\s$|[^\x20-\x7e]|\\").any():
+        return cells
+    return Strings.of(key_of(cell, folder) for cell in cells)
 
 
 def key_of(cell: str, folder: str) -> str:

@@ -49,13 +49,13 @@ def of_files(found: Mapping[str, int]) -> Kind:
     count = Counter[str]()
     for extension, number in found.items():
         count[BY_EXTENSION.get(extension, "others")] += number
-    if count["images"] or count["others"] > count["sounds"] + count["texts"]:
+    if count["images"] or count["others"] >= count["sounds"] + count["texts"]:
         return UNKNOWN
     if count.total() < 2 and not count["sounds"]:  # one text may be a list of files
         return UNKNOWN
     if count["sounds"] >= count["texts"] and count["sounds"]:
-        return Kind("audio", f"sounds ({count['sounds']} files)")
-    return texts(f"{count['texts']} files") if count["texts"] else UNKNOWN
+        return Kind("audio", "sounds")
+    return Kind("text", "texts") if count["texts"] else UNKNOWN
 
 
 def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
@@ -84,7 +84,7 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
         return Kind("audio", f"sounds (column {sounds[0]!r})")
     users = [name for name in head if names[name] in _USERS]
     items = [name for name in head if names[name] in _ITEMS]
-    if users and items and len(head) <= 8:
+    if users and items and (len(head) <= 4 or 2 * len(set(head[users[0]])) < len(head[users[0]])):
         return Kind("interactions", f"what users did with items (columns {users[0]!r} and {items[0]!r})")
     written += [n for n in head if n not in written and _stem(n) in _TEXTS and not _are_numbers(head[n])]
     others = [n for n in head if n not in written and n.lower() not in ROLES["label"] and _is_input(n, head[n])]

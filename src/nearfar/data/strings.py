@@ -124,7 +124,7 @@ class StringsBuilder:
         try:
             raw = string.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # half a character, as JSON can write it: no file's name has one
-            raw = string.encode("utf-8", "surrogatepass").decode("utf-8", "replace").encode()
+            raw = string.encode("utf-8", "backslashreplace")
         self._chunk.append(raw)
         if len(self._chunk) == _CHUNK:
             self._flush()

@@ -9,7 +9,7 @@ import numpy as np
 
 from nearfar.data.columns import PAIRS, ROLES, content_column, find_column, is_row_number, shown
 from nearfar.data.contents import Cells, Contents, Files, Joined, Nothing
-from nearfar.data.keys import folder_of, key_of, unique
+from nearfar.data.keys import folder_of, keys_of, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.strings import Rows, Strings, indices
 from nearfar.data.table_file import Request, TableFile
@@ -147,7 +147,7 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
             refused.append((f"{table.before}{found.numbers[row]}", reason))
         kept = np.flatnonzero(~(empty | damaged))
     if "content" in cells and not request.inline:
-        keys = Strings.of(key_of(cell, folder) for cell in cells["content"].take(kept))
+        keys = keys_of(cells["content"].take(kept), folder)
     else:
         keys = Strings.of(f"{table.before}{number}" for number in found.numbers[kept].tolist())
     return _Part(

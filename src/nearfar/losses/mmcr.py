@@ -44,14 +44,14 @@ class _NuclearNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor) -> Tensor:
         u, values, vh = torch.linalg.svd(z, full_matrices=False)
-        ctx.save_for_backward(u @ vh)
+        ctx.save_for_backward(z, u @ vh)
         sums: Tensor = values.sum(-1)
         return sums
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (direction,) = ctx.saved_tensors
-        return no_second_derivative([grad[..., None, None] * direction], (direction, grad))
+        z, direction = ctx.saved_tensors
+        return no_second_derivative([grad[..., None, None] * direction], (z, grad))
 
 
 class MMCRLoss(LossModule, of=mmcr):

@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.contract import Encoder, Latents, Method, Views
-from nearfar.errors import ConfigError
-from nearfar.memory import available_memory
+from nearfar.memory import check_weights
 from nearfar.methods.sizes import projector_width
 from nearfar.options import Facts, Settling
 
-_LARGE = 2**24
-"""Weights of a layer from which the memory for them is looked at."""
+_CURE = "projector_hidden, projector_out, predictor_hidden or number of prototypes"
 
 
 def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential:
@@ -27,7 +25,7 @@ def mlp(*dims: int, norm: bool = True, last_norm: bool = False) -> nn.Sequential
     """
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(pairwise(dims)):
-        _check_memory(inputs, outputs)
+        check_weights(inputs * outputs, _CURE, trained=True)
         layers.append(nn.Linear(inputs, outputs, bias=not norm))
         if i < len(dims) - 2:
             layers += [nn.BatchNorm1d(outputs)] if norm else []
@@ -46,7 +44,7 @@ class Prototypes(nn.Module):
 
     def __init__(self, dim: int, count: int, *, frozen_until: float = 0.0) -> None:
         super().__init__()
-        _check_memory(dim, count)
+        check_weights(dim * count, _CURE, trained=True)
         self.weight = nn.Parameter(normalize(torch.randn(count, dim), dim=-1))
         self.weight.nearfar_tags = {"decay": False, "frozen_until": frozen_until}  # type: ignore[attr-defined]
 
@@ -100,13 +98,3 @@ def learned(start: float, *, sgd_rate: float = 0.001) -> nn.Parameter:
     parameter = nn.Parameter(torch.tensor(float(start)))
     parameter.nearfar_tags = {"decay": False, "sgd_rate": sgd_rate}  # type: ignore[attr-defined]
     return parameter
-
-
-def _check_memory(inputs: int, outputs: int) -> None:
-    entries = inputs * outputs
-    if entries > _LARGE and 12 * entries > (free := available_memory()):  # weights, their gradients and momentum
-        raise ConfigError(
-            f"A layer of {inputs:,} x {outputs:,} weights needs {12 * entries / 1e9:.0f} GB to be trained, and "
-            f"{free / 1e9:.0f} GB of memory are free: give a smaller projector_hidden, projector_out, predictor_hidden "
-            "or prototypes."
-        )

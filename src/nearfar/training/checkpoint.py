@@ -72,9 +72,9 @@ def save(
 
 
 def latest(folder: Path) -> Saved | None:
-    """The newest whole checkpoint; None when there is none.
+    """The newest checkpoint that is intact; None when there is none.
 
-    One that is cut short or altered is passed over for the one before it, with a warning.
+    One that is cut short or altered is skipped with a warning, and the one before it is taken.
     """
     for place in reversed(_all(folder)):
         try:
@@ -86,7 +86,7 @@ def latest(folder: Path) -> Saved | None:
                 raise ValueError(f"it is of step {state['step']}")
             weights, optimizer = (_read(place / name, sums[name]) for name in (_WEIGHTS, _OPTIMIZER))
             return Saved(weights, optimizer, state)
-        except Exception as error:  # whatever is wrong with it, the one before it is better
+        except Exception as error:  # whatever is wrong with it, the one before it is taken
             _log.warning("The checkpoint %s is damaged (%s); it is passed over.", place.name, error)
     return None
 

@@ -1,12 +1,12 @@
-"""How far a run is: by steps, or by the wall time that is spent."""
+"""The progress of a run: by steps, or by wall time."""
 
 import time
 
 
 class Clock:
-    """Progress in [0, 1] towards `steps`, or towards `seconds` of wall time of which `spent` are gone already.
+    """Progress in [0, 1] towards `steps`, or towards `seconds` of wall time of which `spent` have passed already.
 
-    Time counts from `started` (a `time.monotonic` value: the command's start), and never runs backwards.
+    Time counts from `started` (a `time.monotonic` value: the command's start); progress never falls.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, turned into a question that the loop asks between two steps."""
+"""Ctrl-C and SIGTERM set a flag, which the loop looks at between two steps."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-_ONE = 1.0  # seconds in which signals are one: a launcher hands on what the terminal has sent already
+_SAME = 1.0  # seconds in which several signals count as one: launchers forward what the terminal has sent already
 
 
 class Interrupt:
@@ -30,7 +30,7 @@ class Interrupt:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self.asked and now - self._first >= _ONE:
+        if self.asked and now - self._first >= _SAME:
             raise KeyboardInterrupt
         self._first = self._first if self.asked else now
         self.asked = True

@@ -1,7 +1,7 @@
-"""The processes that train together, by torch's collectives: what each holds, what they sum, what they agree on.
+"""The processes that train together, over torch.distributed: broadcast, gather, sums, and agreement on failures.
 
-Alone, nothing is sent and every answer is this process's own. Numbers to agree on travel between processors (gloo),
-tensors between the devices that they lie on (NCCL where those are GPUs).
+In a world of one process nothing is sent. Numbers and plain objects go over gloo, tensors between the devices that they
+are on (NCCL for GPUs).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 
 
 class OutOfMemory(RuntimeError):
-    """A rank could not have the memory that it needed for its part of a step."""
+    """A rank ran out of memory in its part of a step."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that decides, writes and speaks."""
+        """Whether this is rank 0, which decides what all do, writes files and logs."""
         return self.rank == 0
 
     def shares(self, samples: int) -> "Shares":
-        """How a batch lies on the ranks, of which this one holds `samples`."""
+        """How a batch is shared among the ranks, of which this one has `samples`."""
         if self.world == 1:
             return Shares((samples,))
         counts = [torch.empty(1, dtype=torch.int64) for _ in range(self.world)]
@@ -52,7 +52,7 @@ class Ranks:
         return Shares(tuple(int(count) for count in counts), self.rank)
 
     def broadcast_numbers(self, *numbers: float) -> tuple[float, ...]:
-        """The first rank's numbers, on all ranks."""
+        """The numbers of rank 0, on all ranks."""
         if self.world == 1:
             return numbers
         sent = torch.tensor(numbers, dtype=torch.float64)
@@ -60,7 +60,7 @@ class Ranks:
         return tuple(sent.tolist())
 
     def broadcast(self, thing: T, *, by: int = 0) -> T:
-        """What the rank `by` holds of a plain thing, on all ranks."""
+        """The plain object of the rank `by`, on all ranks."""
         if self.world == 1:
             return thing
         things = [thing]
@@ -93,7 +93,7 @@ class Ranks:
         return own[0] if own else work(*given, **named)
 
     def gather_objects(self, things: Sequence[T]) -> list[T]:
-        """The plain things of all ranks, those of the first before the others'."""
+        """The plain objects of all ranks, in the order of the ranks."""
         if self.world == 1:
             return list(things)
         found: list[Any] = [None] * self.world
@@ -101,7 +101,7 @@ class Ranks:
         return [thing for some in found for thing in some]
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so on any rank."""
+        """Whether the flag is true on any rank."""
         if self.world == 1:
             return flag
         sent = torch.tensor([int(flag)])
@@ -110,7 +110,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Raises OutOfMemory on all ranks where one runs out of memory within: a collective never waits for it."""
+        """Raise OutOfMemory on all ranks where one runs out of memory inside, so that no collective waits for it."""
         failed = False
         try:
             yield
@@ -118,10 +118,10 @@ class Ranks:
             if not out_of_memory(error):
                 raise
             failed = True
-        self.agree(failed)  # after the handler, whose error keeps all that was computed
+        self.agree(failed)  # outside of the handler, whose error refers to all that was computed
 
     def agree(self, failed: bool = False) -> None:
-        """Raises OutOfMemory on all ranks where one has failed."""
+        """Raise OutOfMemory on all ranks where one has failed."""
         if self.any(failed):
             raise OutOfMemory("memory ran out")
 
@@ -135,23 +135,23 @@ class Ranks:
 
     @torch.no_grad()
     def broadcast_tensors(self, tensors: Sequence[Tensor], *, by: int = 0) -> None:
-        """Give each tensor the value that it has on the rank `by`, in place."""
+        """Set each tensor to its value on the rank `by`, in place."""
         for bucket in _buckets(tensors) if self.world > 1 else ():
             flat = torch.cat([tensor.flatten() for tensor in bucket])
             dist.broadcast(flat, by)
             _spread(flat, bucket)
 
     def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Sum gradients over all ranks; those that no rank has stay missing."""
+        """Sum gradients over all ranks; those that no rank has stay None."""
         if self.world == 1:
             return
         there = torch.tensor([int(parameter.grad is not None) for parameter in parameters])
         dist.all_reduce(there, dist.ReduceOp.MAX)
-        held = [parameter for parameter, some in zip(parameters, there.tolist(), strict=True) if some]
-        for parameter in held:
+        present = [parameter for parameter, some in zip(parameters, there.tolist(), strict=True) if some]
+        for parameter in present:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        self.all_reduce([parameter.grad for parameter in held if parameter.grad is not None])
+        self.all_reduce([parameter.grad for parameter in present if parameter.grad is not None])
 
 
 ALONE = Ranks()
@@ -159,7 +159,7 @@ ALONE = Ranks()
 
 @contextmanager
 def opened(device: str | None) -> Iterator[Ranks]:
-    """The processes that torchrun started, on the device that was asked for; this one alone without it."""
+    """The process group of the ranks that torchrun started, on this device; without torchrun, this process alone."""
     here = torchrun.place()
     if here.world == 1:
         yield ALONE
@@ -168,7 +168,7 @@ def opened(device: str | None) -> Iterator[Ranks]:
     must(kind in ("cpu", "cuda"), "device must be cpu or cuda under torchrun", got=device)
     if kind == "cuda":
         torch.cuda.set_device(here.local)
-    # Ranks that were started anew find the store as those before them left it: with addresses where nobody is any more.
+    # After a restart the store still has the addresses of the ranks before: a prefix of its own for each start.
     store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
     store = dist.PrefixStore(f"nearfar {here.restarts}", store)  # type: ignore[attr-defined]
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
@@ -186,7 +186,7 @@ def opened(device: str | None) -> Iterator[Ranks]:
 
 @dataclass(frozen=True)
 class Shares:
-    """A batch of n samples of which rank r holds `counts[r]`, those of rank 0 first; this is number `rank`."""
+    """A batch of n samples of which rank r has `counts[r]`, in the order of the ranks; this is rank `rank`."""
 
     counts: tuple[int, ...]
     rank: int = 0
@@ -198,7 +198,7 @@ class Shares:
 
     @property
     def rows(self) -> slice:
-        """This rank's own among the n."""
+        """The rows of this rank among the n."""
         start = sum(self.counts[: self.rank])
         return slice(start, start + self.counts[self.rank])
 
@@ -222,7 +222,7 @@ class Shares:
         return found[: self.counts[self.rank]].movedim(0, dim).contiguous()
 
     def _padded(self, own: Tensor, dim: int) -> Tensor:
-        """`own` with `dim` first, and as long there as the longest of all ranks: collectives want equal shapes."""
+        """`own` with `dim` first, padded to the longest of all ranks: collectives need equal shapes."""
         front = own.detach().movedim(dim, 0)
         padded = front.new_zeros(max(self.counts), *front.shape[1:])
         padded[: len(front)] = front
@@ -246,6 +246,6 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _spread(flat: Tensor, bucket: Sequence[Tensor]) -> None:
-    """Copy the pieces of `flat` back to where they came from."""
+    """Copy the pieces of `flat` back to the tensors that they are of."""
     for tensor, piece in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
         tensor.copy_(piece.view(tensor.shape))

@@ -1,11 +1,11 @@
-"""Running statistics of batch norm in a step that is made in pieces, on one rank or many: they move once a step.
+"""Running statistics of batch norm in a step of several micro-batches, on one rank or many: updated once a step.
 
-Each piece of n_k of the n samples starts from the statistics that the step began with, and the step ends with
+Each micro-batch of n_k of the n samples starts from the statistics before the step, and the step ends with
 
-    sum over pieces and ranks of n_k / n * what the piece made of them,
+    sum over micro-batches and ranks of n_k / n * (the statistics after the micro-batch),
 
-which for one piece alone is what a plain step does. Means are those of the whole batch; variances are the mean of the
-variances within pieces, as the encoder saw them in training.
+which for one micro-batch is what a plain step does. Means are those of the whole batch; variances are the mean of the
+variances within micro-batches.
 """
 
 from types import TracebackType
@@ -19,9 +19,9 @@ from nearfar.training.ranks import Ranks
 
 
 class Statistics:
-    """Use as a context around a step: an error within puts back what the step began with.
+    """Use as a context around a step: after an error the statistics are those before the step.
 
-    Theirs are all buffers of the encoder, and those of norms anywhere in the method.
+    They are all buffers of the encoder, and those of norms anywhere in the method.
     """
 
     def __init__(self, method: Method) -> None:
@@ -36,12 +36,12 @@ class Statistics:
         self._after = self._before[1]
 
     def begin(self) -> None:
-        """Before a piece: back to what the step began with."""
+        """Before a micro-batch: restore the statistics before the step."""
         _copy(self._means, self._before[0])
         _copy(self._counts, self._before[1])
 
     def add(self, share: float) -> None:
-        """After a piece: take in what it made of them, by its share of the batch."""
+        """After a micro-batch: add its statistics, weighted by its share of the batch."""
         moved = [mean * share for mean in self._means]
         if self._sum:
             torch._foreach_add_(self._sum, moved)
@@ -50,7 +50,7 @@ class Statistics:
         self._after = [count.clone() for count in self._counts]
 
     def settle(self, ranks: Ranks, *, by: int) -> None:
-        """At the step's end: what all pieces of all ranks made of them; `by` is a rank that has had a piece."""
+        """At the end of the step: set the weighted sums over all ranks; `by` is a rank that has had a micro-batch."""
         total = self._sum or [torch.zeros_like(mean) for mean in self._means]
         ranks.all_reduce(total)
         _copy(self._means, total)
@@ -72,5 +72,5 @@ def _copy(to: list[Tensor], values: list[Tensor]) -> None:
 
 
 def normalises(method: nn.Module) -> bool:
-    """Whether the samples of a batch share statistics in it, so that one sample alone has none."""
+    """Whether it has batch norm, which needs more than one sample."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules())

@@ -61,7 +61,7 @@ def training_step(
     device = batch.ids.device.type
     pieces = pieces_of(views.samples, _count(method, shares, micro_batch))
     work = _Work(method, views, pieces, shares.samples, autocast, seed)
-    by = next(rank for rank, count in enumerate(shares.counts) if count)  # a rank that has seen latents
+    by = next(rank for rank, count in enumerate(shares.counts) if count)  # a rank that has latents
     with Statistics(method) as statistics:
         with ranks.together():
             seen = work.see(statistics)
@@ -109,7 +109,7 @@ def pieces_of(samples: int, count: int) -> list[slice]:
 
 @dataclass
 class _Work:
-    """A rank's samples in pieces: embedded one after the other, and again once their gradients are known."""
+    """A rank's samples in micro-batches: embedded one after the other, and again once their gradients are known."""
 
     method: Method
     views: Views

@@ -1,8 +1,8 @@
 """Batch norm over the samples of all ranks.
 
 mean = sum x / N, variance = sum (x - mean)^2 / N, over the N values of a channel on all ranks (Ioffe and Szegedy,
-"Batch normalization", 2015, algorithm 1). On GPUs they are torch's, which has no form for processors: there the sums
-are reduced here. Every rank must make the same calls, each with samples of its own.
+"Batch normalization", 2015, algorithm 1). On GPUs this is torch's SyncBatchNorm, which has no form for CPUs:
+there the sums are reduced here. Every rank must make the same calls, each with samples of its own.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def convert(module: nn.Module, device: str) -> None:
-    """Put synchronised norms in the place of all batch norms below `module`, with their weights and statistics."""
+    """Replace all batch norms below `module` by synchronised ones with their weights and statistics."""
     for name, child in list(module.named_children()):
         if isinstance(child, _BatchNorm) and not isinstance(child, SyncNorm | nn.SyncBatchNorm):
             on_gpus = nn.SyncBatchNorm.convert_sync_batchnorm
@@ -24,12 +24,12 @@ def convert(module: nn.Module, device: str) -> None:
 
 
 def synchronised(module: nn.Module) -> bool:
-    """Whether any norm of it is over all ranks."""
+    """Whether it has a synchronised norm."""
     return any(isinstance(one, SyncNorm | nn.SyncBatchNorm) for one in module.modules())
 
 
 class SyncNorm(_BatchNorm):
-    """A batch norm `[n, c, ...]` whose statistics are those of all ranks in training; begun as the given one stands."""
+    """A batch norm `[n, c, ...]` over all ranks in training, with the weights and statistics of `norm`."""
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
@@ -68,7 +68,7 @@ class SyncNorm(_BatchNorm):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of places."""
+        """Any number of axes."""
 
 
 def _summed(values: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """The sum of what all ranks' losses say of it."""
+        """The sum of all ranks' gradients."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total

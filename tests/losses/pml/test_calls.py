@@ -95,6 +95,33 @@ def test_no_losses_are_zero_with_gradient_zero(ours):
             assert not torch.autograd.grad(value, z)[0].any()
 
 
+PAIRS = ("CircleLoss", "ContrastiveLoss", "MultiSimilarityLoss", "NPairsLoss", "NTXentLoss", "SupConLoss",
+         "TripletMarginLoss")  # fmt: skip
+CLASSES = ("ArcFaceLoss", "CosFaceLoss", "NormalizedSoftmaxLoss", "ProxyAnchorLoss", "ProxyNCALoss")
+
+
+@pytest.mark.parametrize("name", PAIRS + CLASSES)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nothing_that_is_not_finite_is_hidden(name, value, ours):
+    z, labels = batch()
+    z[3, 1] = value
+    loss = getattr(ours.losses, name)(*((4, 5) if name in CLASSES else ()))
+    listed = (torch.tensor([0, 1]), torch.tensor([4, 5]), torch.tensor([2, 3]))
+    assert loss(z, labels).isnan()
+    assert loss(z, labels, listed).isnan()
+    if name not in (*CLASSES, "NPairsLoss"):
+        memory = ours.losses.CrossBatchMemory(loss, 5)
+        memory(z, labels)
+        assert memory(batch(seed=1)[0], labels).isnan(), "what is remembered is compared with too"
+
+
+def test_a_reducer_keeps_what_is_no_number(ours):
+    losses = torch.tensor([0.0, math.nan, 1.0])
+    for reducer in (ours.reducers.AvgNonZeroReducer(), ours.reducers.ThresholdReducer(high=0.5)):
+        entry = {"losses": losses, "indices": torch.arange(3), "reduction_type": "element"}
+        assert reducer({"loss": entry}, torch.ones(3, 2), None).isnan()
+
+
 def test_nothing_is_reduced_by_the_reducer_that_does_nothing(ours):
     z, labels = batch()
     losses = ours.losses.ContrastiveLoss(reducer=ours.reducers.DoNothingReducer())(z, labels)

@@ -32,11 +32,9 @@ DISTANCES = {
 }
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize(("name", "settings"), MINERS)
-def test_miners_find_the_peers_tuples_in_its_order(name, settings, distance, batch, ours, peer):
+def test_miners_find_the_peers_tuples_in_its_order(name, settings, batch, ours, peer):
     (z, labels), (other, other_labels) = batch(24), batch(31, seed=1)
-    mine, theirs = (getattr(side.miners, name)(**settings, **DISTANCES[distance](side)) for side in (ours, peer))
     ways = [
         (z, labels),
         (z, labels, other, other_labels),
@@ -45,7 +43,8 @@ def test_miners_find_the_peers_tuples_in_its_order(name, settings, distance, bat
     ]
     if name != "MultiSimilarityMiner":  # see test_differences.py
         ways.append((z, labels, other[:24], labels))
-    for way in ways:
+    for distance, way in itertools.product(DISTANCES.values(), ways):
+        mine, theirs = (getattr(side.miners, name)(**settings, **distance(side)) for side in (ours, peer))
         for ours_found, theirs_found in zip(mine(*way), theirs(*way), strict=True):
             assert torch.equal(ours_found, theirs_found)
 

@@ -33,15 +33,16 @@ class LossModule(nn.Module):
 
     def __init_subclass__(cls, of: Callable[..., Tensor] | None = None) -> None:
         super().__init_subclass__()
+        made = "__init__" not in cls.__dict__
         dataclasses.dataclass(eq=False, repr=False)(cls)
         cls._fields = tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
         cls._rules = {name: rule for name, rule in rules_of(cls).items() if name in cls._fields}
         for name in cls._fields:
             if name in cls.__dict__:  # a default, which would stand in the way of a parameter
                 delattr(cls, name)
-        # Help shows plain types.
-        cls.__init__.__annotations__ = typing.get_type_hints(cls.__init__) | {"return": None}
-        cls.__init__.__doc__ = "Take the settings."
+        if made:  # help shows plain types
+            cls.__init__.__annotations__ = typing.get_type_hints(cls.__init__) | {"return": None}
+            cls.__init__.__doc__ = "Take the settings."
         if of is not None:
             cls._function = staticmethod(of)
             cls._accepted = frozenset(inspect.signature(of).parameters)

@@ -50,12 +50,18 @@ def objective(function: F, *, padded: tuple[str, ...] = ()) -> F:
         given += [x for name, x in options.items() if name not in padded]
         embeddings = list(_floating(given))
         with torch.autocast(embeddings[0].device.type if embeddings else "cpu", enabled=False):
-            value = call(*inputs, **options)
-            for z in embeddings:
-                value = value * _one_if_finite(z).to(value.dtype)
-            return value
+            return if_finite(call(*inputs, **options), *embeddings)
 
     return loss  # type: ignore[return-value]
+
+
+def if_finite(value: Tensor, *embeddings: Tensor) -> Tensor:
+    """The value, or nan with gradient nan where an entry of the embeddings is not finite."""
+    for z in embeddings:
+        if z.numel():
+            low, high = z.detach().aminmax()
+            value = value * (low * 0 + high * 0 + 1).to(value.dtype)
+    return value
 
 
 def _floating(inputs: Iterable[Any]) -> Iterator[Tensor]:
@@ -65,11 +71,3 @@ def _floating(inputs: Iterable[Any]) -> Iterator[Tensor]:
                 yield x
         elif isinstance(x, (list, tuple)):
             yield from _floating(x)
-
-
-def _one_if_finite(z: Tensor) -> Tensor:
-    """1, or nan where an entry is not finite: []."""
-    if z.numel() == 0:
-        return z.new_ones(())
-    low, high = z.detach().aminmax()
-    return low * 0 + high * 0 + 1

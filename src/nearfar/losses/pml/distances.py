@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from nearfar.errors import ConfigError, DataError, must
 from nearfar.kernels import row_blocks
 from nearfar.losses.core.unit import unit
+from nearfar.losses.pml.tuples import Compared
 
 
 class Plain(NamedTuple):
@@ -89,6 +90,10 @@ class BaseDistance(nn.Module):
             found.append(checkpoint(self._entries, *args, use_reentrant=False, preserve_rng_state=False))
         entries = torch.cat(found) if found else query.new_zeros(0)
         return entries[order.argsort()]
+
+    def of_each(self, found: Compared, *pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """`of_pairs` of each of several lists of pairs (anchors, references)."""
+        return [self.of_pairs(found.embeddings, found.ref_emb, *pair) for pair in pairs]
 
     def plain(self) -> Plain | None:
         """What the losses of `nearfar.losses` call this distance, if it is one of theirs."""

@@ -92,9 +92,9 @@ class ThresholdReducer(BaseReducer):
         """[K] -> []."""
         kept = torch.ones_like(losses, dtype=torch.bool)
         if self.low is not None:
-            kept &= losses > self.low
+            kept &= ~(losses <= self.low)  # so that nan is kept
         if self.high is not None:
-            kept &= losses < self.high
+            kept &= ~(losses >= self.high)
         losses = losses[kept]
         return losses.mean() if len(losses) else self.zero_loss(embeddings)
 

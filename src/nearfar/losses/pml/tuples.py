@@ -5,6 +5,8 @@ embeddings first, of the rows of the references after. Where labels and referenc
 is one sample, and no pair.
 """
 
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,38 @@ from nearfar.kernels import row_blocks
 from nearfar.losses.core.tuples import check_indices
 
 Indices = tuple[Tensor, ...]
+
+
+class Compared(NamedTuple):
+    """What a loss compares: anchors and references, by their labels or as listed.
+
+    With an offset, row offset + i of ref_emb is row i of embeddings, and no pair of it.
+    """
+
+    embeddings: Tensor
+    labels: Tensor | None
+    listed: Indices | None
+    ref_emb: Tensor
+    ref_labels: Tensor | None
+    offset: int | None
+
+    @property
+    def reference(self) -> Tensor | None:
+        """The references, None where the anchors are compared with each other."""
+        return None if self.ref_emb is self.embeddings else self.ref_emb
+
+    def by_labels(self) -> dict[str, Any]:
+        """The arguments of `nearfar.losses` for all pairs."""
+        assert self.labels is not None
+        assert self.ref_labels is not None
+        # There -1 is no class; here it is one like any other.
+        classes = torch.unique(torch.cat([self.labels, self.ref_labels]), return_inverse=True)[1]
+        labels, ref_labels = classes.tensor_split([len(self.labels)])
+        if self.reference is None and self.offset == 0:
+            return {"labels": labels}
+        return {
+            "labels": labels, "reference": self.ref_emb, "reference_labels": ref_labels, "offset": self.offset
+        }  # fmt: skip
 
 
 def checked(
@@ -74,24 +108,27 @@ def all_pairs(labels: Tensor, ref_labels: Tensor) -> Indices:
     return tuple(torch.cat(part) for part in parts)
 
 
-def to_pairs(indices: Indices | None, labels: Tensor | None, ref_labels: Tensor | None) -> Indices:
-    """The pairs listed (those of triplets: each with its positive, each with its negative), else all pairs."""
-    if indices is None:
-        return all_pairs(*both(labels, ref_labels))
-    if len(indices) == 4:
-        return indices
-    anchors, positives, negatives = indices
-    return anchors, positives, anchors, negatives
+def to_pairs(found: Compared) -> Indices:
+    """The pairs listed, else all pairs."""
+    return all_pairs(*both(found.labels, found.ref_labels)) if found.listed is None else as_pairs(found.listed)
 
 
-def to_triplets(
-    indices: Indices | None, labels: Tensor | None, ref_labels: Tensor | None, each: int | str = "all"
-) -> Indices:
-    """The triplets listed (pairs: all that share an anchor), else all triplets, or `each` drawn for every anchor."""
-    if indices is not None:
-        return indices if len(indices) == 3 else joined(indices)
-    labels, ref_labels = both(labels, ref_labels)
+def as_pairs(indices: Indices) -> Indices:
+    """Pairs as they are; of triplets, each anchor with its positive, and with its negative."""
+    return indices if len(indices) == 4 else (indices[0], indices[1], indices[0], indices[2])
+
+
+def to_triplets(found: Compared, each: int | str = "all") -> Indices:
+    """The triplets listed, else all triplets, or `each` drawn for every anchor."""
+    if found.listed is not None:
+        return as_triplets(found.listed)
+    labels, ref_labels = both(found.labels, found.ref_labels)
     return joined(all_pairs(labels, ref_labels)) if each == "all" else random_triplets(labels, ref_labels, int(each))
+
+
+def as_triplets(indices: Indices) -> Indices:
+    """Triplets as they are; of pairs, all that share an anchor."""
+    return indices if len(indices) == 3 else joined(indices)
 
 
 def both(labels: Tensor | None, ref_labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -149,9 +186,10 @@ def _below(limits: Tensor) -> Tensor:
     return torch.randint(2**62, limits.shape, device=limits.device) % limits
 
 
-def distinct_pairs(indices: Indices | None, labels: Tensor | None, ref_labels: Tensor | None, width: int) -> Indices:
+def distinct_pairs(found: Compared) -> Indices:
     """`to_pairs`, each once; raises DataError where a pair is both positive and negative."""
-    a1, p, a2, n = to_pairs(indices, labels, ref_labels)
+    a1, p, a2, n = to_pairs(found)
+    width = len(found.ref_emb)
     positives, negatives = (torch.unique(anchors * width + others) for anchors, others in ((a1, p), (a2, n)))
     if torch.isin(positives, negatives).any():
         raise DataError("indices_tuple lists a pair as positive and as negative: it can be one of them.")

@@ -1,9 +1,9 @@
 """Encoders of images: a network, and how pictures become its input."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nearfar import given
 from nearfar.contract import Encoder, Map, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName, must
+from nearfar.memory import check_weights
 from nearfar.modalities import pretrained
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
@@ -23,6 +24,8 @@ from nearfar.modalities.image.small_cnn import SmallCNN
 from nearfar.modalities.image.views import squares
 from nearfar.modalities.network import OwnNetwork
 from nearfar.options import text, whole
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 SMALL = ("resnet8", "resnet10")
 """Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""
@@ -146,11 +149,11 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
         if width is not None:
             raise ConfigError(f"width has no meaning for a network of one's own ({given.short(name)}).")
     elif name == "small_cnn":
-        network = SmallCNN(channels=channels, width=width or 64)
+        network = _fitting(lambda: SmallCNN(channels=channels, width=width or 64))
         dim = network.dim
     elif name in LAYERS:
         stem, pool = text(config, "stem", STEMS), text(config, "pool", POOLS)
-        network = ResNet(name, channels=channels, width=width or 64, stem=stem, pool=pool)
+        network = _fitting(lambda: ResNet(name, channels=channels, width=width or 64, stem=stem, pool=pool))
         dim = network.dim
     else:
         network = _timm(name, channels, size)  # first of all, it knows whether there is such a name
@@ -158,6 +161,13 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
             raise ConfigError(f"width has no meaning for timm's {name!r}; it goes with small_cnn and the resnets.")
         dim = _timm_dim(network)
     return ImageEncoder(network.to(memory_format=torch.channels_last), dim, config)
+
+
+def _fitting(make: Callable[[], _Network]) -> _Network:
+    """A network that is made only if its weights fit into memory; raises ConfigError."""
+    with torch.device("meta"):
+        check_weights(sum(weights.numel() for weights in make().parameters()), "width")
+    return make()
 
 
 def stem_for(name: str, size: int, asked: str = "auto") -> str:

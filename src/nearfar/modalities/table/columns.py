@@ -46,7 +46,8 @@ class Column:
     """One column: a category with its known `values`, or a number with its statistics over the training rows.
 
     `scale` is one over the standard deviation, and 0 for a column that never changes, or by less than can be told.
-    Numbers that are large beside their spread are kept less an `origin`, for float32 could not tell them apart.
+    Numbers that are large beside their spread are kept less an `origin`, and so are their statistics, for float32 could
+    not tell them apart.
     """
 
     name: str
@@ -162,8 +163,8 @@ def measure(columns: Sequence[Column], table: NDArray[np.float32]) -> tuple[Colu
         measured.append(
             replace(
                 column,
-                median=float(np.median(cells)) + column.origin,
-                mean=float(cells.mean()) + column.origin,
+                median=float(np.median(cells)),
+                mean=float(cells.mean()),
                 scale=1 / spread if spread > _LEAST_SPREAD else 0.0,
             )
         )
@@ -185,8 +186,8 @@ class Inputs(nn.Module):
         places = [(i, code) for i, of_column in enumerate(codes) for code in of_column]
         self.width = len(places)
         as_floats = {
-            "median": [float("nan") if c.values is not None else c.median - c.origin for c in columns],
-            "mean": [columns[i].mean - columns[i].origin for i, _ in places],
+            "median": [float("nan") if c.values is not None else c.median for c in columns],
+            "mean": [columns[i].mean for i, _ in places],
             "scale": [columns[i].scale for i, _ in places],
             "code": [float(code) for _, code in places],
         }

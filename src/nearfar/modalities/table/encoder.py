@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nearfar.contract import Encoder
 from nearfar.data.values import MISSING, spelling
 from nearfar.errors import DataError
+from nearfar.memory import check_weights
 from nearfar.modalities.table.columns import Inputs, from_config, same_layout
 from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.source import Cells
@@ -36,6 +37,7 @@ class TableEncoder(Encoder):
         self.inputs = Inputs(self.columns)
         self.dim = whole(config, "hidden")
         widths = [self.inputs.width] + [self.dim] * whole(config, "layers", most=MOST_LAYERS)
+        check_weights(sum(wide * next_wide for wide, next_wide in pairwise(widths)), "hidden or number of layers")
         layers: list[nn.Module] = []
         for wide, next_wide in pairwise(widths):
             layers += [nn.Linear(wide, next_wide), nn.ReLU()]

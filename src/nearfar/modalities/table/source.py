@@ -167,5 +167,6 @@ def _shown(column: Column, cell: float) -> str:
         return "missing"
     if column.values is not None:
         return column.values[int(cell)] if cell < len(column.values) else "another value"
-    cell += column.origin
+    if column.origin:
+        return f"{column.origin + cell:.12g}"
     return f"{cell:.0f}" if cell == round(cell) and abs(cell) < 1e15 else f"{cell:.6g}"

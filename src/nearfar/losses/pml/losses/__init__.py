@@ -1,19 +1,24 @@
 """Losses of embeddings and labels, and the two that wrap them."""
 
 from nearfar.losses.pml.losses.base import BaseMetricLossFunction
-from nearfar.losses.pml.losses.circle import CircleLoss
-from nearfar.losses.pml.losses.contrastive import ContrastiveLoss
-from nearfar.losses.pml.losses.cross_batch_memory import CrossBatchMemory
-from nearfar.losses.pml.losses.margin_softmax import ArcFaceLoss, CosFaceLoss
-from nearfar.losses.pml.losses.multi_similarity import MultiSimilarityLoss
-from nearfar.losses.pml.losses.n_pairs import NPairsLoss
-from nearfar.losses.pml.losses.normalized_softmax import NormalizedSoftmaxLoss
-from nearfar.losses.pml.losses.ntxent import NTXentLoss
-from nearfar.losses.pml.losses.proxies import ProxyAnchorLoss, ProxyNCALoss
-from nearfar.losses.pml.losses.self_supervised import SelfSupervisedLoss
-from nearfar.losses.pml.losses.supcon import SupConLoss
-from nearfar.losses.pml.losses.triplet_margin import TripletMarginLoss
-from nearfar.losses.pml.losses.vicreg import VICRegLoss
+from nearfar.losses.pml.losses.memory import CrossBatchMemory, SelfSupervisedLoss
+from nearfar.losses.pml.losses.of_classes import (
+    ArcFaceLoss,
+    CosFaceLoss,
+    NormalizedSoftmaxLoss,
+    ProxyAnchorLoss,
+    ProxyNCALoss,
+)
+from nearfar.losses.pml.losses.of_tuples import (
+    CircleLoss,
+    ContrastiveLoss,
+    MultiSimilarityLoss,
+    NPairsLoss,
+    NTXentLoss,
+    SupConLoss,
+    TripletMarginLoss,
+    VICRegLoss,
+)
 
 __all__ = [
     "ArcFaceLoss",

@@ -1,12 +1,15 @@
 """What all losses share: the call, the reducer, the distance, and the two ways to compare."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import KW_ONLY
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nearfar.errors import DataError
+from nearfar.losses.core.module import LossModule
+from nearfar.losses.core.objective import if_finite
 from nearfar.losses.pml.distances import BaseDistance, LpDistance, must_be_ours, refuse_stats
 from nearfar.losses.pml.reducers import (
     BaseReducer,
@@ -16,12 +19,12 @@ from nearfar.losses.pml.reducers import (
     MultipleReducers,
     reduction_word,
 )
-from nearfar.losses.pml.tuples import Indices, checked, checked_indices, weights
+from nearfar.losses.pml.tuples import Compared, Indices, checked, checked_indices
 
 Regularizer = Callable[[Tensor], Tensor]
 
 
-class BaseMetricLossFunction(nn.Module):
+class BaseMetricLossFunction(LossModule):
     """A loss of embeddings and labels: `loss(embeddings, labels, indices_tuple=None, ref_emb=None, ref_labels=None)`.
 
     embeddings [M, D] are the anchors, compared with each other or with ref_emb [N, D], either by labels or as
@@ -29,29 +32,27 @@ class BaseMetricLossFunction(nn.Module):
     first and of ref_emb after. Where labels and ref_labels are one tensor, row i of both is one sample, and no pair.
 
     `embedding_regularizer` is any function of the embeddings that gives a number, added `embedding_reg_weight` times.
-
-    A subclass defines `compute_loss`, which lists what it compares, and `of_labels` where a loss of `nearfar.losses`
-    gives the same without listing, in memory linear in the batch.
+    A subclass defines `compute_loss`.
     """
 
-    takes_references = True  # whether ref_emb may be given
-    takes_labels = True
+    takes_references: ClassVar[bool] = True  # whether ref_emb may be given
+    takes_labels: ClassVar[bool] = True
+    default_reducer: ClassVar[Callable[[], BaseReducer]] = MeanReducer
+    default_distance: ClassVar[Callable[[], BaseDistance]] = LpDistance
+    _: KW_ONLY
+    reducer: BaseReducer = None  # type: ignore[assignment]  # None takes the default
+    distance: BaseDistance = None  # type: ignore[assignment]
+    embedding_regularizer: Regularizer | None = None
+    embedding_reg_weight: float = 1
+    collect_stats: bool | None = None
 
-    def __init__(
-        self,
-        reducer: BaseReducer | None = None,
-        distance: BaseDistance | None = None,
-        embedding_regularizer: Regularizer | None = None,
-        embedding_reg_weight: float = 1,
-        collect_stats: bool | None = None,
-    ):
-        super().__init__()
-        refuse_stats(collect_stats)
-        self.distance = self.get_default_distance() if distance is None else distance
+    def __post_init__(self) -> None:
+        """Check the settings, and take the default distance and reducer where none is given."""
+        self.check_settings()
+        refuse_stats(self.collect_stats)
+        self.distance = self.get_default_distance() if self.distance is None else self.distance
         must_be_ours(self.distance, BaseDistance)
-        self.embedding_regularizer = embedding_regularizer
-        self.embedding_reg_weight = embedding_reg_weight
-        self.reducer = self.get_default_reducer() if reducer is None else reducer
+        self.reducer = self.get_default_reducer() if self.reducer is None else self.reducer
         must_be_ours(self.reducer, BaseReducer)
 
     def forward(
@@ -68,15 +69,11 @@ class BaseMetricLossFunction(nn.Module):
         labels, ref_emb, ref_labels = checked(embeddings, labels, ref_emb, ref_labels)
         if indices_tuple is not None:
             indices_tuple = checked_indices(indices_tuple, len(embeddings), len(ref_emb), embeddings.device)
-        losses = None
         if labels is not None and (len(embeddings) == 0 or len(ref_emb) == 0):
-            losses = self.zero_losses()
-        elif indices_tuple is None and labels is not None and ref_labels is not None:
-            offset = 0 if ref_labels is labels else None
-            losses = self.of_labels(embeddings, labels, ref_emb, ref_labels, offset)
-        if losses is None:
-            losses = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        return self.reduced(losses, embeddings, labels)
+            return self.reduced(self.zero_losses(), embeddings, labels)
+        losses = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        value = self.reduced(losses, embeddings, labels)
+        return if_finite(value, embeddings, ref_emb) if isinstance(value, Tensor) else value
 
     def compute_loss(
         self,
@@ -88,15 +85,6 @@ class BaseMetricLossFunction(nn.Module):
     ) -> Losses:
         """Losses as reducers take them."""
         raise NotImplementedError
-
-    def of_labels(
-        self, embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor, offset: int | None
-    ) -> Losses | None:
-        """The losses of all pairs, nothing listed; None where the settings do not allow it.
-
-        With an offset, row offset + i of ref_emb is row i of embeddings, and no pair of it.
-        """
-        return None
 
     def reduced(self, losses: Losses, embeddings: Tensor, labels: Tensor | None) -> Any:
         """Each of the losses through the reducer, and the sum of them and of the regularizers."""
@@ -114,48 +102,27 @@ class BaseMetricLossFunction(nn.Module):
 
     def get_default_reducer(self) -> BaseReducer:
         """The reducer where none is given."""
-        return MeanReducer()
+        return type(self).default_reducer()
 
     def get_default_distance(self) -> BaseDistance:
         """The distance where none is given."""
-        return LpDistance(p=2)
+        return type(self).default_distance()
 
     def zero_losses(self) -> Losses:
         """Losses where there is nothing to compare."""
         return {"loss": reduced_entry(0)}
 
 
-class ClassLoss(BaseMetricLossFunction):
-    """A loss of embeddings against one learned vector a class, labels 0..C-1.
+class TupleLoss(BaseMetricLossFunction):
+    """A loss of pairs or triplets: a function of `nearfar.losses` for all of them, another way for those listed."""
 
-    Where a miner's tuple is given, the loss of an embedding is weighed by how often it is listed, over the most often
-    listed one. `weight_regularizer` is any function of the vectors [C, D] that gives a number, added
-    `weight_reg_weight` times; `weight_init_func` fills the parameter in place.
-    """
+    def of_labels(self, found: Compared) -> Losses | None:
+        """The losses of all pairs, nothing listed, in memory linear in the batch; None where settings forbid it."""
+        return None
 
-    takes_references = False
-
-    def __init__(
-        self,
-        weight_regularizer: Regularizer | None = None,
-        weight_reg_weight: float = 1,
-        weight_init_func: Callable[[Tensor], Any] | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.weight_regularizer = weight_regularizer
-        self.weight_reg_weight = weight_reg_weight
-        self.weight_init_func = self.get_default_weight_init_func() if weight_init_func is None else weight_init_func
-
-    def vectors(self) -> Tensor:
-        """The classes' vectors: [C, D]."""
+    def of_tuples(self, found: Compared) -> Losses:
+        """The losses of listed pairs or triplets, or of all listed here."""
         raise NotImplementedError
-
-    def vectors_for(self, embeddings: Tensor) -> Tensor:
-        """The classes' vectors in float64 where embeddings are; the parameter follows them to their device."""
-        for parameter in self.parameters(recurse=False):
-            parameter.data = parameter.data.to(embeddings.device)
-        return self.vectors().double() if embeddings.dtype == torch.float64 else self.vectors()
 
     def compute_loss(
         self,
@@ -165,38 +132,12 @@ class ClassLoss(BaseMetricLossFunction):
         ref_emb: Tensor,
         ref_labels: Tensor | None,
     ) -> Losses:
-        """The losses of all embeddings, weighed."""
-        labels = self.class_numbers(labels)
-        losses = self.class_losses(embeddings, self.vectors_for(embeddings), labels)
-        return {"loss": element_entry(losses * self.weights(indices_tuple, losses))}
-
-    def class_losses(self, embeddings: Tensor, vectors: Tensor, labels: Tensor) -> Tensor:
-        """The losses of embeddings [B, D] of classes labels [B] against all vectors [C, D]: [B]."""
-        raise NotImplementedError
-
-    def weights(self, indices: Indices | None, like: Tensor) -> Tensor:
-        """How often each embedding is listed: [B], 1 for the most often listed."""
-        return weights(indices, len(like), like)
-
-    def class_numbers(self, labels: Tensor | None) -> Tensor:
-        """The labels; raises DataError unless they number the classes."""
-        if labels is None:
-            raise DataError(f"{type(self).__name__} needs labels.")
-        classes = len(self.vectors())
-        if labels.is_floating_point() or (len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes):
-            raise DataError(f"labels must be class numbers in 0..{classes - 1}: number the classes.")
-        return labels.long()
-
-    def reduced(self, losses: Losses, embeddings: Tensor, labels: Tensor | None) -> Any:
-        """Each of the losses through the reducer, and the sum of them and of the regularizers."""
-        if self.weight_regularizer is not None:
-            term = self.weight_regularizer(self.vectors()) * self.weight_reg_weight
-            losses["weight_reg_loss"] = reduced_entry(term)
-        return super().reduced(losses, embeddings, labels)
-
-    def get_default_weight_init_func(self) -> Callable[[Tensor], Any]:
-        """How the vectors start where nothing else is asked for: normally distributed, of variance 1."""
-        return nn.init.normal_
+        """Losses as reducers take them."""
+        offset = 0 if ref_labels is labels else None
+        found = Compared(embeddings, labels, indices_tuple, ref_emb, ref_labels, offset)
+        all_pairs = indices_tuple is None and labels is not None and ref_labels is not None
+        losses = self.of_labels(found) if all_pairs else None
+        return self.of_tuples(found) if losses is None else losses
 
 
 def reduced_entry(losses: Any) -> dict[str, Any]:
@@ -204,19 +145,7 @@ def reduced_entry(losses: Any) -> dict[str, Any]:
     return {"losses": losses, "indices": None, "reduction_type": "already_reduced"}
 
 
-def by_labels(
-    embeddings: Tensor, labels: Tensor, ref_emb: Tensor, ref_labels: Tensor, offset: int | None
-) -> dict[str, Any]:
-    """The arguments of `nearfar.losses` for what is compared."""
-    # There -1 is no class; here it is one like any other.
-    classes = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1]
-    labels, ref_labels = classes.tensor_split([len(labels)])
-    if ref_emb is embeddings and offset == 0:
-        return {"labels": labels, "reference": None, "reference_labels": None, "offset": None}
-    return {"labels": labels, "reference": ref_emb, "reference_labels": ref_labels, "offset": offset}
-
-
-def element_entry(losses: Tensor, **more: Any) -> dict[str, Any]:
-    """An entry of one loss for each anchor [M]."""
-    indices = torch.arange(len(losses), device=losses.device)
+def element_entry(losses: Tensor, indices: Tensor | None = None, **more: Any) -> dict[str, Any]:
+    """An entry of one loss for each anchor [M], or for those of the indices [K]."""
+    indices = torch.arange(len(losses), device=losses.device) if indices is None else indices
     return {"losses": losses, "indices": indices, "reduction_type": "element", **more}

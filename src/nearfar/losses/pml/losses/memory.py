@@ -1,4 +1,4 @@
-"""Cross-batch memory: embeddings of earlier batches as references.
+"""Losses around a loss: of two views of the same samples, and of embeddings of earlier batches as references.
 
 Wang et al., "Cross-Batch Memory for Embedding Learning", 2020. https://arxiv.org/abs/1912.06798
 """
@@ -8,12 +8,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import DataError, must
+from nearfar.errors import ConfigError, DataError, must
+from nearfar.losses.core.objective import if_finite
 from nearfar.losses.pml.distances import refuse_stats
-from nearfar.losses.pml.losses.base import BaseMetricLossFunction
-from nearfar.losses.pml.losses.self_supervised import must_take_references
+from nearfar.losses.pml.losses.base import BaseMetricLossFunction, TupleLoss
 from nearfar.losses.pml.miners import BaseMiner
-from nearfar.losses.pml.tuples import Indices, all_pairs, checked_indices, to_pairs, to_triplets
+from nearfar.losses.pml.tuples import Compared, Indices, all_pairs, as_pairs, as_triplets, checked_indices
+
+
+class SelfSupervisedLoss(nn.Module):
+    """`SelfSupervisedLoss(loss)(embeddings, ref_emb)`: row i of both is of one sample, and each sample is a class.
+
+    symmetric: both views are anchors, against all other views; else the first are anchors against the second alone.
+    """
+
+    def __init__(self, loss: BaseMetricLossFunction, symmetric: bool = True):
+        super().__init__()
+        must_take_references(self, loss)
+        self.loss = loss
+        self.symmetric = symmetric
+
+    def forward(self, embeddings: Tensor, ref_emb: Tensor) -> Any:
+        """The loss of two views [N, D]."""
+        if embeddings.shape != ref_emb.shape:
+            shapes = f"{list(embeddings.shape)} and {list(ref_emb.shape)}"
+            raise DataError(f"Row i of both must belong to the same sample, so shapes must agree, got {shapes}.")
+        labels = torch.arange(len(embeddings), device=embeddings.device)
+        if self.symmetric:
+            return self.loss(torch.cat([embeddings, ref_emb]), labels.repeat(2))
+        return self.loss(embeddings, labels, ref_emb=ref_emb, ref_labels=labels.clone())
 
 
 class CrossBatchMemory(nn.Module):
@@ -69,11 +92,12 @@ class CrossBatchMemory(nn.Module):
             memory, memory_labels = self._enqueue(embeddings[mask], labels[mask])
             embeddings, labels = embeddings[~mask], labels[~mask]
             own = False
-        if self.miner is None and indices_tuple is None and len(embeddings) and len(memory):
-            offset = 0 if own else None
-            losses = self.loss.of_labels(embeddings, labels, memory, memory_labels, offset)
+        if self.miner is None and indices_tuple is None and isinstance(self.loss, TupleLoss) and len(embeddings):
+            compared = Compared(embeddings, labels, None, memory, memory_labels, 0 if own else None)
+            losses = self.loss.of_labels(compared) if len(memory) else None
             if losses is not None:
-                return self.loss.reduced(losses, embeddings, labels)
+                value = self.loss.reduced(losses, embeddings, labels)
+                return if_finite(value, embeddings, memory) if isinstance(value, Tensor) else value
         if self.miner is None:
             found = all_pairs(labels, memory_labels)
         else:
@@ -82,7 +106,7 @@ class CrossBatchMemory(nn.Module):
             found = _without_self(found)
         if indices_tuple is not None:
             listed = checked_indices(indices_tuple, len(embeddings), len(embeddings), embeddings.device)
-            listed = to_triplets(listed, None, None) if len(found) == 3 else to_pairs(listed, None, None)
+            listed = as_triplets(listed) if len(found) == 3 else as_pairs(listed)
             found = tuple(torch.cat(parts) for parts in zip(found, listed, strict=True))
         return self.loss(embeddings, labels, found, memory, memory_labels)
 
@@ -125,3 +149,10 @@ def _without_self(found: Indices) -> Indices:
     apart = found[0] != found[1]
     rest = found[2:] if len(found) == 4 else (found[2][apart],)
     return found[0][apart], found[1][apart], *rest
+
+
+def must_take_references(wrapper: nn.Module, loss: nn.Module) -> None:
+    """Raise ConfigError unless the loss compares embeddings with others, by their labels."""
+    if not (isinstance(loss, BaseMetricLossFunction) and loss.takes_references and loss.takes_labels):
+        name = type(wrapper).__name__
+        raise ConfigError(f"{name} needs a loss that compares embeddings by labels, {type(loss).__name__} is none.")
