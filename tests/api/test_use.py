@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import nearfar as nf
+from nearfar.api import finish
 from nearfar.api.baselines import untrained
 from nearfar.api.run import Run
 from nearfar.api.sources import open_for
@@ -212,12 +213,18 @@ def test_the_untrained_baseline_of_a_continued_run_is_its_start(finished: Finish
 # Report.
 
 
-def test_a_report_is_made_again(finished: Finished, tmp_path: Path) -> None:
+def test_a_report_is_made_again_of_what_was_evaluated(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Path(shutil.copytree(finished[1].path, tmp_path / "run"))
     old, vectors = (run / "report.html").read_text(), (run / "embeddings.parquet").read_bytes()
     (run / "report.html").unlink()
+    monkeypatch.setattr(finish, "finish", lambda *_, **__: pytest.fail("it is not judged again"))
     assert nf.report(run) == [run / "report.html"]
     assert len((run / "report.html").read_text()) == pytest.approx(len(old), rel=0.01)
+    (run / "skipped.csv").write_text("key,reason\n'=gone.png,empty file\n")  # of what that evaluation met
+    nf.report(run)
+    assert "=gone.png" in (run / "report.html").read_text()
     assert (run / "embeddings.parquet").read_bytes() == vectors
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nearfar.evaluation.result import Evaluation
     from nearfar.training.state import State
 
-EMBEDDINGS = "embeddings.parquet"
+EMBEDDINGS, EVALUATION = "embeddings.parquet", "evaluation.json"
 _SHARE, _LEAST_SECONDS = 0.15, 20.0  # what the evaluation may take of a budget, about
 _KEPT = 200_000  # more vectors than this are not kept in the run folder
 
@@ -71,7 +71,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
         found.steps = state.step
         found.epochs = state.step * ready.plan.order.batch_size / len(ready.source)
-        folder.write_json("evaluation.json", found.to_json())
+        folder.write_json(EVALUATION, found.to_json())
         train, vectors = measured.source, measured.vectors
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))

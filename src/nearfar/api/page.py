@@ -6,7 +6,8 @@ import numpy as np
 from torch import Tensor
 
 from nearfar import __version__
-from nearfar.api.sources import unreadable
+from nearfar.api.sources import SKIPPED, unreadable
+from nearfar.data.skipped import read_skipped
 from nearfar.evaluation.knn import nearest
 from nearfar.inspection import outliers, projection
 from nearfar.reporting import report
@@ -27,7 +28,9 @@ def write_page(
     ready: "Ready", folder: RunFolder, state: "State", found: "Evaluation", train: "Source", vectors: Tensor
 ) -> None:
     """Write report.html from what the run knows; raises as `files.write`."""
-    config, skipped = ready.config, unreadable(ready.source, ready.judges.test)
+    config = ready.config
+    met = [*read_skipped(folder.path / SKIPPED), *unreadable(ready.source, ready.judges.test)]
+    skipped = list({one.key: one for one in met}.values())
     seed = config.machine.seed
     rows = projection.sample_evenly(len(train), _ON_THE_MAP, seed)
     some = vectors[rows]

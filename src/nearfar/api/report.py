@@ -2,16 +2,24 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nearfar.errors import ConfigError, RunError
-from nearfar.files import check_writable
+from nearfar.errors import ConfigError, DataError, RunError
+from nearfar.files import check_writable, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nearfar.api.prepare import Ready
+    from nearfar.contract import Source
+    from nearfar.evaluation.result import Evaluation
 
 
 def report(*runs: str | os.PathLike[str]) -> list[Path]:
-    """Write `report.html` of each run folder again, from its encoder and its data; returns the pages.
+    """Write `report.html` of each run folder again, from what was evaluated and from its data; returns the pages.
 
-    A run that was stopped before its evaluation gets one now. Raises UserError, before any work where one of them is
-    no run.
+    A run that was stopped before its evaluation, or trained on since, gets one now. Raises UserError, before any work
+    where one of them is no run.
     """
     from nearfar.training.run_folder import CONFIG
 
@@ -27,6 +35,7 @@ def report(*runs: str | os.PathLike[str]) -> list[Path]:
 def _one(path: Path) -> Path:
     from nearfar.api import options
     from nearfar.api.finish import finish
+    from nearfar.api.page import write_page
     from nearfar.api.prepare import assemble, prepare
     from nearfar.training import checkpoint
     from nearfar.training.run_folder import CONFIG, RunFolder
@@ -38,5 +47,31 @@ def _one(path: Path) -> Path:
         if saved is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
         ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
-        finish(ready, folder, restore(ready.plan, saved))
+        state = restore(ready.plan, saved)
+        found = _evaluated(path, ready, state.step)
+        if found is None:
+            finish(ready, folder, state)
+        else:
+            write_page(ready, folder, state, *found)
     return path / "report.html"
+
+
+def _evaluated(path: Path, ready: "Ready", step: int) -> "tuple[Evaluation, Source, Tensor] | None":
+    """The evaluation after this step, the samples that were embedded, and their vectors; None where there is none."""
+    import numpy as np
+    import torch
+
+    from nearfar.api.finish import EMBEDDINGS, EVALUATION
+    from nearfar.data.embeddings import Embeddings
+    from nearfar.evaluation.result import Evaluation
+
+    try:
+        found = Evaluation.from_json(read_json(path / EVALUATION))
+        embedded = Embeddings.load(path / EMBEDDINGS)
+    except (DataError, OSError, ValueError, AttributeError):
+        return None
+    rows = {key: row for row, key in enumerate(ready.source.keys)}
+    if found.steps != step or not all(key in rows for key in embedded.keys):
+        return None
+    source = ready.source.take(np.array([rows[key] for key in embedded.keys], dtype=np.int64))
+    return found, source, torch.from_numpy(embedded.vectors)

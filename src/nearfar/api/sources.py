@@ -13,6 +13,7 @@ from nearfar.modalities.opening import open_source
 if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped, Source
 
+SKIPPED = "skipped.csv"
 _SHOWN = 5  # names of samples in a message
 _log = logging.getLogger("nearfar")
 
@@ -52,7 +53,7 @@ def unreadable(*sources: "Source | None") -> "list[Skipped]":
     return list({one.key: one for source in sources if source is not None for one in source.skipped}.values())
 
 
-def list_unreadable(folder: Path, *sources: "Source | None", name: str = "skipped.csv") -> "list[Skipped]":
+def list_unreadable(folder: Path, *sources: "Source | None", name: str = SKIPPED) -> "list[Skipped]":
     """What could not be read so far; written to `folder/<name>` where there is any. Raises as `files.write`."""
     from nearfar.data.skipped import write_skipped
 

@@ -14,7 +14,7 @@ from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble, lasting
-from nearfar.api.sources import list_unreadable, tell_unreadable
+from nearfar.api.sources import SKIPPED, list_unreadable, tell_unreadable
 from nearfar.config import Length, TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError
 from nearfar.modalities import registry as modalities
@@ -131,7 +131,7 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         if ready.config.model.pretrained or given.is_given(ready.config.model.encoder):
             save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
     if list_unreadable(folder.path, ready.source, ready.judges.test):
-        tell_unreadable(ready.source, ready.judges.test, listed=folder.path / "skipped.csv")
+        tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)
     if start.resumed:
         _go_on(start, ready, state, clock, folder)
     else:

@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nearfar import files
-from nearfar.data.keys import guarded, printable
+from nearfar.data.keys import guarded, printable, unguarded
 
 if TYPE_CHECKING:
     from nearfar.contract import Skipped
+
+
+def read_skipped(path: str | PathLike[str]) -> "list[Skipped]":
+    """What `write_skipped` wrote; nothing where there is no such file, or it cannot be read."""
+    from nearfar.contract import Skipped
+
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            rows = list(csv.reader(file))[1:]
+    except (OSError, csv.Error):
+        return []
+    return [Skipped(unguarded(row[0]), unguarded(row[1])) for row in rows if len(row) == 2]
 
 
 def write_skipped(path: str | PathLike[str], skipped: Iterable["Skipped"]) -> None:
