@@ -223,3 +223,15 @@ def test_the_reader_imports_neither_torch_nor_arrow():
     code = "import sys, nearfar.data.reader; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "False"]
+
+
+def test_where_the_file_system_s_encoding_is_ascii_files_of_other_letters_are_read(tmp_path):
+    files(tmp_path, "katze ä/1.jpg", "hund/1.jpg")
+    code = (
+        "import sys; from nearfar.data.reader import open_samples; "
+        "found = open_samples(sys.argv[1], extensions=frozenset({'.jpg'}), columns=()); "
+        "print([found.bytes(i) for i in range(2)])"
+    )
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[b'hund/1.jpg', 'katze ä/1.jpg'.encode()]}\n"
