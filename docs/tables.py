@@ -10,7 +10,7 @@ from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health", "views")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health", "views", "evaluation")),
     ROOT / "benchmarks" / "README.md",
 )
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -23,6 +23,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
+import verdicts  # noqa: E402
 from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
 
@@ -133,6 +134,12 @@ def alarms() -> str:
     return f"Runs of {steps} steps, seeds {seeds} (`alarms`):\n\n{broken.table(found['runs'], 'B')}"
 
 
+def judged() -> str:
+    """What benchmarks/verdicts.py measured."""
+    found = read("verdicts")
+    return f"{verdicts.table(found['runs'])}"
+
+
 def hue() -> str:
     """How far our hue is from torchvision's, as benchmarks/views.py measured it."""
     lines = ["| size | shift | apart | moved |", "|---" * 4 + "|"]
@@ -195,6 +202,7 @@ def waits() -> str:
 
 
 MAKE = {
+    "verdicts": judged,
     "settings": settings,
     "tables": figures,
     "margins": margins,

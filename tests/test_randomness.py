@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from nearfar.randomness import permutation, philox, seed_of, uniform
 
@@ -22,20 +23,13 @@ def test_philox_equals_the_known_answers(counter, key, words):
     assert philox(np.array([counter], dtype=np.uint64), key).tolist() == [words]
 
 
-def test_numbers_belong_to_the_draw_and_not_to_its_place_in_the_batch():
+def test_numbers_belong_to_the_draw_whatever_else_is_asked_for():
     draws = np.arange(100)
-    order = np.random.default_rng(0).permutation(100)
-    assert np.array_equal(uniform(3, "crop", draws[order], 7), uniform(3, "crop", draws, 7)[order])
-
-
-def test_a_part_of_a_batch_gets_the_same_numbers():
-    draws = np.arange(100)
-    assert np.array_equal(uniform(3, "crop", draws[40:50], 7), uniform(3, "crop", draws, 7)[40:50])
-
-
-def test_asking_for_more_numbers_keeps_the_first_ones():
-    draws = np.arange(10)
-    assert np.array_equal(uniform(3, "crop", draws, 9)[:, :5], uniform(3, "crop", draws, 5))
+    numbers, order = uniform(3, "crop", draws, 7), np.random.default_rng(0).permutation(100)
+    assert np.array_equal(uniform(3, "crop", draws[order], 7), numbers[order])
+    assert np.array_equal(uniform(3, "crop", draws[40:50], 7), numbers[40:50])
+    assert np.array_equal(uniform(3, "crop", draws, 9)[:, :7], numbers)
+    assert (numbers.shape, numbers.dtype) == ((100, 7), np.float32)
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"stream": "flip"}, {"view": 1}, {"draws": np.arange(64) + 64}])
@@ -53,30 +47,31 @@ def test_numbers_are_even_in_zero_to_one():
     assert np.abs(shares - 1 / 16).max() < 5 * np.sqrt(1 / 16 * 15 / 16 / numbers.size)
 
 
-def test_numbers_have_the_shape_and_type_that_were_asked_for():
-    numbers = uniform(0, "crop", np.arange(3), 5)
-    assert numbers.shape == (3, 5)
-    assert numbers.dtype == np.float32
-
-
 def test_draws_beyond_32_bits_are_told_apart():
     low, high = uniform(0, "crop", np.array([5, 5 + 2**32]), 4)
     assert not np.array_equal(low, high)
 
 
-def test_seeds_differ_by_each_number():
+def test_seeds_of_63_bits_differ_by_each_number():
     seeds = {seed_of(0, "step", *numbers) for numbers in [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 0)]}
     assert len(seeds) == 7
-
-
-def test_a_seed_fits_into_63_bits():
     assert all(0 <= seed_of(0, "step", n) < 2**63 for n in range(100))
 
 
-def test_a_permutation_holds_every_row_once():
-    assert np.array_equal(np.sort(permutation(0, "order", 3, 100)), np.arange(100))
+def test_a_permutation_holds_every_row_once_and_is_a_function_of_its_key():
+    rows = permutation(0, "order", 3, 100)
+    assert np.array_equal(np.sort(rows), np.arange(100))
+    assert np.array_equal(rows, permutation(0, "order", 3, 100))
+    assert not np.array_equal(rows, permutation(0, "order", 4, 100))
 
 
-def test_a_permutation_is_a_function_of_its_key():
-    assert np.array_equal(permutation(0, "order", 3, 100), permutation(0, "order", 3, 100))
-    assert not np.array_equal(permutation(0, "order", 3, 100), permutation(0, "order", 4, 100))
+def test_the_compiler_leaves_the_numbers_to_numpy():
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(lambda draws: uniform(0, "crop", draws, 4), backend=backend)
+    assert np.array_equal(compiled(np.arange(3)), uniform(0, "crop", np.arange(3), 4))
+    assert not traced

@@ -63,7 +63,7 @@ def draft_of(path: Path, *, kept: str = "") -> Iterator[Path]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """As `draft_of`, for files that are not the user's: raises OSError as it comes."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.absolute().with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield draft

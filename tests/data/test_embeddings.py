@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Rows
-from nearfar.data.embeddings import Embeddings
+from nearfar.data.embedding_parts import Parts
+from nearfar.data.embeddings import Embeddings, holds_embeddings
 from nearfar.errors import ConfigError, DataError, MachineError, OutputError
 from nearfar.evaluation.embedding import embed_source, label_names, whiten
 
@@ -33,6 +34,22 @@ def some(count: int = 5, labels: list[str | None] | None = None) -> Embeddings:
 
 
 formats = pytest.mark.parametrize("name", ["e.parquet", "e.npy", "E.NPY"])
+
+
+@formats
+def test_a_folder_with_a_colon_is_a_path_and_no_web_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Path("exp:1") / name
+    assert some().save(place) == place
+    assert len(Embeddings.load(place)) == len(Embeddings.load(str(place))) == 5
+    assert holds_embeddings(place, 3)
+    parts = Parts(Path("exp:2") / name.lower(), {})
+    with parts.opened():
+        parts.put(0, some(), [])
+        assert parts.skipped() == []
+        assert parts.join() == (5, 3)
 
 
 @formats

@@ -63,3 +63,11 @@ def test_an_archive_named_as_an_array_is_refused(tmp_path):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.npz' cannot be read: no such file"):
         npy.shapes(tmp_path / "a.npz")
+
+
+def test_what_memory_cannot_hold_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 100)))
+    assert npy.arrays(tmp_path / "a.npz")["x"].shape == (1000, 100)
+    monkeypatch.setattr(npy, "available_memory", lambda: 700_000)
+    with pytest.raises(DataError, match=r"unpacked it takes 0\.0 GB, and 0\.0 GB of memory are free"):
+        npy.arrays(tmp_path / "a.npz")

@@ -38,6 +38,14 @@ def test_the_hugging_face_layout_is_read_with_its_class_names(tmp_path):
     assert found.keys == ["d.parquet#0", "d.parquet#1", "d.parquet#2"]
 
 
+def test_a_folder_with_a_colon_is_a_path_and_no_web_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data:v1").mkdir()
+    hugging_face(tmp_path / "data:v1" / "d.parquet", images(b"a", b"b"), [1, 0])
+    found = find("data:v1/d.parquet")
+    assert [found.bytes(i) for i in range(2)] == [b"a", b"b"]
+
+
 def test_null_labels_are_minus_one(tmp_path):
     assert find(hugging_face(tmp_path / "d.parquet", images(b"a", b"b"), [None, 1])).labels.tolist() == [-1, 1]
 

@@ -37,7 +37,7 @@ def records(steps=300):
         }
         if step % 10 == 0:
             record |= {"alignment": 0.3, "uniformity": -3.0, "effective_rank": 40 + step / 10, "view_retrieval": 0.8}
-            record |= {"dead_dimensions": 0.0, "images_per_second": 1500.0}
+            record |= {"dead_dimensions": 0.0, "samples_per_second": 1500.0}
         if step % 100 == 0:
             record["knn"] = 0.5 + step / 3000
         yield record

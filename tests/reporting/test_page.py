@@ -269,7 +269,8 @@ def test_a_thumbnail_opens_large_and_closes(show, make_report):
     page.locator("#views .enlarge").first.click()
     assert page.locator("dialog img").bounding_box()["width"] > 300
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.locator("dialog").wait_for(state="detached")
+    assert page.locator("main").is_visible()
 
 
 def test_many_classes_are_searched(show, make_report):

@@ -61,11 +61,6 @@ def test_the_last_two_are_kept_and_the_newest_is_taken(tmp_path: Path) -> None:
     assert found.state["step"] == 10
 
 
-def test_nothing_saved_is_none(tmp_path: Path) -> None:
-    assert checkpoint.latest(tmp_path / "nowhere") is None
-    assert checkpoint.latest(tmp_path) is None
-
-
 def test_the_same_step_can_be_saved_again(tmp_path: Path) -> None:
     save(tmp_path, 3)
     checkpoint.save(tmp_path, 3, WEIGHTS, OPTIMIZER, STATE | {"elapsed": 9.0})
@@ -124,7 +119,9 @@ def test_the_one_before_stands_in_for_a_damaged_one(
     assert "step-000000002 is damaged" in caplog.messages[0]
 
 
-def test_when_all_are_damaged_there_is_none(tmp_path: Path) -> None:
+def test_when_none_is_there_or_all_are_damaged_there_is_none(tmp_path: Path) -> None:
+    assert checkpoint.latest(tmp_path / "nowhere") is None
+    assert checkpoint.latest(tmp_path) is None
     for step in (1, 2):
         cut(save(tmp_path, step) / "state.json")
     assert checkpoint.latest(tmp_path) is None

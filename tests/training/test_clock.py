@@ -62,17 +62,14 @@ def test_progress_never_falls(now: Now) -> None:
     assert clock.progress(2) == 1
 
 
-def test_what_remains_of_steps_follows_their_pace(now: Now) -> None:
+def test_what_remains_of_steps_follows_the_pace_of_the_whole_run(now: Now) -> None:
     clock = Clock(steps=10, started=now.at)
     assert clock.remaining(0) is None
     now.at += 8
     assert clock.remaining(4) == 12
-
-
-def test_what_remains_after_resuming_follows_the_pace_of_the_whole_run(now: Now) -> None:
-    clock = Clock(steps=10, spent=8.0, started=now.at)
+    resumed = Clock(steps=10, spent=8.0, started=now.at)
     now.at += 2
-    assert clock.remaining(5) == 10
+    assert resumed.remaining(5) == 10
 
 
 def test_a_clock_runs_towards_one_thing() -> None:

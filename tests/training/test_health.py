@@ -33,15 +33,11 @@ def figures(z: Latents, of: Batch | None = None) -> dict[str, float]:
     return found
 
 
-def test_equal_views_align_and_find_each_other() -> None:
+def test_equal_views_align_and_find_each_other_and_opposite_ones_are_four_apart() -> None:
     one = unit(20, 6)
     found = figures(Latents(z=torch.stack([one, one]), features=torch.stack([one, one])))
     assert found["alignment"] == pytest.approx(0, abs=1e-12)
     assert found["view_retrieval"] == 1
-
-
-def test_opposite_views_are_four_apart() -> None:
-    one = unit(20, 6)
     assert figures(Latents(z=torch.stack([one, -one])))["alignment"] == pytest.approx(4)
 
 
@@ -61,18 +57,15 @@ def test_rank_and_dead_dimensions_are_of_the_features() -> None:
     assert set(found) == {"effective_rank", "dead_dimensions", "mean_cosine"}
 
 
-def test_one_view_has_no_alignment() -> None:
+def test_one_view_has_no_alignment_and_what_is_not_finite_is_no_figure() -> None:
     assert figures(Latents(z=unit(1, 8, 4))) == {}
-
-
-def test_what_is_not_finite_is_no_figure() -> None:
     broken = torch.full((2, 8, 4), torch.nan)
     found = figures(Latents(z=broken, features=broken))
     assert all(math.isfinite(value) for value in found.values())
     assert "alignment" not in found
 
 
-def test_big_batches_are_measured_on_some_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_big_batches_are_measured_on_some_rows() -> None:
     many = unit(2, 1000, 4)
     few = many[:, :256]
     assert figures(Latents(z=many, features=many)) == figures(Latents(z=few, features=few))

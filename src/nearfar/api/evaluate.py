@@ -57,6 +57,9 @@ def evaluate(
             raise DataError(f"{judged.name!r} has no labels to judge by.")
     found = compare_systems(measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run), seed=seed)
     found.notes.extend(tell_unreadable(learnt, judges.test))
+    steps, epochs = (encoder.config.get(name) for name in ("steps", "epochs"))
+    if isinstance(steps, int) and isinstance(epochs, int | float):  # not of older runs
+        found.steps, found.epochs = steps, float(epochs)
     return found
 
 

@@ -49,7 +49,8 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     began = time.monotonic()
     encoder = ready.encoder.eval()
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten else None
-    encoder.config["labels_used"] = ready.plan.labels is not None
+    epochs = round(state.step * ready.plan.order.batch_size / len(ready.source), 2)
+    encoder.config |= {"labels_used": ready.plan.labels is not None, "steps": state.step, "epochs": epochs}
     save_encoder(folder.path / "encoder", encoder)
     found = None
     if evaluate:
@@ -69,8 +70,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
         if not measured.has_labels:
             views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
-        found.steps = state.step
-        found.epochs = state.step * ready.plan.order.batch_size / len(ready.source)
+        found.steps, found.epochs = state.step, epochs
         folder.write_json(EVALUATION, found.to_json())
         train, vectors = measured.source, measured.vectors
         if len(vectors) <= _KEPT:

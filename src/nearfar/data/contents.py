@@ -171,6 +171,10 @@ def located(name: str, folder: str) -> str:
     around it.
     """
     path = os.path.join(folder, os.path.expanduser(name) if name.startswith("~") else name)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:  # of a file system that is ASCII to Python: the name's bytes are UTF-8
+        path = os.fsdecode(path.encode("utf-8", "surrogateescape"))
     odd = _ODD.search(name) is not None and "\0" not in name
     if odd and not os.path.exists(path):
         for other in (name.strip(), name.strip().replace("\\", "/"), _western(name)):

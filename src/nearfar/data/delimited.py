@@ -61,11 +61,12 @@ class Delimited(TableFile):
         return {name: [row[i] for row in rows] for i, name in enumerate(self.names)}
 
     def plain(self, column: "pa.Array") -> "pa.Array":
-        """Numbers as everyone writes them: without marks between thousands, with a decimal point."""
+        """The cells as text, numbers without marks between thousands and with a decimal point."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        cells = present(strings(column))
+        text = strings(column)
+        cells = present(text)
         apart = r" '\x{2019}\x{a0}\x{202f}\x{2009}"  # what stands between thousands
         odd = pc.match_substring_regex(cells, rf"^[+-]?[\d.,{apart}]*\d[eE+\-\d.,{apart}]*$")
         usual = pc.match_substring_regex(cells, rf"^[^,{apart}]*$")
@@ -73,7 +74,7 @@ class Delimited(TableFile):
             usual = pc.and_(usual, pc.invert(pc.match_substring(cells, ".")))
         odd = pc.and_(odd, pc.invert(usual))
         if not pc.any(odd).as_py():
-            return column
+            return text
         encoded = cells.dictionary_encode()
         plain = [plain_number(cell, self.dialect.decimal) for cell in encoded.dictionary.to_pylist()]
         return pa.array(plain, pa.large_string()).take(encoded.indices)

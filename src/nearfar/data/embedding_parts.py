@@ -28,7 +28,7 @@ class Parts:
 
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
         self.out = out
-        self.folder = out.with_name(f".{out.name}.parts")
+        self.folder = out.absolute().with_name(f".{out.name}.parts")
         self.plan = from_json(to_json(plan))
 
     @contextmanager

@@ -102,7 +102,7 @@ class Embeddings:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path.absolute()).read()  # arrow takes `a:b` for a kind of file system
         for name in ("key", "vector"):
             if name not in table.column_names:
                 raise DataError(f"{str(path)!r} holds no embeddings: it has no column {name!r}.")
@@ -199,7 +199,7 @@ def holds_embeddings(path: str | os.PathLike[str], dim: int) -> bool:
         if file.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            return {"key", "vector"} <= set(pq.read_schema(file).names)
+            return {"key", "vector"} <= set(pq.read_schema(file.absolute()).names)
         shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
         return keys_file(file).is_file() or (len(shape) == 2 and shape[1] == dim)
     except Exception:  # of an altered file, numpy and arrow raise nearly anything: whoever reads it says what is wrong

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from nearfar.data.contents import reason_of
 from nearfar.data.keys import printable
 from nearfar.data.strings import StringsBuilder
 from nearfar.data.table_file import Columns, TableFile
+from nearfar.data.values import strings
 from nearfar.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger("nearfar")
 
@@ -53,6 +57,10 @@ class JsonLines(TableFile):
         """The first cells of each column, empty where there is none."""
         rows = [row for _, row in itertools.islice(self._objects(), count) if isinstance(row, dict)]
         return {name: [_text(row.get(name)) or "" for row in rows] for name in self.names}
+
+    def plain(self, column: "pa.Array") -> "pa.Array":
+        """The cells as text."""
+        return strings(column)
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
         for number, line in enumerate(line for line in lines_of(self.file) if line.strip()):

@@ -30,7 +30,7 @@ class RowGroups(Contents):
     in_groups: bool = True
 
     def __init__(self, files: Sequence[Path], column: str, footers: "Sequence[pq.FileMetaData]") -> None:
-        self._files = files
+        self._files = [file.absolute() for file in files]  # arrow takes `a:b` for a kind of file system
         self._column = column
         self._footers = footers
         self._groups = [(f, g) for f, footer in enumerate(footers) for g in range(footer.num_row_groups)]

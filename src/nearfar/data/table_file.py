@@ -69,7 +69,7 @@ class TableFile:
         return None
 
     def plain(self, column: "pa.Array") -> "pa.Array":
-        """A column with its numbers written as everyone writes them."""
+        """A column as it is kept: texts as text, numbers in text as everyone writes them."""
         return column
 
     def class_names(self, at: int) -> Sequence[str] | None:

@@ -195,9 +195,7 @@ def _further(parts: Sequence[_Part], *, every: bool) -> "pa.Table":
     names = list(dict.fromkeys(name for part in parts for name in part.further))
     for part in parts:
         if every and (lacking := set(names) - part.further.keys()):
-            raise DataError(
-                f"{part.name!r} has other columns than {parts[0].name!r}, such as {min(lacking)!r}: give one data set."
-            )
+            raise DataError(f"{part.name!r} lacks the column {min(lacking)!r} of the others: give one data set.")
     columns = {}
     for name in names:
         kinds = {part.further[name].type for part in parts if name in part.further}

@@ -53,7 +53,7 @@ def members(archive: BinaryIO, size: int) -> Iterator[Member | str]:
         if found is None:
             break
         tar.members.clear()  # type: ignore[attr-defined]
-        if tar.offset <= found.offset:  # a size below zero
+        if found.size < 0 or tar.offset <= found.offset:
             at = found.offset + _BLOCK
             continue
         if _holds_something(archive, end, found.offset):

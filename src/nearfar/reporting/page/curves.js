@@ -17,7 +17,8 @@ const CURVES = {
   weight_norm: ["Length of the weights", "Of the encoder, norms and biases apart. Healthy: changes slowly. Doubled within a few steps, the learning rate is too high.", { zero: true }],
   repeats: ["Repeats", "Pairs of samples in a batch that show the same. Healthy: close to zero.", { share: true }],
   data_wait: ["Waiting for data", "Share of the time spent waiting for data. Healthy: a few percent; else use a cache or more workers.", { share: true }],
-  images_per_second: ["Speed", "Samples a second. Healthy: flat. A slow decline points at the machine, not the model.", { zero: true }],
+  processor_wait: ["Waiting for a core", "Share of the time in which other programs had the processor. Healthy: below 10 %.", { share: true }],
+  samples_per_second: ["Speed", "Samples a second. Healthy: flat. A slow decline points at the machine, not the model.", { zero: true }],
 };
 
 function drawCurves(body) {

@@ -11,7 +11,7 @@ function drawViews(body) {
         row.views.map((view, v) => figure(sample(view), row.views.length === 1 ? "view" : `view ${v + 1}`))),
       nameLine(original));
   }));
-  if (widest > 2) rows.style.setProperty("--row-width", `${Math.min(1070, 70 + (widest + 1) * 96)}px`);
+  if (widest > 2) rows.style.setProperty("--row-width", `${Math.min(1070, 56 + (widest + 1) * 90)}px`);
   body.append(rows);
 }
 
