@@ -31,6 +31,7 @@ from nearfar.contract import Requirements
 from nearfar.modalities.image.modality import MODALITY
 from nearfar.modalities.image.options import ImageOptions
 from nearfar.modalities.image.views.colour import colour
+from nearfar.modalities.opening import open_source
 from nearfar.options import Facts
 
 STORED, PEERS = {32: 32, 224: 256}, {32: 32, 224: 400}
@@ -40,9 +41,9 @@ FULL = {"rotate": 15.0, "flip_vertical": 0.5, "blur": 0.5, "solarise": 0.2, "cut
 
 def squares(data, side, count):
     """So many pictures of the data, evenly spread, as uint8 [n, 3, side, side]."""
-    source = MODALITY.open(data)
+    source = open_source(MODALITY, data)
     source = source.take(np.linspace(0, len(source) - 1, min(len(source), count)).astype(np.int64))
-    source.load({"stored_size": side, "channels": 3})
+    source = source.suited({"stored_size": side, "channels": 3})
     pictures, _ = source.fetch(np.arange(len(source)))
     return source, pictures.pixels
 

@@ -63,6 +63,7 @@ def test_rows_of_numbers_are_no_header(tmp_path, rows):
         "img/1.png,cat\nimg/2.png,dog\nimg/3.png,cat\n",
         "p,x,s\ne,x,s\np,b,y\n",
         "2020-01-01,1.5\n2020-01-02,2.5\n",
+        "Mazda,21.0\nDatsun,22.8\nHornet,18.7\nValiant,18.1\n",
     ],
 )
 def test_a_first_row_of_data_is_no_header(tmp_path, text):
@@ -75,6 +76,7 @@ def test_a_first_row_of_data_is_no_header(tmp_path, text):
         ("class,shape\np,x\ne,x\np,x\ne,b\n", ("class", "shape")),
         ("country,2019,2020\n" + "".join(f"c{i},{60 + i},{70 + i % 7}\n" for i in range(20)), None),
         ("path\na.jpg\nb.jpg\n", ("path",)),
+        ("name,2020\nFrance,67\nItaly,60\nSpain,47\nMalta,1\n", ("name", "2020")),
         ("path,1\na.jpg,2\n", ("path", "1")),
         ("a,b\n", ("a", "b")),
         ("x,y\n1,2\nx,y\n3,4\n", ("x", "y")),

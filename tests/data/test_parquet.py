@@ -46,6 +46,15 @@ def test_a_folder_with_a_colon_is_a_path_and_no_web_address(tmp_path, monkeypatc
     assert [found.bytes(i) for i in range(2)] == [b"a", b"b"]
 
 
+def test_classes_are_found_by_what_the_metadata_says(tmp_path):
+    table = pa.table({"image": pa.array([b"a", b"b"]), "fine_label": [1, 0]})
+    features = {"fine_label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    said = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(said), tmp_path / "d.parquet")
+    found = find(tmp_path / "d.parquet")
+    assert (found.labels.tolist(), found.label_names, found.label_column) == ([1, 0], ("cat", "dog"), "fine_label")
+
+
 def test_null_labels_are_minus_one(tmp_path):
     assert find(hugging_face(tmp_path / "d.parquet", images(b"a", b"b"), [None, 1])).labels.tolist() == [-1, 1]
 
@@ -201,6 +210,20 @@ def test_a_path_beside_bytes_that_is_no_utf8_is_an_unreadable_row(tmp_path):
 def test_a_struct_of_something_else_is_no_column_of_samples(tmp_path, cells):
     pq.write_table(pa.table({"image": cells}), tmp_path / "d.parquet")
     with pytest.raises(DataError, match=r"holds struct<bytes: .*: give paths, bytes, or struct"):
+        find(tmp_path / "d.parquet")
+
+
+def test_paths_in_bytes_are_paths(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    pq.write_table(pa.table({"path": pa.array([b"x.jpg", b"y.jpg"])}), tmp_path / "d.parquet")
+    found = find(tmp_path / "d.parquet")
+    assert (found.keys, found.bytes(0)) == (["x.jpg", "y.jpg"], b"x")
+
+
+def test_more_rows_than_memory_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("nearfar.data.parquet.available_memory", lambda: 30)
+    pq.write_table(pa.table({"path": ["a", "b"]}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="it speaks of 2 rows"):
         find(tmp_path / "d.parquet")
 
 

@@ -57,6 +57,7 @@ def test_jsonl_rows_are_read(tmp_path):
 def test_labels_in_lists_are_told(tmp_path, caplog):
     assert find(write(tmp_path / "m.jsonl", '{"image": "a.jpg", "label": [1, 0]}')).labels is None
     assert "1 cells of 'label' hold lists or objects" in caplog.text
+    assert "column 'label' holds nothing: not used" in caplog.text
 
 
 def test_groups_and_domains_are_numbered(tmp_path):

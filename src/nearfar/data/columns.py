@@ -7,7 +7,7 @@ from nearfar.data.keys import printable
 from nearfar.errors import DataError
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "label": ("label", "class", "category", "target"),
+    "label": ("label", "class", "category", "target", "labels", "class_name", "label_name", "class_label", "class_id"),
     "group": ("group",),
     "domain": ("domain",),
     "split": ("split",),

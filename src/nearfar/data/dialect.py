@@ -185,12 +185,16 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: froze
                 score += 1
     if score or not numeric:
         return score >= 0
-    return _are_names(np.array([_value(cells[i]) for i in numeric]), [[row[i] for i in numeric] for row in body])
+    numbers = np.array([_value(cells[i]) for i in numeric])
+    return _are_names(numbers, [[row[i] for i in numeric] for row in body], alone=len(numeric) == len(cells))
 
 
-def _are_names(numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]", body: Sequence[Sequence[str]]) -> bool:
+def _are_names(
+    numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]", body: Sequence[Sequence[str]], *, alone: bool
+) -> bool:
+    """Whether numbers name the columns below them; `alone` where no text stands beside them."""
     steps = np.diff(numbers)
-    if len(numbers) < 2 or not body or not ((steps > 0).all() or (steps < 0).all()):
+    if not body or not ((steps > 0).all() or (steps < 0).all()):
         return False
     rows = np.array([[_value(cell) for cell in row] for row in body])
 
@@ -206,11 +210,11 @@ def _are_names(numbers: "np.ndarray[tuple[int], np.dtype[np.float64]]", body: Se
         low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
         apart = ((numbers < low - (high - low)) | (numbers > high + (high - low))).all()
     whole = bool((numbers == np.round(numbers)).all())
-    if whole and fractions >= 0.5 and (len(numbers) > 2 or abs(steps[0]) == 1):
+    if whole and fractions >= 0.5 and (len(numbers) > 2 or (len(numbers) == 2 and abs(steps[0]) == 1)):
         return True
     if even(numbers) and share(np.array([even(row) for row in rows])) <= 0.05:
         return True
-    return (len(numbers) >= 5 and share(climbing) <= 0.05) or (len(rows) >= 10 and bool(apart))
+    return (len(numbers) >= 5 and share(climbing) <= 0.05) or (len(rows) >= (10 if alone else 3) and bool(apart))
 
 
 def is_number(cell: str) -> bool:

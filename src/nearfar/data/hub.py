@@ -57,12 +57,10 @@ class HubTable(TableFile):
         self.before += f"{split}/" if split else ""
         names = list(rows.features)
         images = [name for name in names if isinstance(rows.features[name], datasets.Image)]
-        classes = [name for name in names if isinstance(rows.features[name], datasets.ClassLabel)]
+        self.classes = [name for name in names if isinstance(rows.features[name], datasets.ClassLabel)]
         self._own = {name: name for name in names}
         if images and request.columns and find_column(images, request.columns) is None:
             self._rename(images[0], request.columns[0])
-        if classes and find_column(names, ["label"]) is None and request.label_column is None:
-            self._rename(classes[0], "label")
         self.names = tuple(self._own)
 
     def _rename(self, name: str, new: str) -> None:

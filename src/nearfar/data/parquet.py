@@ -14,9 +14,13 @@ from nearfar.data.row_groups import RowGroups
 from nearfar.data.table_file import Columns, Request, TableFile
 from nearfar.data.values import strings
 from nearfar.errors import DataError
+from nearfar.memory import available_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_LEAST = 16  # bytes that a row takes at least once it is a sample
 
 
 class Parquet(TableFile):
@@ -31,6 +35,8 @@ class Parquet(TableFile):
             self.footer: pq.FileMetaData = pq.read_metadata(file.absolute())
             self.schema: pa.Schema = self.footer.schema.to_arrow_schema()
             self.names = tuple(self.schema.names)
+            if not 0 <= self.footer.num_rows * _LEAST <= available_memory():
+                raise ValueError(f"it speaks of {self.footer.num_rows} rows")
         except OSError as error:
             raise DataError(f"{printable(str(file))!r} cannot be read: {reason_of(error)}.") from None
         except (pa.ArrowException, ValueError) as error:  # names that are no UTF-8 among others
@@ -100,6 +106,11 @@ class Parquet(TableFile):
             return False
         first: bytes = RowGroups([self.file], name, [self.footer]).bytes(0)[:4096]
         return extension_of(first.decode("utf-8", "replace").strip()) in extensions
+
+    @property
+    def classes(self) -> Sequence[str]:  # type: ignore[override]
+        """The columns that the `huggingface` metadata of the schema calls a ClassLabel."""
+        return [name for i, name in enumerate(self.names) if self.class_names(i) is not None]
 
     def class_names(self, at: int) -> Sequence[str] | None:
         """The names of a ClassLabel in the `huggingface` metadata of the schema, where they stand."""

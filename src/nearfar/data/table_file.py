@@ -48,6 +48,8 @@ class TableFile:
     """
 
     names: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    """Names of the columns that hold numbers of classes, by what the file itself says."""
     split: str | None = None
 
     def __init__(self, file: Path) -> None:

@@ -93,6 +93,7 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     """Where the column for each purpose stands."""
     names = list(table.names)
     wanted = {role: find_column(names, known) for role, known in ROLES.items()}
+    wanted["label"] = wanted["label"] or next(iter(table.classes), None)
     wanted |= {purpose: find_column(names, [purpose]) for purpose in PAIRS}
     if request.columns:
         wanted["content"] = content_column(table.name, names, request.columns)
@@ -132,8 +133,9 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
     cells = {purpose: Strings.of_column(columns[at]) for purpose, at in needed.items() if purpose in _SAMPLES}
     roles = {role: encode(table.plain(columns[at])) for role, at in needed.items() if role in ROLES}
     for role, column in roles.items():
-        if column is None:
-            log.warning("%s: column %r holds lists or structures: not used", table.name, names[plan[role]])
+        if column is None or column.null_count == len(column) > 0:
+            what = "lists or structures" if column is None else "nothing"
+            log.warning("%s: column %r holds %s: not used", table.name, names[plan[role]], what)
     if table.split is not None:
         roles["split"] = DictionaryBuilder([table.split]).finish().take(indices(np.zeros(count, dtype=np.int64)))
     refused = [(f"{table.before}{number}", reason) for number, reason in found.refused]

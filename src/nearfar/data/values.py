@@ -3,6 +3,7 @@
 import re
 from array import array
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,12 +90,17 @@ def spelling(cell: str) -> str:
 
 def present(cells: "pa.LargeStringArray") -> "pa.LargeStringArray":
     """Text without spaces around it, null where a cell is missing."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     cells = pc.utf8_trim_whitespace(cells)
-    missing = pc.is_in(pc.utf8_lower(cells), value_set=Strings.of(MISSING).array.cast(pa.large_string()))
-    return pc.if_else(missing, None, cells)
+    return pc.if_else(pc.is_in(pc.utf8_lower(cells), value_set=_missing()), None, cells)
+
+
+@cache
+def _missing() -> "pa.LargeStringArray":
+    import pyarrow as pa
+
+    return Strings.of(MISSING).array.cast(pa.large_string())
 
 
 def encode(column: "pa.Array | pa.ChunkedArray") -> "pa.DictionaryArray | None":

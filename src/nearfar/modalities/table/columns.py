@@ -129,7 +129,8 @@ def lay_out(samples: Samples, columns: Sequence[Column]) -> NDArray[np.float32]:
     Numbers too large for float32 become infinite.
     """
     table = _table(samples)
-    lacking = [c.name for c in columns if c.name not in table.column_names]
+    names = set(table.column_names)
+    lacking = [column.name for column in columns if column.name not in names]
     if lacking:
         named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
         raise DataError(
