@@ -175,17 +175,6 @@ def test_given_triplets_are_learnt_from_beside_the_mined_ones():
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS[1:])
-def test_shares_sum_to_the_loss_with_given_negatives(kind, options):
-    z, method = torch.randn(3, 6, 8, dtype=torch.float64), kind(Toy(), options())
-    whole = method.loss(Latents(z=z), with_negatives()).total
-    shares = [
-        method.loss(Latents(z=z), with_negatives(rows)).total
-        for rows in (slice(0, 1), slice(1, 1), slice(1, 4), slice(4, 6))
-    ]
-    torch.testing.assert_close(sum(shares), whole)
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS[1:])
 def test_a_sample_without_a_negative_says_nothing_by_its_third_view(kind, options):
     z = torch.randn(3, 6, 8, requires_grad=True)
     kind(Toy(), options()).loss(Latents(z=z), with_negatives()).total.backward()

@@ -142,13 +142,3 @@ def test_heads_are_those_of_the_versions():
     assert [type(layer).__name__ for layer in built(queue=0).projector] == [
         "Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d",
     ]  # fmt: skip
-
-
-def test_state_is_saved_with_the_queue_and_the_slow_copy():
-    method = apart(built())
-    method.queue.enqueue(normal(3, 8), torch.tensor([1, 2, 3]))
-    other = built()
-    other.load_state_dict(method.state_dict())
-    assert other.queue.last()[0].equal(method.queue.last()[0])
-    assert other.queue.last()[1].tolist() == [1, 2, 3]
-    assert other.momentum_encoder.layer[0].weight.equal(method.momentum_encoder.layer[0].weight)

@@ -1,23 +1,15 @@
-from pathlib import Path
-
 import pytest
 
-import nearfar
+from nearfar.contract import Method
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods import registry
 
-METHODS = Path(nearfar.__file__).parent / "methods"
 
-
-def test_every_method_has_its_file():
-    assert [name for name in registry.METHODS if not (METHODS / f"{name}.py").is_file()] == []
-
-
-@pytest.mark.parametrize("name", registry.METHODS)
-def test_a_method_is_loaded_by_its_name(name):
-    from nearfar.contract import Method
-
-    assert issubclass(registry.load(name), Method)
+def test_every_method_has_its_file_and_its_options():
+    for name in registry.METHODS:
+        method = registry.load(name)
+        assert issubclass(method, Method)
+        assert method.Options is registry.options_of(name)
 
 
 def test_an_unknown_method_suggests_the_nearest():

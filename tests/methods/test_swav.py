@@ -139,13 +139,4 @@ def test_the_queue_takes_no_part_at_first():
     assert not torch.allclose(method.loss(Latents(z=z), batch_of(range(9), progress=0.5)).total, without)
 
 
-def test_the_queue_is_saved_with_the_weights():
-    method, other = method_of(queue=6), method_of(queue=6)
-    method.after_step(Latents(z=torch.randn(2, 4, 8)), batch_of(range(4)))
-    other.load_state_dict(method.state_dict())
-    z = Latents(z=torch.randn(2, 9, 8))
-    batch = batch_of(range(9), progress=0.5)
-    assert torch.equal(method.loss(z, batch).total, other.loss(z, batch).total)
-
-
 # Settings.
