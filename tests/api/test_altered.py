@@ -111,7 +111,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("photos", "image_size", None, "image_size must be a whole number"),
     ("photos", "mean", [0.1, 0.2], "mean must be a list of 3 numbers"),
     ("photos", "seed", -1, "seed must be at least 0"),
-    ("table", "hidden", 10**9, "is not of the encoder|hidden must be"),
+    ("table", "hidden", 10**9, "give a smaller hidden"),
     ("table", "layers", 10**9, "layers must be at most 100"),
     ("table", "columns", {}, "columns must be a list of columns"),
     ("table", "columns", [{"name": "w"}], "a column must have name, values, median, mean, scale"),

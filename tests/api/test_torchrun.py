@@ -107,11 +107,3 @@ def test_ctrl_c_saves_on_all(whole: tuple[Path, Path, str], tmp_path: Path) -> N
     found = checkpoint.latest(out / "checkpoint")
     assert found is not None
     assert f"Stopped at step {found.state['step']};" in said
-
-
-def test_a_mistake_is_said_once(tmp_path: Path) -> None:
-    with begun(command(tmp_path / "nowhere", tmp_path / "run")) as process:
-        said = said_by(process)
-    assert process.returncode != 0
-    assert len(re.findall(r"^nearfar: ", said, re.MULTILINE)) == 1
-    assert not (tmp_path / "run").exists()
