@@ -292,3 +292,15 @@ def test_data_that_is_nothing_to_train_on_is_refused(data: Any, message: str) ->
 
     with pytest.raises(DataError, match=message):
         opened(data)
+
+
+def test_a_network_of_ones_own_embeds_rows(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    layers = nn.Sequential(nn.Linear(3, 7), nn.ReLU())
+    settings = {name: value for name, value in SETTINGS.items() if name != "image_size"} | {"batch_size": 8}
+    run = nearfar.train(
+        rows, encoder=layers, views=lambda row: row + 0.1 * torch.randn(3), out=tmp_path / "run", **settings
+    )
+    assert run.encoder.dim == 7
+    again = nearfar.load(tmp_path / "run", encoder=layers)
+    assert np.array_equal(again.encode(rows[0]), run.encoder.encode(rows[0]))

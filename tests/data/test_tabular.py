@@ -85,6 +85,13 @@ def test_a_split_column_picks_rows_and_keeps_class_numbers(tmp_path):
     assert find(f"{file}:all").keys == ["a", "b", "c"]
 
 
+def test_columns_that_are_passed_over_are_told_where_none_holds_labels(tmp_path, caplog):
+    caplog.set_level("INFO", "nearfar")
+    assert find(write(tmp_path / "m.csv", "path,species,x\na.jpg,cat,1\n")).labels is None
+    assert "no column is named as labels are; 'species', 'x' are passed over (--label-column)" in caplog.text
+    assert find(tmp_path / "m.csv", label_column="Species").label_names == ("cat",)
+
+
 def test_further_columns_are_kept_with_their_rows(tmp_path):
     file = write(tmp_path / "m.csv", "path,Caption,label,x\na.jpg,one,1,5\n,none,1,6\nb.jpg,two,2,7\n")
     assert find(file).table is None

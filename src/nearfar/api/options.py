@@ -13,7 +13,6 @@ from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
-_FORMAT_1 = {"max_pixels"}
 _LENGTHS = tuple(field.name for field in fields(Length))
 
 

@@ -75,7 +75,8 @@ def _of_file(path: str, found: Mapping[str, int], file: Path) -> Found:
 def _tables_in(folder: str) -> list[Path]:
     """Tables that a folder holds, where their names say that they are the splits of one data set."""
     for here in (folder, os.path.join(folder, "data")):
-        files = sorted(Path(here).glob("*")) if os.path.isdir(here) else []
+        names = os.listdir(here) if os.path.isdir(here) else []
+        files = [Path(here, name) for name in sorted(names) if name.lower().endswith(_TABLES)]
         for suffix in _TABLES:
             named = [file for file in files if file.suffix.lower() == suffix and not is_passed_over(file.name)]
             if named and (suffix == ".parquet" or files_of_splits([file.stem for file in named])):

@@ -212,11 +212,11 @@ def _files_in(path: str, request: Request) -> _Files:
     """The files with rows in a folder that has no other samples."""
     for here in (path, os.path.join(path, "data")):
         try:
-            names = sorted(name for name in os.listdir(here) if not is_passed_over(name))
+            names = sorted(name for name in os.listdir(here) if extension_of(name) in _IN_FOLDERS)
         except OSError:
             return _Files()
         for suffix in _IN_FOLDERS:
-            named = [Path(here, name) for name in names if extension_of(name) == suffix]
+            named = [Path(here, name) for name in names if extension_of(name) == suffix and not is_passed_over(name)]
             files = [file for file in named if file.is_file()]
             if not files or (suffix != ".parquet" and walk(path, request.extensions).names):
                 continue

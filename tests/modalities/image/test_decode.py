@@ -236,7 +236,7 @@ def test_32_bit_integers_are_scaled():
 def test_floats_are_scaled_from_least_to_greatest():
     levels = np.array([[-1.0, 0.0, 1.0, np.nan]] * 4, np.float32)
     square, _ = decode(encoded(Image.fromarray(levels), "TIFF"), size=4, channels=1)
-    assert square[0, 0].tolist() == [0, 128, 255, 128]
+    assert square[0, 0].tolist() == [0, 128, 255, 0]
 
 
 def test_a_constant_float_picture_is_no_error():
@@ -409,6 +409,42 @@ def test_header_decodes_nothing(monkeypatch):
     data = encoded(picture(30, 20))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     assert header(data) == Header(30, 20, 3)
+
+
+@pytest.mark.parametrize("place", ["before", "after", "profile", "checksum"])
+def test_a_png_is_read_whatever_stands_beside_its_pixels(place, tmp_path):
+    from PIL import PngImagePlugin
+
+    text, wanted = PngImagePlugin.PngInfo(), np.asarray(picture(12, 12)).transpose(2, 0, 1)
+    text.add_text("workflow", "{}" * 1_000_000, zip=True)
+    more = {"icc_profile": np.random.default_rng(0).bytes(1_500_000)} if place == "profile" else {"pnginfo": text}
+    data = encoded(picture(12, 12), **more)
+    at = data.find(b"zTXt")
+    if place == "after":
+        begin, end = at - 4, at + 8 + int.from_bytes(data[at - 4 : at], "big")
+        data = data[:begin] + data[end:-12] + data[begin:end] + data[-12:]
+    if place == "checksum":
+        data = data[: at + 30] + bytes([data[at + 30] ^ 1]) + data[at + 31 :]
+    (tmp_path / "a.png").write_bytes(data)
+    for given in (data, tmp_path / "a.png"):
+        assert header(given) == Header(12, 12, 3)
+        assert np.array_equal(decode(given, size=None, channels=3)[0], wanted)
+    with pytest.raises(Unreadable):  # but not without all of its pixels
+        decode(data[: data.index(b"IDAT") + 20], size=None, channels=3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_odd_pixel_of_floats_harms_no_other(value):
+    levels = (1000 + np.linspace(0, 100, 64)).reshape(8, 8).astype(np.float32)
+    spoilt = levels.copy()
+    spoilt[3, 3] = value
+    one, other = (decode(encoded(Image.fromarray(x), "TIFF"), size=None, channels=1)[0][0] for x in (levels, spoilt))
+    assert other[3, 3] == (255 if value == np.inf else 0)
+    other = other.copy()
+    other[3, 3] = one[3, 3]
+    assert np.array_equal(one, other)
+    with pytest.raises(Unreadable, match="no pixel is a finite number"):
+        decode(encoded(Image.fromarray(np.full((8, 8), value, np.float32)), "TIFF"), size=None, channels=1)
 
 
 def test_brightest_looks_at_deep_pictures_only():

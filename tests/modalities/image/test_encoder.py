@@ -352,8 +352,8 @@ def test_large_pictures_are_embedded_in_smaller_batches(side, samples):
     assert encoders.ImageEncoder(nn.Identity(), 4, {"image_size": side}).embed_batch == samples
 
 
-def made(name, size=32, **more):
-    config = {"encoder": name, "channels": 3, "image_size": size, "mean": [0.5] * 3, "std": [0.25] * 3, **more}
+def made(name, **more):
+    config = {"encoder": name, "channels": 3, "image_size": 32, "mean": [0.5] * 3, "std": [0.25] * 3, **more}
     if name in encoders.LAYERS:
         config = {"stem": "cifar", "pool": "last"} | config
     return build(config).eval()
@@ -400,3 +400,19 @@ def test_what_an_encoder_does_not_have_is_refused_by_name():
         made("resnet18", width=8).tokens(torch.randn(1, 3, 32, 32))
     with pytest.raises(ConfigError, match=r"has no feature maps"):
         encoders.ImageEncoder(nn.Identity(), 4, {"image_size": 32, "encoder": "mine"}).maps(torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("small_cnn", {"image_size": 8192}, "takes about 6. GB in the encoder 'small_cnn'"),
+        ("resnet8", {"image_size": 8192, "stem": "patch"}, "take a smaller image_size"),
+        ("resnet18", {"image_size": 4096}, "more than 8 are refused"),
+        ("resnet18", {"image_size": 512, "width": 8192}, "takes about"),
+        ("resnet18", {"image_size": 16384, "stem": "imagenet"}, "image_size must be"),
+        ("resnet18", {"image_size": 8192, "channels": 1000, "stem": "imagenet"}, "takes about"),
+    ],
+)
+def test_sizes_that_no_memory_holds_are_refused_at_once(name, more, message):
+    with pytest.raises(ConfigError, match=message):
+        made(name, **more)

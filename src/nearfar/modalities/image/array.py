@@ -53,14 +53,18 @@ def square_of(array: Array, *, size: int | None, channels: int, white: int | Non
 
 
 def to_bytes(values: Array, low: float | None, high: float | None) -> NDArray[np.uint8]:
-    """Values from `low` to `high` as bytes; None stands for the smallest and largest that is finite."""
-    numbers = values.astype(np.float32)
+    """Values from `low` to `high` as bytes; None stands for the smallest and largest that is finite.
+
+    What is not finite is as dark or as bright as can be, NaN dark. Raises Unreadable where nothing is finite.
+    """
+    numbers = values.astype(np.float64)
     finite = numbers[np.isfinite(numbers)]
-    bottom = low if low is not None else float(finite.min()) if finite.size else 0.0
-    top = high if high is not None else float(finite.max()) if finite.size else 1.0
-    numbers = np.nan_to_num(numbers, nan=bottom, posinf=top, neginf=bottom)
-    scaled = (numbers - np.float32(bottom)) * np.float32(255 / ((top - bottom) or 1))
-    levels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
+    if not finite.size:
+        raise Unreadable("no pixel is a finite number")
+    bottom = float(finite.min()) if low is None else low
+    top = float(finite.max()) if high is None else high
+    scaled = np.nan_to_num((numbers - bottom) / ((top - bottom) or 1), nan=0.0, posinf=1.0, neginf=0.0)
+    levels: NDArray[np.uint8] = np.rint(255 * scaled).clip(0, 255).astype(np.uint8)
     return levels
 
 

@@ -8,13 +8,13 @@ import importlib
 import io
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from nearfar.contract import Unreadable
 from nearfar.data.contents import reason_of, size_of
 from nearfar.modalities.image import array
+from nearfar.modalities.image.png import pixels_only
 
 Stored = bytes | str | PathLike[str] | Image.Image
 """A file's content, its path, or a picture that PIL has opened."""
@@ -33,6 +34,8 @@ Encoded = Stored | array.Array
 # No format that runs a program (EPS) or is rarely a photograph: what cannot be opened cannot be attacked.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000")
 _PLUGINS = ("WebP", "Tiff", "Avif", "Jpeg2K", "Mpo")
+
+T = TypeVar("T")
 
 _GREY = ("1", "L", "LA", "La", "F")
 _TURNS = {
@@ -68,6 +71,10 @@ def header(data: Encoded, *, max_pixels: int | None = None) -> Header:
         channels = array.channels_of(data)
         _check((data.shape[1], data.shape[0]), max_pixels)
         return Header(data.shape[1], data.shape[0], channels, data.dtype != np.uint8)
+    return _tried_again(_header, data, max_pixels)
+
+
+def _header(data: Stored, max_pixels: int | None) -> Header:
     with _opened(data, max_pixels) as image:
         width, height = image.size
         if _orientation(image) >= 5:
@@ -94,6 +101,12 @@ def decode(
             square = array.square_of(data, size=size, channels=channels, white=white)
             return square, data.shape[1] / data.shape[0]
         data = picture
+    return _tried_again(_decoded, data, max_pixels, size, channels, white)
+
+
+def _decoded(
+    data: Stored, max_pixels: int | None, size: int | None, channels: int, white: int | None
+) -> tuple[NDArray[np.uint8], float]:
     with _opened(data, max_pixels) as image:
         width, height = image.size
         if size is not None and min(width, height) >= 2 * size and image.format in ("JPEG", "MPO"):
@@ -122,6 +135,19 @@ def brightest(data: Encoded, *, max_pixels: int | None = None) -> int:
 def white_level(largest: int) -> int:
     """The largest value of the fewest bits that hold `largest`: 3000 gives 4095, for 12 bits."""
     return (1 << max(8, largest.bit_length())) - 1
+
+
+def _tried_again(read: Callable[..., T], data: Stored, *how: Any) -> T:
+    """What is read of a picture; of a PNG that fails, without what stands beside its pixels."""
+    try:
+        return read(data, *how)
+    except Unreadable:
+        bare = None if isinstance(data, Image.Image) else pixels_only(data)
+        if bare is None:
+            raise
+        with suppress(Unreadable):
+            return read(bare, *how)
+        raise
 
 
 @contextmanager
@@ -210,9 +236,9 @@ def _converted(image: Image.Image, channels: int, white: int | None) -> Image.Im
 
 def _eight_bits(values: NDArray[Any], white: int | None) -> NDArray[np.uint8]:
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return array.to_bytes(values, None, None)
     low, high = float(values.min()), float(values.max())
-    if values.dtype.kind != "f" and low >= 0:
+    if low >= 0:
         low, high = 0.0, float(white or max(65535, white_level(int(high))))
     scaled = (values.astype(np.float32) - low) * np.float32(255 / ((high - low) or 1))
     levels: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)

@@ -30,6 +30,8 @@ _Network = TypeVar("_Network", bound=nn.Module)
 SMALL = ("resnet8", "resnet10")
 """Resnets for processors and small pictures: a strided stem, pooled stages, and `SMALL_WIDTH` channels at first."""
 SMALL_WIDTH = 32
+MOST_BYTES = 8 * 2**30
+"""Of one picture and its first maps: what takes more is a slip, or an altered file."""
 CIFAR_STEM_UP_TO = 96
 """Images of at most this many pixels a side keep the 3x3 stem of a resnet."""
 
@@ -143,6 +145,7 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
     name, channels = text(config, "encoder"), whole(config, "channels")
     size = whole(config, "image_size", most=LARGEST)
     width = None if config.get("width") is None else whole(config, "width")
+    _check_memory(name, size, channels, width or 64, config.get("stem"))
     network: nn.Module
     if given.is_given(name):
         network, dim = OwnNetwork(name), whole(config, "dim") if "dim" in config else 0
@@ -168,6 +171,17 @@ def _fitting(make: Callable[[], _Network]) -> _Network:
     with torch.device("meta"):
         check_weights(sum(weights.numel() for weights in make().parameters()), "width")
     return make()
+
+
+def _check_memory(name: str, size: int, channels: int, width: int, stem: Any) -> None:
+    """Raise ConfigError where one picture, or its first maps, take more memory than any sensible setting does."""
+    side = size if name == "small_cnn" or stem == "cifar" else size // 2
+    bytes_of_one = 4 * (size * size * channels + (4 * side * side * width if name in ENCODERS else 0))
+    if bytes_of_one > MOST_BYTES:
+        raise ConfigError(
+            f"One picture of {size} x {size} pixels takes about {bytes_of_one / 2**30:.0f} GB in the encoder {name!r}, "
+            f"and more than {MOST_BYTES >> 30} are refused: take a smaller image_size, or --stem imagenet."
+        )
 
 
 def stem_for(name: str, size: int, asked: str = "auto") -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 _PAGE = 2**21  # bytes of a large page
-_left: deque[mmap.mmap] = deque(maxlen=4)  # by what is gone; each batch wants the room that the one before it had
+_free: deque[mmap.mmap] = deque(maxlen=4)  # each batch wants as much as the one before it had
 
 
-def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def recycled(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A new tensor `shape` on the CPU, its values undefined.
 
     Where it fills a large page or more, it takes the memory of an earlier such tensor that is gone: the system clears
@@ -25,11 +25,11 @@ def room(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     if count * dtype.itemsize < _PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(shape, dtype=dtype)
     try:
-        memory = _again(pages * _PAGE) or _new(pages * _PAGE)
+        memory = _reused(pages * _PAGE) or _new(pages * _PAGE)
     except OSError:
         return torch.empty(shape, dtype=dtype)
     bytes_of_it = np.frombuffer(memory, dtype=np.uint8, count=count * dtype.itemsize)
-    finalize(bytes_of_it, _left.append, memory).atexit = False
+    finalize(bytes_of_it, _free.append, memory).atexit = False
     return torch.from_numpy(bytes_of_it).view(dtype).view(shape)
 
 
@@ -41,14 +41,14 @@ def along(values: Tensor, width: int) -> Tensor:
     return values.repeat(width, 1).t()[:, None]
 
 
-def _again(size: int) -> mmap.mmap | None:
-    """Memory of this size that was left, if any; other threads may take and leave some meanwhile."""
-    for _ in range(len(_left)):
+def _reused(size: int) -> mmap.mmap | None:
+    """Free memory of this size, if any; other threads may take and free some meanwhile."""
+    for _ in range(len(_free)):
         with suppress(IndexError):
-            memory = _left.popleft()
+            memory = _free.popleft()
             if len(memory) == size:
                 return memory
-            _left.append(memory)
+            _free.append(memory)
     return None
 
 

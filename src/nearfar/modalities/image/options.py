@@ -25,7 +25,7 @@ EXTENSIONS = frozenset({
 MAX_PIXELS = 100_000_000
 """Of a picture, where nothing else is said."""
 
-LARGEST = 16_384
+LARGEST = 8_192
 """Of an `image_size`: what is larger is a slip, or an altered file."""
 
 STRENGTH = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nearfar.modalities.image.options import LARGEST
+
 if TYPE_CHECKING:
     from nearfar.modalities.image.source import ImageSource
 
@@ -26,7 +28,7 @@ def stored_size(native: int, size: int, crop_scale: float) -> int:
     A crop takes at least the share `crop_scale` of the area, at a ratio of its sides of up to 4/3: its shorter side is
     then `size` pixels long, as is what the encoder sees.
     """
-    return max(8, min(native, math.ceil(size / math.sqrt(crop_scale * 3 / 4))))
+    return max(8, min(native, LARGEST, math.ceil(size / math.sqrt(crop_scale * 3 / 4))))
 
 
 def statistics(source: "ImageSource") -> tuple[list[float], list[float]]:

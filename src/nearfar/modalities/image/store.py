@@ -21,7 +21,7 @@ from nearfar.data.record_file import Records, digest
 from nearfar.data.samples import Samples
 from nearfar.memory import available_memory
 from nearfar.modalities.image.decode import Encoded, decode
-from nearfar.modalities.image.memory import room
+from nearfar.modalities.image.memory import recycled
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.progress import track
 
@@ -128,7 +128,7 @@ class Store:
         self._choose(len(self.samples))
         if self._memory is not None and self._kept[rows].all():
             kept = torch.from_numpy(self._memory.reshape(len(self._memory), -1))
-            pixels = room(len(rows), kept.shape[1], dtype=torch.uint8)
+            pixels = recycled(len(rows), kept.shape[1], dtype=torch.uint8)
             torch.index_select(kept, 0, torch.from_numpy(rows), out=pixels)
             pixels = pixels.view(-1, *self._memory.shape[1:]).permute(0, 3, 1, 2)
             return Pictures(pixels, torch.from_numpy(self.aspect[rows]).float()), np.arange(len(rows))
@@ -175,7 +175,7 @@ class Store:
         With `quiet`, unreadable ones are not noted yet: they will be when they are wanted.
         """
         size, channels = self.form.size, self.form.channels
-        pixels = room(len(rows), size, size, channels, dtype=torch.uint8)
+        pixels = recycled(len(rows), size, size, channels, dtype=torch.uint8)
         squares: Squares = pixels.numpy()
         wanted = np.flatnonzero(~self.reading.unreadable[rows])
         for place in wanted[self._kept[rows[wanted]]].tolist():

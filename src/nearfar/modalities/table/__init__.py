@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nearfar import given
 from nearfar.contract import Modality
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.modalities.table.options import ENCODERS, TableOptions
@@ -90,22 +91,26 @@ class Table(Modality):
         pretrained: str | None = None,
     ) -> TableEncoder:
         """A new encoder for these columns; `width` stands for `hidden`. Raises UnknownName and ConfigError."""
+        import numpy as np
+
         from nearfar.modalities.table.columns import to_config
         from nearfar.modalities.table.encoder import TableEncoder
 
         self._check(name)
         if pretrained is not None:
             raise ConfigError("pretrained has no meaning for tables: no published weights know their columns.")
-        return TableEncoder(
-            {
-                "modality": self.name,
-                "encoder": name,
-                "hidden": width or options.hidden or 256,
-                "layers": options.layers or 4,
-                "labels_in": source.label_column,
-                "columns": to_config(source.columns),
-            }
-        )
+        config = {
+            "modality": self.name,
+            "encoder": name,
+            "hidden": width or options.hidden or 256,
+            "layers": options.layers or 4,
+            "labels_in": source.label_column,
+            "columns": to_config(source.columns),
+        }
+        made = TableEncoder(config)
+        if given.is_given(name):
+            made.measure(source.suited(config).fetch(np.arange(2))[0])
+        return made
 
     def restore(self, config: Mapping[str, Any]) -> TableEncoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
@@ -142,7 +147,7 @@ class Table(Modality):
         return [Card(key="", text=as_text(encoder.columns, row)) for row in rows]
 
     def _check(self, encoder: str) -> None:
-        if encoder not in self.encoders:
+        if encoder not in self.encoders and not given.is_given(encoder):
             raise UnknownName("encoder", encoder, self.encoders)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nearfar import given
 from nearfar.contract import Encoder
 from nearfar.data.values import MISSING, spelling
 from nearfar.errors import DataError
 from nearfar.memory import check_weights
+from nearfar.modalities.network import OwnNetwork
 from nearfar.modalities.table.columns import Inputs, from_config, same_layout
 from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.source import Cells
@@ -24,8 +26,8 @@ from nearfar.options import whole
 class TableEncoder(Encoder):
     """A network over standardised rows `[n, D]`; `config["columns"]` says what the columns are.
 
-    Linear layers of one width with ReLU between them, none after the last, and no normalisation: a vector never
-    depends on the other rows of its batch, and any micro-batch gives the same gradients.
+    Where it is none of the user's own: linear layers of one width with ReLU between them, none after the last, and no
+    normalisation: a vector never depends on the other rows of its batch, and any micro-batch gives the same gradients.
     """
 
     cheaper = "a smaller encoder (--hidden, --layers)"
@@ -35,6 +37,11 @@ class TableEncoder(Encoder):
         self.config = dict(config)
         self.columns = from_config(config["columns"])
         self.inputs = Inputs(self.columns)
+        self.network: nn.Module
+        if given.is_given(config["encoder"]):
+            self.dim = whole(config, "dim") if "dim" in config else 0
+            self.network = OwnNetwork(config["encoder"])
+            return
         self.dim = whole(config, "hidden")
         widths = [self.inputs.width] + [self.dim] * whole(config, "layers", most=MOST_LAYERS)
         check_weights(sum(wide * next_wide for wide, next_wide in pairwise(widths)), "hidden or number of layers")
@@ -56,6 +63,11 @@ class TableEncoder(Encoder):
             )
         found: Tensor = self.inputs(raw.rows.to(self.inputs.mean.device))
         return found
+
+    def measure(self, raw: Cells) -> None:
+        """Learn the length of the features of a user's own network, by what it makes of real rows."""
+        assert isinstance(self.network, OwnNetwork)
+        self.dim = self.config["dim"] = self.network.width(self.prepare(raw))
 
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
         """Rows as dicts by column name, or as lists or arrays in the order of training, to `[n, D]`.

@@ -8,7 +8,7 @@ import cv2
 import torch
 from torch import Tensor
 
-from nearfar.modalities.image.memory import room
+from nearfar.modalities.image.memory import recycled
 from nearfar.modalities.image.views.single import MOST_CHANNELS
 from nearfar.threads import pool
 
@@ -30,7 +30,7 @@ def by_pieces(pictures: Tensor, size: int, work: Callable[[slice, Tensor], objec
     `work` gets some samples and the part of the result that is theirs, which it fills.
     """
     b, c = pictures.shape[:2]
-    made = room(b, size, size, c).permute(0, 3, 1, 2)
+    made = recycled(b, size, size, c).permute(0, 3, 1, 2)
     inference = torch.is_inference_mode_enabled()  # each thread has a mode of its own
     threads = 1 if c * size**2 <= _ALONE else torch.get_num_threads()
     step = max(1, min(_PIECE // (c * size**2), -(-b // threads)))
