@@ -85,6 +85,8 @@ def test_a_first_row_of_data_is_no_header(tmp_path, text):
         ("a,b\n1,2,\n3,4,\n", ("a", "b", "")),
         ('\n\n"a\nz",b\n1,2\n', ("a\nz", "b")),
         ('a,"b\n1,2\n3,4\n', ("a", '"b')),
+        ("'a','b'\n'1','2'\n", ("a", "b")),
+        ('"a \\"x\\", y","b"\n"1","2"\n', ('a "x", y', "b")),
     ],
 )
 def test_names_over_what_they_name_are_a_header(tmp_path, text, names):

@@ -126,6 +126,10 @@ def test_cells_in_quotes_may_have_several_lines(tmp_path, caplog):
     found = find(write(tmp_path / "m.csv", 'path,label\na.jpg,"x,\ny"\nb.jpg,"say ""z"""\n'))
     assert (found.keys, found.label_names) == (["a.jpg", "b.jpg"], ('say "z"', "x,\ny"))
     assert "quote" not in caplog.text
+    found = find(write(tmp_path / "m.csv", "'path','label'\n'a.jpg','x, y'\n'b.jpg','it''s'\n"))
+    assert (found.keys, found.label_names) == (["a.jpg", "b.jpg"], ("it's", "x, y"))
+    found = find(write(tmp_path / "m.csv", 'path,label\na.jpg,"say \\"x\\", y"\nb.jpg,z\n'))
+    assert (found.keys, found.label_names) == (["a.jpg", "b.jpg"], ('say "x", y', "z"))
 
 
 def test_a_manifest_without_a_column_of_samples_names_its_columns(tmp_path):

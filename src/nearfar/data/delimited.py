@@ -104,7 +104,8 @@ class Delimited(TableFile):
                 ),
                 arrow_csv.ParseOptions(
                     delimiter=self.dialect.separator,
-                    quote_char='"' if quotes else False,
+                    quote_char=self.dialect.quotes.mark if quotes else False,
+                    escape_char="\\" if self.dialect.quotes.escaped else False,
                     invalid_row_handler=skip,
                     newlines_in_values=quotes,
                 ),
@@ -122,12 +123,13 @@ class Delimited(TableFile):
 
     def _has_quotes(self) -> bool:
         with open(self.file, "rb") as raw:
-            return any(b'"' in block for block in iter(lambda: raw.read(2**20), b""))
+            mark = self.dialect.quotes.mark.encode()
+            return any(mark in block for block in iter(lambda: raw.read(2**20), b""))
 
     def _is_well_quoted(self) -> bool:
         with open(self.file, encoding=self.dialect.encoding, errors="surrogateescape", newline="") as text:
             try:
-                for _ in csv.reader(text, delimiter=self.dialect.separator, strict=True):
+                for _ in self.dialect.reader(text):
                     pass
             except csv.Error as error:
                 return "field limit" in str(error)
@@ -137,7 +139,7 @@ class Delimited(TableFile):
         """Rows that repeat the header, as in files that were joined."""
         import pyarrow.compute as pc
 
-        same = np.full(len(found[0]) if found else 0, self.dialect.has_header and len(at) > 1)
+        same = np.full(len(found[0]) if found else 0, self.dialect.has_header)
         for column, i in zip(found, at, strict=True):
             if same.any():
                 same &= pc.equal(column, self.names[i].encode()).to_numpy(zero_copy_only=False)

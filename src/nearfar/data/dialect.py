@@ -4,9 +4,10 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,19 +34,33 @@ _SURELY_COMMA = re.compile(_SURELY.format(",", r"\."))
 _SURELY_POINT = re.compile(_SURELY.format(r"\.", ","))
 
 
+class Quotes(NamedTuple):
+    """What fields may stand in; a quote within one is written twice, or `escaped` by a backslash."""
+
+    mark: str = '"'
+    escaped: bool = False
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a file is written: `names` of its columns, and `skip` lines before the first row.
 
-    Without a header the columns are named 0, 1, ... `decimal` is a point or a comma.
+    Without a header the columns are named 0, 1, ... `decimal` is a point or a comma. Fields may stand in
+    `quotes`.
     """
 
     encoding: str
     separator: str
+    quotes: Quotes
     names: tuple[str, ...]
     has_header: bool
     skip: int
     decimal: str
+
+    def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        """The rows of lines, as strictly as they can be read; raises csv.Error for a quote that stays open."""
+        rows: Iterator[list[str]] = _reader(lines, self.separator, self.quotes, strict=True)
+        return rows
 
 
 def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
@@ -60,9 +75,11 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
     lines = lines[skip:-1] if cut and len(lines) > skip + 1 else lines[skip:]
     if "\0" in "".join(lines[:1]):
         raise DataError(f"{printable(str(file))!r}: the file is not text.")
-    separator = told[1] if told else _separator(lines, file.suffix.lower() == ".tsv")
-    first, height = _first(file, lines, separator)
-    body = _rows(lines[height:], separator)
+    single = re.match(rf"'[^']*'[{_SEPARATORS}\r\n]", lines[0] if lines else "")
+    quotes = Quotes("'" if single else '"', '\\"' in text and '""' not in text)
+    separator = told[1] if told else _separator(lines, quotes, file.suffix.lower() == ".tsv")
+    first, height = _first(file, lines, separator, quotes)
+    body = _rows(lines[height:], separator, quotes)
     longer = [row for row in body if len(row) == len(first) + 1]
     if 2 * len(longer) > len(body):  # row names that have no name, as R writes them, or a separator at each end
         first = [*first, ""] if not any(row[-1] for row in longer) else ["", *first]
@@ -71,6 +88,7 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
     return Dialect(
         encoding=encoding,
         separator=separator,
+        quotes=quotes,
         names=tuple(_readable(name) for name in first) if has_header else tuple(map(str, range(len(first)))),
         has_header=has_header,
         skip=skip + height if has_header else skip,
@@ -100,13 +118,19 @@ def _head(file: Path) -> tuple[str, str, bool]:
 def head_of(file: Path, dialect: Dialect) -> list[list[str]]:
     """The first rows of a file, those with another number of fields left out."""
     lines = io.StringIO(_head(file)[1], newline="").readlines()[dialect.skip :]
-    return [row for row in _rows(lines, dialect.separator) if len(row) == len(dialect.names)]
+    rows = _rows(lines, dialect.separator, dialect.quotes)
+    return [row for row in rows if len(row) == len(dialect.names)]
 
 
-def _first(file: Path, lines: Sequence[str], separator: str) -> tuple[list[str], int]:
+def _reader(lines: Iterable[str], separator: str, quotes: Quotes, **more: Any) -> Any:
+    escape = "\\" if quotes.escaped else None
+    return csv.reader(lines, delimiter=separator, quotechar=quotes.mark, escapechar=escape, **more)
+
+
+def _first(file: Path, lines: Sequence[str], separator: str, quotes: Quotes) -> tuple[list[str], int]:
     """The fields of the first row, and its lines: a field in quotes may have several, a quote that stays open not."""
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-        reader = csv.reader(lines, delimiter=separator, strict=True, quoting=quoting)
+        reader = _reader(lines, separator, quotes, strict=True, quoting=quoting)
         try:
             return next(reader, []), reader.line_num
         except csv.Error as error:
@@ -114,10 +138,10 @@ def _first(file: Path, lines: Sequence[str], separator: str) -> tuple[list[str],
     raise DataError(f"{printable(str(file))!r}: its header is no row of a table: {reason}.")
 
 
-def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
+def _rows(lines: Sequence[str], separator: str, quotes: Quotes) -> list[list[str]]:
     """The first rows that are not empty, as far as they can be read."""
     found: list[list[str]] = []
-    reader = csv.reader(lines, delimiter=separator)
+    reader = _reader(lines, separator, quotes)
     while len(found) < _ROWS:
         try:
             row = next(reader)
@@ -130,13 +154,13 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
     return found
 
 
-def _separator(lines: Sequence[str], tabs: bool) -> str:
+def _separator(lines: Sequence[str], quotes: Quotes, tabs: bool) -> str:
     """The separator that makes rows of equal length, whose cells hold none of the others."""
     if tabs and "\t" in lines[0]:
         return "\t"
 
     def fits(separator: str) -> tuple[bool, float, float, int]:
-        rows = _rows(lines[:_ROWS], separator)
+        rows = _rows(lines[:_ROWS], separator, quotes)
         widths = [len(row) for row in rows]
         width = max(set(widths), key=widths.count, default=1)
         others = set(_SEPARATORS) - {separator}
