@@ -150,40 +150,6 @@ def test_logits_beyond_the_range_of_exp_stay_finite_in_float32():
     assert a.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_inputs_are_computed_in_float32(dtype):
-    a, b = normal(30, 8).to(dtype).requires_grad_(), normal(20, 8, seed=1).to(dtype)
-    lse = row_lse(a, b, scale=30.0, implementation="tiled")
-    lse.sum().backward()
-    assert lse.dtype == torch.float32
-    assert a.grad.dtype == dtype
-    exact = row_lse(a.detach().double(), b.double(), scale=30.0, implementation="dense")
-    torch.testing.assert_close(lse.double(), exact, rtol=1e-6, atol=0)
-
-
-def test_autocast_changes_nothing():
-    a, b = normal(30, 8, dtype=torch.float32).requires_grad_(), normal(20, 8, dtype=torch.float32, seed=1)
-    for implementation in ("dense", "tiled"):
-        plain = row_lse(a, b, implementation=implementation)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            inside = row_lse(a, b, implementation=implementation)
-            gradient = torch.autograd.grad(inside.sum(), a)[0] if implementation == "tiled" else None
-        assert inside.equal(plain)
-        assert gradient is None or gradient.equal(torch.autograd.grad(plain.sum(), a)[0])
-
-
-def test_second_derivative_of_the_tiled_form_says_what_to_do():
-    z = normal(6, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(self_lse(z, implementation="tiled").sum(), z, create_graph=True)
-    with pytest.raises(ConfigError, match="implementation='dense'"):
-        gradient.square().sum().backward()
-
-
-def test_second_derivative_of_the_dense_form_is_right():
-    z = normal(4, 3).requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda z: self_lse(z, implementation="dense"), z)
-
-
 def test_auto_takes_the_whole_matrix_only_when_it_is_small():
     assert choose("auto", 64, 64) is dense_lse
     assert choose("auto", 4096, 4096) is tiled_lse

@@ -66,26 +66,6 @@ def test_blocks_cover_all_rows_once_and_bound_their_entries():
     assert len(list(row_blocks(3, 2**30))) == 3
 
 
-def test_memory_grows_with_the_columns_and_not_with_the_matrix(peak_bytes):
-    def peak(n):
-        z = normal(n, 8).float().requires_grad_()
-        score = lambda s, at: s.exp().sum(1)  # noqa: E731
-        return peak_bytes(lambda: row_scores(score, z, z, implementation="tiled", longest=16).sum().backward())
-
-    small, large = peak(1024), peak(4096)
-    assert large < 5 * small
-    assert large < 4096 * 4096 * 4 / 20
-
-
-def test_the_second_derivative_says_what_to_do():
-    z = normal(6, 3).requires_grad_()
-    score = lambda s, at: s.square().sum(1)  # noqa: E731
-    (gradient,) = torch.autograd.grad(row_scores(score, z, z, implementation="tiled").sum(), z, create_graph=True)
-    with pytest.raises(ConfigError, match="implementation='dense'"):
-        gradient.square().sum().backward()
-    assert torch.autograd.gradgradcheck(lambda z: row_scores(score, z, z, implementation="dense"), z)
-
-
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="one width"):
         row_scores(lambda s, at: s.sum(1), normal(2, 3), normal(2, 4))

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nearfar.losses import arc_face, cos_face
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -26,7 +27,7 @@ def by_loops(z, weight, labels, scale, moved):
     return losses
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("name", ["arcface_s64_m0.4992", "arcface_s16_m0.5000"])
 def test_published_values(name, implementation, case):
     known = case(name)
@@ -37,7 +38,7 @@ def test_published_values(name, implementation, case):
     assert found.item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("margin", [0.0, 0.5, 2.5])
 def test_arc_face_by_loops_on_both_sides_of_pi(margin, implementation):
     z, w, labels = normal(40, 3), normal(5, 3, seed=1), torch.arange(40) % 5
@@ -54,7 +55,7 @@ def test_arc_face_by_loops_on_both_sides_of_pi(margin, implementation):
     assert any(beyond) == (margin > 0)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("margin", [0.0, 0.35])
 def test_cos_face_by_loops(margin, implementation):
     z, w, labels = normal(20, 3), normal(5, 3, seed=1), torch.arange(20) % 5

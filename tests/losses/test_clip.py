@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nearfar.losses import CLIPLoss, clip, info_nce
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def inputs(known):
@@ -19,7 +20,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@BOTH
+@TILED
 def test_clip_value_and_gradients_at_scale_100(implementation, case):
     known = case("clip_symmetric_scale100")
     images, texts = inputs(known)
@@ -31,7 +32,7 @@ def test_clip_value_and_gradients_at_scale_100(implementation, case):
     torch.testing.assert_close(images.grad, torch.tensor(known["grad_z1"]).double(), rtol=0, atol=3e-8)
 
 
-@BOTH
+@TILED
 def test_ragged_tiles_of_a_clip_batch_equal_the_published_value(implementation, case):
     known = case("tiled_clip_37x8_scale100")
     images, texts = (F.normalize(z.detach()).requires_grad_() for z in inputs(known))
@@ -64,7 +65,7 @@ def test_the_learned_scale_is_held_at_100_and_can_come_back():
     assert loss.log_scale.grad.abs() > 0
 
 
-@BOTH
+@TILED
 def test_coinciding_embeddings_give_log_of_the_batch(implementation):
     ones = torch.ones(7, 3).double()
     assert clip(ones, ones, scale=100.0, implementation=implementation).item() == pytest.approx(math.log(7))

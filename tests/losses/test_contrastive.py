@@ -7,7 +7,8 @@ import torch
 
 from nearfar.losses import contrastive, labelled_contrastive
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -42,7 +43,7 @@ def test_published_value_of_hadsell(case):
     assert loss.item() == pytest.approx(known["value"], abs=1e-15)
 
 
-@BOTH
+@TILED
 def test_published_value_of_active_pairs_of_labels(implementation, case):
     known = case("contrastive_pml_nm0.9")
     loss = labelled_contrastive(
@@ -52,7 +53,7 @@ def test_published_value_of_active_pairs_of_labels(implementation, case):
     assert loss.item() == pytest.approx(known["value"], abs=1e-14)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("squared", [True, False])
@@ -115,7 +116,7 @@ def test_distance_0_has_a_finite_loss_and_gradient_0(squared, similar):
     assert z.grad.eq(0).all()
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("length", [1.0, 1000.0])
 def test_near_pairs_keep_their_distance_in_float32(length, implementation):
     """|x|^2 + |y|^2 - 2 x.y alone would lose all digits of a distance of 1e-4 of the length."""

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from nearfar.losses import DCLLoss, DCLWLoss, dcl, dclw
 from nearfar.losses.decoupled import mises_fisher_weights
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -29,7 +30,7 @@ def by_loops(z1, z2, temperature, weights=None, ids=None):
     return total / (2 * b)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(("name", "loss"), [("dcl_decoupled_t0.1", dcl), ("dclw_decoupled_t0.1_sigma0.5", dclw)])
 def test_known_value(name, loss, implementation, case):
     known = case(name)
@@ -45,7 +46,7 @@ def test_the_modules_have_the_known_values_with_their_defaults(name, module, cas
     assert module()(known["inputs"]["z1"], known["inputs"]["z2"]).item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 def test_weights_and_ids_by_loops(implementation):
     z1, z2, weights, ids = normal(6, 4), normal(6, 4, seed=1), normal(2, 6, seed=2), torch.tensor([0, 1, 0, 2, 3, 1])
     options = {"temperature": 0.4, "implementation": implementation}
@@ -55,7 +56,7 @@ def test_weights_and_ids_by_loops(implementation):
     assert got.item() == pytest.approx(by_loops(z1, z2, 0.4, weights[[0, 0]]), rel=1e-12)
 
 
-@BOTH
+@TILED
 def test_coinciding_views_give_the_closed_form(implementation):
     z = torch.ones(5, 3).double()
     expected = math.log(8)
@@ -81,7 +82,7 @@ def test_weights_have_mean_1_and_are_less_for_near_positives():
     assert not mises_fisher_weights(z1.requires_grad_(), z2).requires_grad
 
 
-@BOTH
+@TILED
 def test_the_gradient_of_dclw_is_that_at_constant_weights(implementation):
     z1, z2 = normal(5, 3).requires_grad_(), normal(5, 3, seed=1).requires_grad_()
     weights = mises_fisher_weights(z1, z2)
@@ -92,7 +93,7 @@ def test_the_gradient_of_dclw_is_that_at_constant_weights(implementation):
     assert torch.autograd.gradcheck(run, (z1, z2))
 
 
-@BOTH
+@TILED
 def test_a_sample_without_negatives_counts_as_0(implementation):
     z1, z2 = normal(3, 4).requires_grad_(), normal(3, 4, seed=1)
     loss = dcl(z1, z2, ids=torch.zeros(3, dtype=torch.long), implementation=implementation)

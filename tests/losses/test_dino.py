@@ -136,8 +136,9 @@ def test_what_all_outputs_gain_does_not_matter(shift, seed):
     torch.testing.assert_close(moved, dino(t, s, center=center), rtol=1e-9, atol=1e-11)
 
 
-def test_probabilities_are_held_for_a_block_of_samples_only(peak_bytes):
-    k = 2048
+def test_probabilities_are_held_for_a_block_of_samples_only(peak_bytes, monkeypatch):
+    monkeypatch.setattr(FILE, "_ENTRIES", 2**16)
+    k = 128
 
     def peaks(b, views):
         t, s = outputs(b, k, students=views, dtype=torch.float32)

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from nearfar.errors import ConfigError, DataError
 from nearfar.losses import clip, info_nce
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def inputs(known):
@@ -26,7 +27,7 @@ def by_cross_entropy(queries, documents, temperature, ruled_out=None):
     return F.cross_entropy(logits, torch.arange(len(queries)))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("name", ["infonce_query_to_doc_t0.07", "infonce_query_to_doc_t0.5"])
 def test_published_value_and_numeric_gradient(name, implementation, case):
     known = case(name)
@@ -38,7 +39,7 @@ def test_published_value_and_numeric_gradient(name, implementation, case):
     torch.testing.assert_close(d.grad, torch.tensor(known["grad_z2"]).double(), rtol=0, atol=3e-8)
 
 
-@BOTH
+@TILED
 def test_a_duplicate_positive_is_masked_by_its_id(implementation, case):
     known = case("infonce_duplicate_positive_t0.07")
     q, d = inputs(known)
@@ -57,7 +58,7 @@ def test_shares_of_two_ranks_have_the_exact_gradient(case):
     torch.testing.assert_close(d.grad, torch.tensor(known["grad_z2_exact"]).double(), rtol=0, atol=3e-8)
 
 
-@BOTH
+@TILED
 def test_symmetric_is_the_mean_of_both_directions(implementation):
     q, d = normal(9, 4), normal(9, 4, seed=1)
     both = info_nce(q, d, symmetric=True, implementation=implementation)
@@ -65,7 +66,7 @@ def test_symmetric_is_the_mean_of_both_directions(implementation):
     torch.testing.assert_close(both, clip(q, d, scale=10.0, implementation=implementation))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "of-each-query"])
 def test_negatives_are_columns_for_every_query(own, implementation):
     q, d, more = normal(5, 4), normal(5, 4, seed=1), normal(10, 4, seed=2)
@@ -73,7 +74,7 @@ def test_negatives_are_columns_for_every_query(own, implementation):
     torch.testing.assert_close(got, by_cross_entropy(q, torch.cat([d, more]), 0.1))
 
 
-@BOTH
+@TILED
 def test_negatives_have_no_part_in_the_other_direction(implementation):
     q, d, more = normal(5, 4), normal(5, 4, seed=1), normal(10, 4, seed=2)
     options = {"symmetric": True, "negatives": more, "implementation": implementation}
@@ -83,7 +84,7 @@ def test_negatives_have_no_part_in_the_other_direction(implementation):
     torch.testing.assert_close(shares, expected)
 
 
-@BOTH
+@TILED
 def test_negatives_that_are_a_querys_own_document_are_masked_by_id(implementation):
     q, d, more = normal(4, 4), normal(4, 4, seed=1), normal(3, 4, seed=2)
     ids, negative_ids = torch.tensor([10, 11, 12, 11]), torch.tensor([12, 10, 99])
@@ -99,7 +100,7 @@ def test_negatives_without_ids_are_never_masked():
     torch.testing.assert_close(info_nce(q, d, negatives=more, ids=ids), info_nce(q, d, negatives=more))
 
 
-@BOTH
+@TILED
 def test_coinciding_embeddings_give_log_of_the_documents(implementation):
     ones = torch.ones(6, 3)
     got = info_nce(ones, ones, negatives=ones, implementation=implementation)

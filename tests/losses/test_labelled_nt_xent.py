@@ -7,7 +7,8 @@ import torch
 
 from nearfar.losses import labelled_nt_xent, nt_xent
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 AVERAGES = pytest.mark.parametrize("average", ["pairs", "anchors"])
 
 
@@ -33,7 +34,7 @@ def by_loops(z, labels, temperature, average, references=None, reference_labels=
     return sum(every) / len(every)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(("name", "average"), [("meanpair", "pairs"), ("peranchor", "anchors")])
 def test_known_value(name, average, implementation, case):
     known = case(f"ntxent_labels_pml_{name}")
@@ -42,7 +43,7 @@ def test_known_value(name, average, implementation, case):
     assert got.item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 @AVERAGES
 def test_value_by_loops(average, implementation):
     z, labels = normal(10, 4), torch.tensor([0, 0, 1, 2, 1, 0, -1, -1, 0, 5])
@@ -51,7 +52,7 @@ def test_value_by_loops(average, implementation):
     assert got.item() == pytest.approx(by_loops(z, labels.tolist(), **options), rel=1e-12)
 
 
-@BOTH
+@TILED
 @AVERAGES
 def test_references_by_loops(average, implementation):
     z, labels = normal(5, 4), torch.tensor([0, 1, -1, 2, 0])
@@ -79,7 +80,7 @@ def test_coinciding_embeddings_give_log_of_one_more_than_the_negatives(average):
     assert got.item() == pytest.approx(math.log(5))
 
 
-@BOTH
+@TILED
 def test_the_worst_pair_keeps_its_loss_and_gradient(implementation):
     """log(p + tiny) would hold this loss at 87 in float32, and give its pairs the gradient 0."""
     z = torch.tensor([[1.0, 0.0], [-1.0, 1e-3], [1.0, 1e-3], [-1.0, -1e-3]], requires_grad=True)
@@ -100,7 +101,7 @@ def test_memory_does_not_grow_with_pairs_of_pairs(peak_bytes):
 
 
 @AVERAGES
-@BOTH
+@TILED
 @pytest.mark.parametrize("labels", [torch.zeros(4, dtype=torch.long), torch.arange(4), torch.full((4,), -1)])
 def test_without_positives_or_without_negatives_the_loss_and_its_gradient_are_0(labels, average, implementation):
     z = normal(4, 3).requires_grad_()
@@ -110,7 +111,7 @@ def test_without_positives_or_without_negatives_the_loss_and_its_gradient_are_0(
     assert gradient.eq(0).all()
 
 
-@BOTH
+@TILED
 @AVERAGES
 def test_with_an_offset_the_anchors_own_place_among_the_references_is_no_pair(average, implementation):
     z, others, labels = normal(5, 4), normal(3, 4, seed=1), torch.tensor([0, 0, 1, 1, 2, 0, 1, 1])

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from nearfar.errors import ConfigError, DataError
 from nearfar.losses import MoCoLoss, moco
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -24,7 +25,7 @@ def by_cross_entropy(q, k, queue, temperature, ruled_out=None):
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long))
 
 
-@BOTH
+@TILED
 def test_known_value_and_numeric_gradient(implementation, case):
     known = case("moco_queue_t0.07")
     q, k, queue = (known["inputs"][name] for name in ("q", "k", "queue"))
@@ -36,7 +37,7 @@ def test_known_value_and_numeric_gradient(implementation, case):
     assert MoCoLoss()(q, k, queue).item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 def test_keys_and_queue_get_no_gradient(implementation):
     q, k, queue = (normal(n, 4, seed=n).requires_grad_() for n in (5, 5, 9))
     moco(q, k + 0.1, queue, implementation=implementation).backward()
@@ -45,7 +46,7 @@ def test_keys_and_queue_get_no_gradient(implementation):
     assert q.grad.abs().max() > 0
 
 
-@BOTH
+@TILED
 def test_equal_ids_in_the_queue_are_no_negatives(implementation):
     q, k, queue = normal(4, 3), normal(4, 3, seed=1), normal(6, 3, seed=2)
     ids, queue_ids = torch.tensor([7, 8, 9, 7]), torch.tensor([1, 9, 7, 7, 8, 2])
@@ -53,7 +54,7 @@ def test_equal_ids_in_the_queue_are_no_negatives(implementation):
     torch.testing.assert_close(got, by_cross_entropy(q, k, queue, 0.07, ids[:, None] == queue_ids))
 
 
-@BOTH
+@TILED
 def test_a_queue_that_holds_the_keys_already_costs_at_least_log_2(implementation):
     """Why the keys are put in the queue after the loss; their ids would leave them out."""
     q, queue = normal(4, 3), normal(6, 3, seed=2)
@@ -64,7 +65,7 @@ def test_a_queue_that_holds_the_keys_already_costs_at_least_log_2(implementation
     assert moco(q, q, stale, implementation=implementation, **at) < moco(q, q, stale, implementation=implementation)
 
 
-@BOTH
+@TILED
 def test_an_empty_queue_has_nothing_to_tell_apart(implementation):
     q, k = normal(4, 3).requires_grad_(), normal(4, 3, seed=1)
     loss = moco(q, k, torch.zeros(0, 3).double(), implementation=implementation)

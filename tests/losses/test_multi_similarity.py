@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nearfar.losses import multi_similarity
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 0])
 
 
@@ -28,7 +29,7 @@ def by_loops(z, labels, alpha, beta, base):
     return losses
 
 
-@BOTH
+@TILED
 def test_published_value(implementation, case):
     known = case("multi_similarity_a2_b50_l0.5")
     z, labels = known["inputs"]["angles_deg"], known["inputs"]["labels"]
@@ -36,7 +37,7 @@ def test_published_value(implementation, case):
     assert found.item() == pytest.approx(known["value"], abs=1e-14)
 
 
-@BOTH
+@TILED
 def test_value_by_loops(implementation):
     z = normal(7, 3)
     each = multi_similarity(
@@ -79,7 +80,7 @@ def test_pitfall_7_one_positive_and_one_negative_pair_have_their_loss():
     assert multi_similarity(z, pairs=index, reduction="sum").item() == pytest.approx(expected)
 
 
-@BOTH
+@TILED
 def test_coinciding_embeddings_have_the_closed_form(implementation):
     found = multi_similarity(torch.ones(6, 2).double(), labels=torch.arange(6) % 2, implementation=implementation)
     expected = math.log1p(2 * math.exp(-1)) / 2 + math.log1p(3 * math.exp(25)) / 50

@@ -8,21 +8,22 @@ from torch.nn import functional as F
 
 from nearfar.losses import n_pair
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@BOTH
+@TILED
 def test_published_value(implementation, case):
     known = case("npair_mc")
     found = n_pair(known["inputs"]["anchor"], known["inputs"]["positive"], implementation=implementation)
     assert found.item() == pytest.approx(known["value"], abs=1e-14)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("ids", [None, torch.tensor([0, 1, 0, 2, 1])], ids=["plain", "ids"])
 def test_value_and_gradient_of_the_cross_entropy(ids, implementation):
     a, p = normal(5, 4).requires_grad_(), normal(5, 4, seed=1).requires_grad_()
@@ -35,7 +36,7 @@ def test_value_and_gradient_of_the_cross_entropy(ids, implementation):
     torch.testing.assert_close(torch.autograd.grad(found, (a, p)), torch.autograd.grad(expected, (a, p)))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("b", [1, 7])
 def test_coinciding_embeddings_give_log_of_the_pairs(b, implementation):
     ones = torch.ones(b, 3)
@@ -48,7 +49,7 @@ def test_the_length_of_embeddings_matters():
     torch.testing.assert_close(n_pair(2 * a, p / 2), n_pair(a, p))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_pitfall_12_half_precision_does_not_overflow(dtype, implementation):
     a = (30 * normal(20, 8)).to(dtype).requires_grad_()

@@ -7,7 +7,8 @@ import torch
 
 from nearfar.losses import nt_xent
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def views(*shape, count=2, seed=0, dtype=torch.float64):
@@ -29,7 +30,7 @@ def by_loops(zs, temperature, ids=None):
     return total / len(rows)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("name", ["ntxent_simclr_t0.1", "ntxent_simclr_t0.5"])
 def test_published_value_and_numeric_gradient(name, implementation, case):
     known = case(name)
@@ -42,14 +43,14 @@ def test_published_value_and_numeric_gradient(name, implementation, case):
     torch.testing.assert_close(z2.grad, torch.tensor(known["grad_z2"]).double(), rtol=0, atol=3e-8)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("count", [2, 3])
 def test_value_by_loops(count, implementation):
     zs = views(5, 4, count=count)
     assert nt_xent(*zs, implementation=implementation).item() == pytest.approx(by_loops(zs, 0.1), abs=1e-12)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("count", [2, 3])
 def test_equal_ids_are_no_negatives_by_loops(count, implementation):
     zs, ids = views(6, 4, count=count), torch.tensor([7, -3, 7, 5, -3, 0])
@@ -57,7 +58,7 @@ def test_equal_ids_are_no_negatives_by_loops(count, implementation):
     assert got == pytest.approx(by_loops(zs, 0.1, ids.tolist()), abs=1e-12)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(("b", "count"), [(1, 3), (4, 2), (9, 3)])
 def test_coinciding_views_give_log_of_the_other_views(b, count, implementation):
     z = torch.ones(b, 8)
@@ -66,7 +67,7 @@ def test_coinciding_views_give_log_of_the_other_views(b, count, implementation):
     )
 
 
-@BOTH
+@TILED
 def test_one_pair_alone_has_nothing_to_tell_apart(implementation):
     zs = views(1, 4)
     loss = nt_xent(*zs, implementation=implementation)
@@ -80,7 +81,7 @@ def test_a_stack_of_views_unpacks():
     assert nt_xent(*torch.stack(zs)).equal(nt_xent(*zs))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("start", range(4))
 def test_in_a_gathered_batch_the_anchor_itself_is_left_out_at_its_own_place(start, implementation):
     """Samples start..start+1 belong to this rank: their own columns are not the first ones."""
@@ -90,7 +91,7 @@ def test_in_a_gathered_batch_the_anchor_itself_is_left_out_at_its_own_place(star
     torch.testing.assert_close(each, nt_xent(*zs, reduction="none")[:, rows], rtol=1e-13, atol=1e-13)
 
 
-@BOTH
+@TILED
 def test_the_worst_pair_keeps_its_loss_and_gradient(implementation):
     """A sum of exp with a constant inside the log would clip this loss near 87 and give gradient 0."""
     z1 = torch.tensor([[1.0, 0.0], [-1.0, 1e-3]], requires_grad=True)

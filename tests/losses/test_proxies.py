@@ -8,14 +8,15 @@ from torch.nn import functional as F
 
 from nearfar.losses import proxy_anchor, proxy_nca
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(
     ("name", "loss", "options"),
     [
@@ -31,7 +32,7 @@ def test_published_values(name, loss, options, implementation, case):
     assert found.item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("original", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 9.0])
 def test_proxy_nca_by_loops(original, scale, implementation):
@@ -45,7 +46,7 @@ def test_proxy_nca_by_loops(original, scale, implementation):
     assert proxy_nca(z, proxies, reduction="none", **options).tolist() == pytest.approx(expected, abs=1e-11)
 
 
-@BOTH
+@TILED
 def test_proxy_anchor_by_loops(implementation):
     """Six proxies, of which two have no positives: the first mean is over four, the second over six."""
     z, proxies, labels = normal(8, 3), normal(6, 3, seed=1), torch.tensor([0, 0, 1, 3, 3, 3, 5, 5])

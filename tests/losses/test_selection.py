@@ -13,7 +13,8 @@ from nearfar.losses import (
     weighted_negatives,
 )
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -52,7 +53,7 @@ def test_the_hardest_negative_by_loops(ids):
     torch.testing.assert_close(*gradients, rtol=1e-11, atol=1e-13)
 
 
-@BOTH
+@TILED
 @IDS
 def test_weighted_negatives_by_loops_with_weights_held(ids, implementation):
     z1, z2 = normal(6, 4).requires_grad_(), normal(6, 4, seed=1).requires_grad_()
@@ -67,7 +68,7 @@ def test_weighted_negatives_by_loops_with_weights_held(ids, implementation):
     torch.testing.assert_close(*gradients, rtol=1e-11, atol=1e-13)
 
 
-@BOTH
+@TILED
 def test_the_gradient_of_the_temperature_is_exact(implementation):
     z1, z2 = normal(5, 3), normal(5, 3, seed=1)
     temperature = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
@@ -76,7 +77,7 @@ def test_the_gradient_of_the_temperature_is_exact(implementation):
     )
 
 
-@BOTH
+@TILED
 def test_a_sharp_focus_is_the_hardest_negative_in_value_and_gradient(implementation):
     z1, z2 = normal(6, 4).requires_grad_(), normal(6, 4, seed=1).requires_grad_()
     soft, hard = weighted_negatives(z1, z2, focus=1e-5, implementation=implementation), hardest_negative(z1, z2)

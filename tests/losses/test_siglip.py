@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nearfar.losses import SigLIPLoss, siglip
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -28,7 +29,7 @@ def by_loops(images, texts, scale, bias, ids=None):
     return total / len(u)
 
 
-@BOTH
+@TILED
 def test_known_value_and_gradients_of_embeddings_scale_and_bias(implementation, case):
     known = case("siglip_t10_b-10")
     images, texts = known["inputs"]["z1"].requires_grad_(), known["inputs"]["z2"]
@@ -41,7 +42,7 @@ def test_known_value_and_gradients_of_embeddings_scale_and_bias(implementation, 
     assert bias.grad.item() == pytest.approx(known["grad_logit_bias"], abs=3e-8)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("ids", [None, [0, 1, 0, 2, 3, 1]], ids=["plain", "ids"])
 def test_value_by_loops(ids, implementation):
     images, texts = normal(6, 4), normal(6, 4, seed=1)
@@ -56,7 +57,7 @@ def test_the_sum_over_all_pairs_is_divided_by_the_number_of_images_and_not_of_pa
     torch.testing.assert_close(siglip(images, texts), total / 6)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("bias", [-10.0, -60.0], ids=["bounded", "unbounded"])
 def test_coinciding_embeddings_give_the_closed_form(bias, implementation):
     x = 10 + bias
@@ -65,7 +66,7 @@ def test_coinciding_embeddings_give_the_closed_form(bias, implementation):
     assert got.item() == pytest.approx(expected, rel=1e-13)
 
 
-@BOTH
+@TILED
 def test_large_logits_neither_overflow_nor_lose_their_gradient(implementation):
     images = torch.tensor([[1.0, 0.1], [-1.0, 0.1]], requires_grad=True)
     texts = torch.tensor([[-1.0, 0.01], [1.0, 0.01]])

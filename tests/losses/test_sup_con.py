@@ -8,7 +8,8 @@ import torch
 from nearfar.errors import ConfigError, DataError
 from nearfar.losses import SupConLoss, nt_xent, sup_con
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 
 
 def normal(*shape, seed=0):
@@ -34,7 +35,7 @@ def by_loops(z, labels, temperature, variant, ids=None):
     return losses
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("variant", ["out", "in"])
 def test_known_value_over_the_anchors_that_have_a_positive(variant, implementation, case):
     known = case(f"supcon_{variant}_t0.1_valid_anchors")
@@ -56,7 +57,7 @@ def test_anchors_without_a_positive_count_for_nothing_or_as_0(case):
     assert each[:-1].gt(0).all()
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("variant", ["out", "in"])
 def test_where_no_anchor_has_a_positive_the_loss_is_0_and_so_is_its_gradient(variant, implementation):
     z = normal(5, 3).requires_grad_()
@@ -79,7 +80,7 @@ def test_base_temperature_is_an_option_and_no_hidden_factor(case):
     assert learned.item() == pytest.approx(known["value"], abs=1e-13)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("variant", ["out", "in"])
 @pytest.mark.parametrize("ids", [None, [0, 1, 2, 0, 1, 5, 2, 0, 3]], ids=["plain", "ids"])
 def test_value_by_loops(variant, ids, implementation):
@@ -92,7 +93,7 @@ def test_value_by_loops(variant, ids, implementation):
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-13)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("variant", ["out", "in"])
 def test_coinciding_embeddings_give_log_of_the_others(variant, implementation):
     z, labels = torch.ones(8, 3).double(), torch.tensor([0, 0, 0, 1, 1, 1, 1, -1])
@@ -122,7 +123,7 @@ def test_rows_without_a_class_are_negatives_of_all():
     assert (each[:4] > alone).all()
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize("variant", ["out", "in"])
 @pytest.mark.parametrize("start", range(4))
 def test_in_a_gathered_batch_the_anchor_itself_is_left_out_at_its_own_place(start, variant, implementation):

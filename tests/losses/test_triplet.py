@@ -9,7 +9,8 @@ import torch
 from nearfar.errors import ConfigError, DataError
 from nearfar.losses import labelled_triplet, triplet
 
-BOTH = pytest.mark.parametrize("implementation", ["dense", "tiled"])
+# The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
+TILED = pytest.mark.parametrize("implementation", ["tiled"])
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 2, 3, 0])
 
 
@@ -51,7 +52,7 @@ def by_loops(z, labels, mining, margin, **how):
     return losses
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -79,7 +80,7 @@ def test_published_mined_triplets_have_the_loss_of_the_hardest(soft, case):
     assert triplet(*(z[k] for k in mined.T), margin=margin).item() == pytest.approx(known["value"], abs=1e-14)
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(
     ("mining", "margin"),
     [*itertools.product(["all", "hard", "semi_hard"], [0.0, 0.2, 5.0]), ("hard", None), ("semi_hard", None)],
@@ -140,7 +141,7 @@ def test_coinciding_embeddings_cost_the_margin():
     assert triplet(ones, ones, ones, margin=None).item() == pytest.approx(math.log(2))
 
 
-@BOTH
+@TILED
 @pytest.mark.parametrize(("mining", "margin"), [("all", 0.2), ("hard", 0.2), ("hard", None), ("semi_hard", None)])
 def test_pitfall_3_anchors_without_a_positive_are_no_triplets(mining, margin, implementation):
     """The mean does not fall as singletons join, farther from all than any negative, nor does the soft margin push."""

@@ -91,7 +91,7 @@ def test_a_batch_without_triplets_gives_none():
 
 def test_memory_grows_with_the_batch_and_not_with_its_square(peak_bytes, monkeypatch):
     """Points on a line of well separated pairs: few triplets are hard, whatever the batch."""
-    monkeypatch.setattr("nearfar.kernels.rows._ENTRIES", 2**14)
+    monkeypatch.setattr("nearfar.kernels.rows._ENTRIES", 2**17)
 
     def peak(n):
         place = torch.arange(n) // 2 * 10.0 + torch.arange(n) % 2

@@ -60,14 +60,14 @@ def test_distance_weighted_negatives_are_drawn_by_their_weights(ours):
     labels = torch.tensor([0, 0, 1, 2, 3, 4])
     torch.manual_seed(0)
     miner = ours.miners.DistanceWeightedMiner(cutoff=0.8, nonzero_loss_cutoff=1.4)
-    a, _, n = (torch.cat(part) for part in zip(*(miner(z, labels) for _ in range(2000)), strict=True))
+    a, _, n = (torch.cat(part) for part in zip(*(miner(z, labels) for _ in range(500)), strict=True))
     drawn = torch.bincount(n[a == 0], minlength=6) / (a == 0).sum()
     weights = []
     for other in range(6):
         d = max(0.8, float((z[0] - z[other]).norm()))
         counted = labels[other] != 0 and d < 1.4
         weights.append(1 / (d**4 * (1 - d * d / 4) ** 1.5) if counted else 0)
-    torch.testing.assert_close(drawn, torch.tensor(weights) / math.fsum(weights), rtol=0, atol=0.03)
+    torch.testing.assert_close(drawn, torch.tensor(weights) / math.fsum(weights), rtol=0, atol=0.05)
 
 
 def test_row_i_of_two_views_of_one_labels_tensor_is_no_pair(ours):

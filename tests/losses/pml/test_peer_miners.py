@@ -56,13 +56,13 @@ def test_distance_weighted_triplets_are_as_many_and_as_likely_as_the_peers(ours,
     counts = []
     for side in (ours, peer):
         miner, drawn = side.miners.DistanceWeightedMiner(), torch.zeros(3, 12)
-        for _ in range(600):
+        for _ in range(200):
             found = miner(z, labels)
             drawn += torch.stack([torch.bincount(part, minlength=12) for part in found])
             anchors = torch.bincount(found[0], minlength=12)
         counts.append((anchors, drawn / drawn[0].sum()))
     assert torch.equal(counts[0][0], counts[1][0])
-    assert (counts[0][1] - counts[1][1]).abs().max() < 0.015
+    assert (counts[0][1] - counts[1][1]).abs().max() < 0.025
 
 
 @pytest.mark.parametrize("each", [1, 4])
@@ -107,10 +107,13 @@ def test_distances_are_the_peers(name, settings, batch, ours, peer):
         ("MultipleReducers", {"reducers": {}}),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", ["element", "pos_pair", "neg_pair", "triplet", "already_reduced", "nothing"])
-def test_reducers_are_the_peers(name, settings, kind, ours, peer):
-    if name == "PerAnchorReducer" and kind == "triplet":
-        pytest.skip("neither reduces triplets by anchor")
+def test_reducers_are_the_peers(name, settings, ours, peer):
+    for kind in ("element", "pos_pair", "neg_pair", "triplet", "already_reduced", "nothing"):
+        if name != "PerAnchorReducer" or kind != "triplet":  # neither reduces triplets by anchor
+            check_reducer(name, settings, kind, ours, peer)
+
+
+def check_reducer(name, settings, kind, ours, peer):
     torch.manual_seed(0)
     z, labels, losses = torch.randn(6, 2).double(), torch.tensor([0, 0, 1, 1, 2, 2]), torch.randn(9).double()
     anchors, others = torch.tensor([[0, 1], [0, 2], [1, 0], [1, 5], [2, 3], [2, 0], [3, 4], [5, 0], [5, 4]]).T
