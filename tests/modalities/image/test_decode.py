@@ -59,12 +59,6 @@ def test_a_png_of_the_wanted_size_keeps_every_pixel():
     assert aspect == 1.0
 
 
-def test_no_size_keeps_the_own_size():
-    square, aspect = decode(encoded(picture(30, 20)), size=None, channels=3)
-    assert square.shape == (3, 20, 30)
-    assert aspect == 1.5
-
-
 def test_the_square_holds_the_whole_picture_scaled_apart():
     square, aspect = decode(encoded(quarters(40, 20)), size=16, channels=3)
     assert square.shape == (3, 16, 16)
@@ -99,13 +93,9 @@ def test_a_path_and_an_opened_picture_decode_like_bytes(tmp_path):
         assert np.array_equal(decode(same, size=8, channels=3)[0], expected)
 
 
-def test_grey_becomes_three_equal_channels():
-    square, _ = decode(encoded(picture(8, 8).convert("L")), size=8, channels=3)
-    assert np.array_equal(square[0], square[1])
-    assert np.array_equal(square[0], square[2])
-
-
-def test_colour_becomes_luma():
+def test_colour_becomes_luma_and_grey_three_equal_channels():
+    grey = np.asarray(Image.new("L", (8, 8), 76))
+    assert np.array_equal(decode(encoded(Image.fromarray(grey)), size=8, channels=3)[0], np.stack([grey] * 3))
     square, _ = decode(encoded(Image.new("RGB", (8, 8), (255, 0, 0))), size=8, channels=1)
     assert square.shape == (1, 8, 8)
     assert np.all(square == 76)  # ITU-R 601: 0.299 * 255
@@ -161,11 +151,6 @@ def test_transparency_lies_on_white(mode):
         assert np.all(decode(encoded(image), size=8, channels=channels)[0] == 255)
 
 
-def test_half_transparency_is_mixed_with_white():
-    square, _ = decode(encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 128))), size=8, channels=3)
-    assert np.abs(square.astype(int) - 127).max() <= 1
-
-
 def test_a_transparent_palette_colour_is_white():
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30, 200, 100, 50])
@@ -175,23 +160,9 @@ def test_a_transparent_palette_colour_is_white():
     assert square[:, 0, 0].tolist() == [200, 100, 50]
 
 
-def test_a_palette_becomes_its_colours():
-    image = Image.new("P", (8, 8), 1)
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    assert decode(encoded(image), size=8, channels=3)[0][:, 5, 5].tolist() == [200, 100, 50]
-
-
 def test_a_transparent_colour_of_an_rgb_png_is_white():
     data = encoded(Image.new("RGB", (8, 8), (1, 2, 3)), transparency=(1, 2, 3))
     assert np.all(decode(data, size=8, channels=3)[0] == 255)
-
-
-def test_black_and_white_becomes_0_and_255():
-    image = Image.new("1", (8, 8), 0)
-    image.putpixel((3, 2), 1)
-    square, _ = decode(encoded(image), size=8, channels=1)
-    assert square[0, 2, 3] == 255
-    assert square.sum() == 255
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -239,10 +210,6 @@ def test_floats_are_scaled_from_least_to_greatest():
     assert square[0, 0].tolist() == [0, 128, 255, 0]
 
 
-def test_a_constant_float_picture_is_no_error():
-    assert decode(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), size=4, channels=1)[0].max() == 0
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_of_several_frames_is_taken(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
@@ -272,15 +239,23 @@ def test_jpegs_are_decoded_at_reduced_scale_and_look_the_same():
 # What cannot be read
 
 
-def test_an_empty_file(tmp_path):
-    (tmp_path / "a.jpg").touch()
-    assert reason(tmp_path / "a.jpg") == "empty file"
-    assert reason(b"") == "empty file"
-
-
-def test_a_text_file_named_jpg(tmp_path):
-    (tmp_path / "a.jpg").write_text("hello, I am no picture")
-    assert reason(tmp_path / "a.jpg") == "not an image"
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty file"),
+        (b"hello, I am no picture", "not an image"),
+        (None, "no such file"),
+        ("folder", "a folder, not a file"),
+    ],
+)
+def test_a_file_that_is_no_picture(tmp_path, content, why):
+    path = tmp_path / "a.jpg"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        assert reason(content) == why
+    elif content:
+        path.mkdir()
+    assert reason(path) == why
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
@@ -337,15 +312,6 @@ def test_pils_own_limits_come_back_after_many_threads(monkeypatch):
     for worker in workers:
         worker.join()
     assert Image.MAX_IMAGE_PIXELS == 77
-
-
-def test_a_folder_named_jpg(tmp_path):
-    (tmp_path / "a.jpg").mkdir()
-    assert reason(tmp_path / "a.jpg") == "a folder, not a file"
-
-
-def test_a_missing_file(tmp_path):
-    assert reason(tmp_path / "a.jpg") == "no such file"
 
 
 def test_a_file_without_permission(tmp_path, monkeypatch):

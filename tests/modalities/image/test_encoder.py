@@ -64,7 +64,9 @@ def pictures(count=2, channels=3, side=16):
 
 def test_a_square_of_the_right_size_is_only_normalised():
     raw = pictures()
-    assert torch.allclose(plain(make(stored=16).prepare(raw)), raw.pixels.float(), atol=1e-3)
+    before = raw.pixels.clone()
+    assert torch.allclose(plain(make(stored=16).prepare(raw)), before.float(), atol=1e-3)
+    assert torch.equal(raw.pixels, before)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 40), (90, 30), (24, 60)])
@@ -88,13 +90,6 @@ def test_preparing_large_pictures_is_cropping_the_centre_and_resizing():
     difference = (found - torch.from_numpy(expected).float()).abs()
     assert difference.mean() < 3.0
     assert difference.max() < 12.0
-
-
-def test_preparing_does_not_change_the_pictures():
-    raw = pictures()
-    before = raw.pixels.clone()
-    make(stored=16).prepare(raw)
-    assert torch.equal(raw.pixels, before)
 
 
 def test_preprocessing_paths_is_preparing_what_the_source_fetches(tmp_path):
@@ -122,15 +117,8 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_picture_is_the_same_in_every_form(tmp_path, kind):
     image, encoder = smooth(30, 20), make()
+    assert encoder.encode(KINDS[kind](tmp_path, image)).shape == (256,)
     assert torch.equal(encoder.preprocess([KINDS[kind](tmp_path, image)]), encoder.preprocess([image]))
-
-
-def test_a_batch_may_mix_forms_and_shapes(tmp_path):
-    images = [smooth(20 + 5 * i, 30, i) for i in range(len(KINDS))]
-    encoder = make()
-    given = [form(tmp_path, image) for form, image in zip(KINDS.values(), images, strict=True)]
-    given[0] = encoded(images[0])  # the next one wrote over its file
-    assert torch.equal(encoder.preprocess(given), torch.cat([encoder.preprocess([image]) for image in images]))
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)])
@@ -138,10 +126,6 @@ def test_grey_arrays_serve_an_encoder_of_grey_pictures(shape):
     array = np.full(shape, 200, dtype=np.uint8)
     found = make(channels=1).preprocess([array])
     assert torch.allclose(plain(found), torch.full((1, 1, 16, 16), 200.0), atol=1e-2)
-
-
-def test_no_pictures_make_an_empty_batch():
-    assert make().preprocess([]).shape == (0, 3, 16, 16)
 
 
 BAD = {
@@ -174,33 +158,16 @@ def test_a_broken_file_is_refused_by_its_path(tmp_path):
 # From inputs to vectors
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bare_picture_gives_a_bare_vector(tmp_path, kind):
-    assert make().encode(KINDS[kind](tmp_path, smooth(20, 20))).shape == (256,)
-
-
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_a_list_gives_a_row_for_each(count):
-    assert make().encode([smooth(20, 20, i) for i in range(count)], batch_size=2).shape == (count, 256)
-
-
-def test_a_stack_of_arrays_is_a_list():
-    stack = np.zeros((3, 20, 20, 3), np.uint8)
-    assert make().encode(stack).shape == (3, 256)
-
-
-def test_vectors_do_not_depend_on_the_batch_size():
-    given = [smooth(20, 20, i) for i in range(5)]
-    encoder = make()
-    assert np.allclose(encoder.encode(given, batch_size=5), encoder.encode(given, batch_size=2), atol=1e-5)
+    given = [smooth(20, 20, i) for i in range(count)]
+    found = make().encode(given, batch_size=2)
+    assert found.shape == (count, 256)
+    if given:
+        assert np.allclose(make().encode(np.stack([np.asarray(one) for one in given])), found, atol=1e-5)
 
 
 # Networks
-
-
-def test_small_cnn_has_64_128_and_256_channels():
-    convolutions = [module for module in make().modules() if isinstance(module, nn.Conv2d)]
-    assert [module.out_channels for module in convolutions] == [64, 128, 256]
 
 
 TINY = {
@@ -220,10 +187,6 @@ def test_dim_is_the_length_of_a_vector(name, channels):
     found = encoder.encode([smooth(70, 70, i) for i in range(2)])
     assert found.shape == (2, encoder.dim)
     assert np.isfinite(found).all()
-
-
-def test_width_narrows_the_network():
-    assert [make("resnet18", width=width).dim for width in (16, 4)] == [128, 32]
 
 
 def test_width_is_refused_for_timms_networks():
@@ -247,10 +210,6 @@ def test_an_unknown_name_suggests_the_nearest_timms_included(name, meant):
 @pytest.mark.parametrize(("size", "stem"), [(32, "cifar"), (96, "cifar"), (97, "imagenet"), (224, "imagenet")])
 def test_small_pictures_get_the_cifar_stem(size, stem):
     assert stem_for("resnet18", size) == stem
-
-
-def test_a_stem_that_is_asked_for_is_taken():
-    assert stem_for("resnet18", 32, "imagenet") == "imagenet"
 
 
 # Weights

@@ -12,7 +12,7 @@ from nearfar.errors import UnknownName
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
 from nearfar.modalities.image.modality import MODALITY
-from nearfar.modalities.image.options import ENCODERS, STRENGTH, ImageOptions
+from nearfar.modalities.image.options import STRENGTH, ImageOptions
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS
 from nearfar.modalities.image.sizes import statistics, stored_size
@@ -57,16 +57,9 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_settling_leaves_nothing_open(source, device, mode):
-    options, encoder, _ = MODALITY.settle(ImageOptions(), source(mode=mode), None, facts(device))
-    assert all(getattr(options, name) is not None for name in AUTOMATIC)
-    assert encoder in {*ENCODERS, *LAYERS}
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_every_choice_is_told_with_its_reason(source, device):
     options, encoder, choices = MODALITY.settle(ImageOptions(), source(), None, facts(device))
+    assert all(getattr(options, name) is not None for name in AUTOMATIC)
     told = {choice.name: choice.value for choice in choices}
     chosen = [*AUTOMATIC, "stem", "pool"] if encoder in LAYERS else AUTOMATIC
     assert told == {**{name: getattr(options, name) for name in chosen}, "encoder": encoder}
@@ -76,12 +69,6 @@ def test_every_choice_is_told_with_its_reason(source, device):
 def test_what_is_given_is_kept(source):
     options, encoder, choices = MODALITY.settle(GIVEN, source(), "resnet18", facts())
     assert (options, encoder, choices) == (GIVEN, "resnet18", [])
-
-
-def test_settling_twice_changes_nothing(source):
-    opened = source()
-    options, encoder, _ = MODALITY.settle(ImageOptions(), opened, None, facts())
-    assert MODALITY.settle(options, opened, encoder, facts()) == (options, encoder, [])
 
 
 @pytest.mark.parametrize("size", [32, 224])
@@ -130,13 +117,7 @@ def test_pictures_of_many_channels_have_no_hue_and_it_is_told(source, given):
     assert options.hue == 0
     assert told["hue"] == "hue is that of three channels; saturation and greyscale blend 13 with their mean"
     assert options.greyscale == 0.2
-
-
-def test_pictures_of_many_channels_settle_once(source):
-    opened = source()
-    opened.channels = 13
-    options, encoder, _ = MODALITY.settle(ImageOptions(hue=0.1), opened, None, facts())
-    assert MODALITY.settle(options, opened, encoder, facts()) == (options, encoder, [])
+    assert MODALITY.settle(options, opened, "resnet8", facts()) == (options, "resnet8", [])
 
 
 def test_changes_of_colour_follow_the_strength_where_they_are_not_given(source):
@@ -232,40 +213,12 @@ def test_statistics_are_those_of_the_pixels(source):
     assert std == pytest.approx(pixels.std((0, 2, 3)).tolist(), abs=1e-5)
 
 
-def test_prepared_pictures_have_mean_0_and_spread_1(source):
-    opened = source(16)
-    _, encoder = settled(opened)
-    raw, _ = opened.fetch(np.arange(8))
-    prepared = encoder.prepare(raw)
-    assert prepared.mean((0, 2, 3)).abs().max() < 1e-3
-    assert (prepared.std((0, 2, 3)) - 1).abs().max() < 1e-3
-
-
 def test_an_unknown_encoder_is_refused_before_any_picture_is_decoded(source):
     opened = source()
     options, name, _ = MODALITY.settle(ImageOptions(), opened, "resnt18", facts())
     opened.suited = lambda config: pytest.fail("decoded")
     with pytest.raises(UnknownName, match="Did you mean 'resnet18'"):
         MODALITY.encoder(name, opened, options)
-
-
-@pytest.mark.parametrize("name", ["small_cnn", "resnet18"])
-def test_a_restored_encoder_takes_the_weights_of_the_first(source, name):
-    _, encoder = settled(source(), name)
-    again = MODALITY.restore(encoder.config)
-    again.load_state_dict(encoder.state_dict())
-    x = torch.randn(2, 3, 16, 16)
-    assert torch.equal(again.eval()(x), encoder.eval()(x))
-
-
-def test_views_are_wide_first_and_small_after(source):
-    opened = source()
-    options, encoder = settled(opened)
-    raw, _ = opened.fetch(np.arange(4))
-    found = MODALITY.views(
-        raw, np.arange(4), requires=Requirements(wide=2, small=2), seed=0, options=options, encoder=encoder
-    )
-    assert [tuple(view.shape) for view in found] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
 
 
 def test_views_are_laid_out_as_the_encoder_reads_them(source):

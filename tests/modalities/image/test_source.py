@@ -1,5 +1,4 @@
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +7,7 @@ from PIL import Image
 
 from nearfar.errors import DataError
 from nearfar.modalities.image import store
-from nearfar.modalities.image.pictures import Pictures
 from tests.modalities.image.opening import open_images, suited
-
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 def noise(seed, width=12, height=12, mode="RGB"):
@@ -73,26 +69,20 @@ def test_aspect_is_width_over_height(tmp_path):
     assert source.short_side == 10
 
 
-def test_load_takes_image_size_where_no_stored_size_is_given(tmp_path):
+def test_image_size_is_taken_where_no_stored_size_is_given(tmp_path):
     source = open_images(fill(tmp_path, 2))
     source = suited(source, {"image_size": 9, "stored_size": None})
     assert source.fetch(np.arange(2))[0].pixels.shape == (2, 3, 9, 9)
 
 
-def test_load_again_with_another_size_decodes_again(tmp_path):
-    source = opened(tmp_path)
-    source = suited(source, {"stored_size": 7, "channels": 1})
-    assert source.fetch(np.arange(2))[0].pixels.shape == (2, 1, 7, 7)
-
-
-def test_loading_twice_decodes_once(tmp_path, monkeypatch):
+def test_suiting_twice_decodes_once(tmp_path, monkeypatch):
     source = opened(tmp_path)
     monkeypatch.setattr(store, "decode", lambda *_, **__: pytest.fail("decoded again"))
     source = suited(source, {"stored_size": 12})
     suited(source.take(np.array([1])), {"stored_size": 12})
 
 
-def test_loading_a_part_decodes_that_part_only(tmp_path, monkeypatch):
+def test_suiting_a_part_decodes_that_part_only(tmp_path, monkeypatch):
     source = open_images(fill(tmp_path, 6))
     seen = []
     real = store.decode
@@ -122,21 +112,6 @@ def test_equal_pictures_have_equal_ids(tmp_path):
     assert len(set(ids.values())) == 4
 
 
-def test_ids_are_row_numbers_until_a_picture_is_fetched(tmp_path):
-    source = opened(tmp_path, memory_limit=0, cache="off")
-    assert source.ids.tolist() == list(range(6))
-    source.fetch(np.array([2]))
-    assert source.ids[[1, 3]].tolist() == [1, 3]
-    assert source.ids[2] == opened(tmp_path).ids[2]
-
-
-def test_labels_and_names_come_from_the_folders(tmp_path):
-    source = opened(tmp_path, 4)
-    assert source.label_names == ("a", "b")
-    assert source.labels.tolist() == [0, 0, 1, 1]
-    assert source.groups is None
-
-
 # Facts
 
 
@@ -162,10 +137,6 @@ def test_12_bit_data_has_its_white_level_and_uses_it(tmp_path):
     assert pixels[:, 0, 0, 0].tolist() == [round(3000 / 4095 * 255), round(100 / 4095 * 255)]
 
 
-def test_8_bit_data_has_no_white_level(tmp_path):
-    assert open_images(fill(tmp_path, 2)).white is None
-
-
 # Unreadable pictures
 
 
@@ -182,16 +153,6 @@ def test_unreadable_pictures_are_left_out_and_listed_once(tmp_path):
     assert source.usable.tolist() == kept.tolist()
 
 
-def test_unreadable_pictures_are_left_out_on_demand_too(tmp_path):
-    fill(tmp_path, 6)
-    cut(tmp_path / "a" / "04.png")
-    source = open_images(str(tmp_path), memory_limit=0, cache="off")
-    source = suited(source, {"stored_size": 12})
-    pictures, kept = source.fetch(np.arange(6))
-    assert len(pictures) == len(kept) == 5
-    assert [one.key for one in source.skipped] == ["a/04.png"]
-
-
 def test_mostly_unreadable_data_is_an_error_with_three_examples(tmp_path):
     with pytest.raises(DataError, match=r"4 of 6 samples .*: ('\S+' \(not an image\)(; )?){3}\."):
         open_images(fill(tmp_path, 6, broken=range(4)))
@@ -205,22 +166,11 @@ def test_data_that_proves_mostly_unreadable_while_decoding_is_an_error(tmp_path)
         source = suited(source, {"stored_size": 12})
 
 
-def test_a_tenth_of_unreadable_data_is_no_error(tmp_path):
-    """However few of the others are decoded so far."""
-    source = open_images(fill(tmp_path, 600, broken=range(0, 600, 6)))
-    source = suited(source, {"stored_size": 12})
-    assert len(source.usable) == 500
-
-
 def test_one_readable_image_is_too_few_to_train_on(tmp_path):
     with pytest.raises(DataError, match=r"one usable sample.*at least two"):
         open_images(fill(tmp_path / "one", 1))
     with pytest.raises(DataError, match=r"one usable sample.*at least two"):
         open_images(fill(tmp_path / "two", 2, broken=[1]))
-
-
-def test_one_image_is_enough_to_embed(tmp_path):
-    assert len(open_images(fill(tmp_path, 1), least=1)) == 1
 
 
 def test_one_image_left_after_decoding_is_too_few(tmp_path):
@@ -241,14 +191,6 @@ def test_too_many_pixels_are_skipped_with_the_option_named(tmp_path):
     source = open_images(str(tmp_path), max_pixels=1000)
     assert source.skipped[0].key == "a/big.png"
     assert "--max-pixels 1000" in source.skipped[0].reason
-
-
-def test_rows_of_a_manifest_that_are_no_rows_are_listed(tmp_path):
-    fill(tmp_path, 2)
-    (tmp_path / "m.csv").write_text("path,label\na/00.png,x\nb/01.png,y\nb/01.png\n")
-    source = open_images(str(tmp_path / "m.csv"))
-    assert [one.key for one in source.skipped] == ["m.csv#2"]
-    assert source.label_names == ("x", "y")
 
 
 # The baseline and the report
@@ -289,13 +231,6 @@ def test_the_card_of_an_unreadable_picture_has_no_image(tmp_path):
     assert card.image is None
 
 
-def test_pictures_are_sliced_by_samples_and_moved():
-    pictures = Pictures(torch.arange(24, dtype=torch.uint8).view(2, 3, 2, 2), torch.tensor([1.0, 2.0]))
-    assert pictures[1:].aspect.tolist() == [2.0]
-    assert len(pictures[torch.tensor([True, False])]) == 1
-    assert pictures.to("meta").pixels.device.type == "meta"
-
-
 # Digits
 
 
@@ -322,18 +257,6 @@ def test_digits_splits_are_stratified_disjoint_and_whole():
 def test_digits_have_no_other_split():
     with pytest.raises(DataError, match="no split 'val'; it has test, train"):
         open_images("digits:val")
-
-
-# The data beside the repository
-
-
-@pytest.mark.skipif(not (SHARED / "cifar10-test.parquet").exists(), reason="needs the CIFAR-10 parquet file")
-def test_cifar10_loads():
-    source = open_images(str(SHARED / "cifar10-test.parquet")).take(np.arange(0, 10_000, 50))
-    source = suited(source, {"stored_size": 32})
-    pictures, kept = source.fetch(np.arange(200))
-    assert pictures.pixels.shape == (200, 3, 32, 32)
-    assert len(kept) == len(set(source.ids.tolist())) == 200
 
 
 def paired(root, *, extra="others/x.png", broken=False):
@@ -378,11 +301,6 @@ def test_a_sample_is_its_own_positive_where_that_cannot_be_read(tmp_path):
     assert source.usable.tolist() == [0, 1, 2, 3]
 
 
-def test_without_the_column_there_are_no_positives(tmp_path):
-    assert opened(tmp_path).positives is None
-    assert opened(tmp_path).negatives is None
-
-
 def test_positives_and_negatives_are_the_pictures_that_their_columns_name(tmp_path):
     fill(tmp_path, 4)
     (tmp_path / "others").mkdir()
@@ -409,11 +327,3 @@ def test_positives_and_negatives_are_the_pictures_that_their_columns_name(tmp_pa
                 assert np.array_equal(pictures.pixels[place].numpy(), np.asarray(image).transpose(2, 0, 1))
     taken = source.take(np.array([3, 1])).negatives
     assert torch.equal(taken.fetch(np.array([0]))[0].pixels, source.fetch(np.array([0]))[0].pixels)
-
-
-def test_negatives_come_without_positives(tmp_path):
-    fill(tmp_path, 2)
-    (tmp_path / "m.csv").write_text("path,negative\na/00.png,b/01.png\nb/01.png,")
-    source = open_images(str(tmp_path / "m.csv"))
-    assert source.positives is None
-    assert source.negatives is not None

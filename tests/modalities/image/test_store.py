@@ -181,16 +181,6 @@ def test_a_cache_too_small_keeps_what_fits(folder, tmp_path, decoded, monkeypatc
     assert equal(source, opened(folder, tmp_path, cache="off"))
 
 
-def test_small_pictures_that_fit_stay_in_memory(folder, tmp_path):
-    opened(folder, tmp_path, memory_limit=None)
-    assert not (tmp_path / "cache").exists()
-
-
-def test_larger_pictures_are_kept_on_disk_whether_or_not_they_fit(folder, tmp_path):
-    opened(folder, tmp_path, size=80, memory_limit=None)
-    assert (tmp_path / "cache").exists()
-
-
 def test_larger_pictures_that_fit_stay_in_memory_without_a_cache(folder, tmp_path, decoded):
     source = opened(folder, tmp_path, size=80, memory_limit=None, cache="off")
     source.fetch(ALL)

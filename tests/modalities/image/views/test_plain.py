@@ -42,13 +42,6 @@ def test_channels_are_cropped_each_by_itself(way, channels):
         assert apart(found[:, c : c + 1], squares(pixels[:, c : c + 1], BOXES, 10)) <= 1  # bytes are rounded to bytes
 
 
-def test_pictures_that_are_no_squares_are_cropped_in_shares_of_either_side(way):
-    pixels = torch.from_numpy(smooth(64, 32).transpose(2, 0, 1).copy())[None]
-    found = squares(pixels, BOXES[1:2], 16)  # 32 x 8 pixels from (16, 16)
-    expected = reference.resized_crop(pixels, 16, 16, 8, 32, [16, 16], antialias=True).float()
-    assert apart(found, expected) <= 1.01
-
-
 def test_one_pixel_fills_the_square(way):
     pixels = noise(3, 3, 1, 1)
     assert apart(squares(pixels, BOXES, 8), pixels.float().expand(3, 3, 8, 8)) < 1e-4

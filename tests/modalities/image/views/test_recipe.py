@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from nearfar import randomness
 from nearfar.modalities.image.options import STRENGTH, ImageOptions
@@ -14,12 +13,6 @@ from nearfar.modalities.image.views import ViewMaker
 
 def noise(*shape, seed=0):
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-
-
-def smooth(width, height, seed=0):
-    """A picture [h, w, 3] without fine detail."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def apart(found, expected):
@@ -136,11 +129,6 @@ def test_a_default_view_is_that_of_the_formula(way, channels, stored):
         assert np.abs(x.numpy() - expected).max() < 1e-4
 
 
-def test_new_operations_are_off_where_nobody_asks():
-    options = ImageOptions()
-    assert options.solarise == options.cutout == options.mask == options.flip_vertical == 0
-
-
 # Every operation
 
 
@@ -149,7 +137,7 @@ def pictures_of(channels, count=12, shape=(20, 28)):
 
 
 @ALL
-@pytest.mark.parametrize("channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("channels", [1, 3, 13])
 def test_an_operation_does_not_depend_on_the_batch_around_it(way, operation, channels):
     pixels, draws = pictures_of(channels), np.arange(12) * 5
     more = {"options": {**NONE, **OPERATIONS[operation]}, "channels": channels, "size": 40}
@@ -158,8 +146,7 @@ def test_an_operation_does_not_depend_on_the_batch_around_it(way, operation, cha
 
 
 @ALL
-@pytest.mark.parametrize("channels", [1, 3, 4, 13])
-@pytest.mark.parametrize("shape", [(20, 28), (1, 1), (2, 9)])
+@pytest.mark.parametrize(("channels", "shape"), [(1, (20, 28)), (3, (1, 1)), (13, (2, 9))])
 def test_an_operation_keeps_values_in_range_and_finite(operation, channels, shape):
     options = {**NONE, **OPERATIONS[operation]}
     found = plain(made(pictures_of(channels, shape=shape), range(12), options=options, channels=channels))
@@ -205,28 +192,21 @@ def test_a_device_makes_the_views_of_the_cpu(operation):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("channels", [1, 3, 4, 13])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_an_operation_of_strength_0_changes_nothing(off, channels):
     pixels = noise(6, channels, 16, 16)
     found = plain(made(pixels, range(6), options={**NONE, **off}, channels=channels))
     assert apart(found, pixels / 255) < 1e-5
 
 
-@pytest.mark.parametrize(("name", "most"), [("solarise", 1.0), ("cutout", 1.0), ("mask", 1.0)])
-def test_as_many_views_are_changed_as_asked(name, most):
+@pytest.mark.parametrize("name", ["flip", "flip_vertical", "solarise", "cutout", "mask"])
+def test_as_many_views_are_changed_as_asked(name):
     pixels = noise(1, 3, 16, 16).expand(400, 3, 16, 16)
     found = plain(made(pixels, range(400), options={**NONE, name: 0.3}))
     touched = (found - pixels / 255).abs().amax((1, 2, 3)) > 1e-4
+    if "flip" in name:
+        assert apart(found[touched], pixels.flip(2 if name == "flip_vertical" else 3)[touched] / 255) < 1e-4
     assert touched.float().mean().item() == pytest.approx(0.3, abs=0.08)
-
-
-def test_vertical_flips_are_as_many_as_asked():
-    pixels = noise(1, 3, 16, 16).expand(400, 3, 16, 16)
-    found = plain(made(pixels, range(400), options={**NONE, "flip_vertical": 0.3}))
-    flipped = (found - pixels.flip(2) / 255).abs().amax((1, 2, 3)) < 1e-4
-    same = (found - pixels / 255).abs().amax((1, 2, 3)) < 1e-4
-    assert (flipped | same).all()
-    assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.08)
 
 
 @pytest.mark.parametrize("name", ["solarise", "cutout", "box", "pixels", "vertical flip"])
@@ -271,53 +251,10 @@ def test_the_first_view_may_stay_unmasked():
 # All together
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_a_view_does_not_depend_on_the_batch_around_it(way, small):
-    pixels, aspect = noise(6, 3, 24, 24), torch.tensor([1.0, 2.0, 0.5, 1.0, 1.5, 3.0])
-    draws = [3, 5, 8, 13, 21, 34]
-    whole = made(pixels, draws, view=1, small=small, aspect=aspect)
-    some = [4, 1]
-    part = made(pixels[some], [draws[i] for i in some], view=1, small=small, aspect=aspect[some])
-    assert apart(part, whole[some]) < 1e-5
-
-
-@pytest.mark.parametrize("other", [{"view": 1}, {"seed": 1}, {"draws": [8]}], ids=["view", "seed", "draw"])
-def test_another_view_seed_or_draw_is_another_view(other):
-    pixels = noise(1, 3, 24, 24)
-    first = {"draws": [7], "view": 0, "seed": 0}
-    assert apart(made(pixels, **first), made(pixels, **{**first, **other})) > 0.1
-
-
-def test_the_same_key_gives_the_same_view():
-    pixels = noise(2, 3, 24, 24)
-    assert torch.equal(made(pixels, [1, 2]), made(pixels, [1, 2]))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_values_are_those_of_pixels_from_0_to_1(channels):
-    found = plain(made(noise(64, channels, 24, 24), range(64), channels=channels, options=FULL))
-    assert found.min() >= -1e-5
-    assert found.max() <= 1 + 1e-5
-    assert found.max() > 0.9
-
-
-def test_with_everything_off_a_view_is_the_prepared_picture():
+@pytest.mark.parametrize("options", [NONE, {}], ids=["off", "open"])
+def test_with_everything_off_or_left_open_a_view_is_the_prepared_picture(options):
     pixels = noise(3, 3, 16, 16)
-    assert apart(plain(made(pixels, [0, 1, 2], options=NONE)), pixels / 255) < 1e-5
-
-
-def test_options_left_open_change_nothing():
-    pixels = noise(3, 3, 16, 16)
-    assert apart(plain(made(pixels, [0, 1, 2], options={})), pixels / 255) < 1e-5
-
-
-def test_flips_are_as_many_as_asked():
-    pixels = noise(1, 3, 16, 16).expand(400, 3, 16, 16)
-    found = plain(made(pixels, range(400), options={**NONE, "flip": 0.3}))
-    flipped = (found - pixels.flip(3) / 255).abs().amax((1, 2, 3)) < 1e-4
-    same = (found - pixels / 255).abs().amax((1, 2, 3)) < 1e-4
-    assert (flipped | same).all()
-    assert flipped.float().mean().item() == pytest.approx(0.3, abs=0.08)
+    assert apart(plain(made(pixels, [0, 1, 2], options=options)), pixels / 255) < 1e-5
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -328,22 +265,11 @@ def test_constant_pictures_stay_finite(level):
     assert (found.std((2, 3)) < 1e-4).all()
 
 
-@pytest.mark.parametrize(("size", "expected"), [(224, 96), (96, 40), (32, 16), (16, 8), (8, 8)])
+@pytest.mark.parametrize(("size", "expected"), [(224, 96), (96, 40), (16, 8), (8, 8)])
 def test_small_views_are_smaller_squares(size, expected):
     found = made(noise(2, 3, 24, 24), [0, 1], small=True, size=size)
     assert found.shape == (2, 3, expected, expected)
-
-
-def test_small_views_show_smaller_parts():
-    """A ramp from left to right: a part of it spans fewer levels."""
-    ramp = torch.arange(64, dtype=torch.uint8).mul(4).expand(200, 1, 64, 64)
-    options = {**NONE, "crop_scale": 0.3}
-
-    def spans(small):
-        found = plain(made(ramp, range(200), small=small, options=options, channels=1))
-        return (found.amax((1, 2, 3)) - found.amin((1, 2, 3))).median()
-
-    assert spans(small=True) < 0.75 * spans(small=False)
+    assert made(noise(2, 3, 24, 24), [0, 1], small=True, size=size, options={"small_size": 1.0}).shape[-1] == size
 
 
 def test_autocast_around_it_does_not_reach_a_view(way):
@@ -351,18 +277,6 @@ def test_autocast_around_it_does_not_reach_a_view(way):
     with torch.autocast("cpu", torch.bfloat16):
         found = made(pixels, range(4))
     assert torch.equal(found, made(pixels, range(4)))
-
-
-def test_a_turn_moves_the_picture():
-    pixels = torch.from_numpy(smooth(24, 24).transpose(2, 0, 1).copy())[None]
-    still = made(pixels, [3], options=NONE)
-    assert apart(made(pixels, [3], options={**NONE, "rotate": 90.0}), still) > 0.3
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.25, 16), (0.5, 32), (1.0, 64), (0.01, 8)])
-def test_the_size_of_small_views_is_a_share_of_the_wide_ones(share, expected):
-    found = made(noise(2, 3, 24, 24), [0, 1], small=True, size=64, options={"small_size": share})
-    assert found.shape == (2, 3, expected, expected)
 
 
 @pytest.mark.parametrize("largest", [0.1, 0.4])

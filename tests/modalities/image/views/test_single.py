@@ -34,15 +34,15 @@ def both(given, size, **asked):
     return out, batched.placed(given, CORNERS, size, **asked)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 13, 128])
-@pytest.mark.parametrize("size", [8, 20, 24, 40])
+@pytest.mark.parametrize("channels", [1, 3, 4, 13, 128])
+@pytest.mark.parametrize("size", [8, 20, 40])
 @pytest.mark.parametrize("asked", ASKED)
 def test_floats_are_placed_as_by_matrices(channels, size, asked):
     found, expected = both(pictures(channels, torch.float32), size, **ASKED[asked])
     assert apart(found, expected) < 2e-2  # of 255
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 13])
+@pytest.mark.parametrize("channels", [1, 3, 13])
 @pytest.mark.parametrize("asked", ASKED)
 def test_bytes_that_grow_are_placed_as_by_matrices(channels, asked):
     found, expected = both(pictures(channels, torch.uint8), 40, **ASKED[asked])

@@ -33,12 +33,6 @@ def turn(way, pictures, radians, aspect):
 
 
 @WAYS
-def test_turning_by_nothing_changes_nothing(way):
-    pictures = torch.rand(2, 3, 12, 12)
-    assert apart(turn(way, pictures, torch.zeros(2), torch.tensor([1.0, 2.5])), pictures) < 1e-5
-
-
-@WAYS
 @pytest.mark.parametrize("quarters", [1, -1])
 def test_a_quarter_turn_is_that_of_rot90(way, quarters):
     pictures = torch.rand(1, 3, 12, 12)
