@@ -163,12 +163,13 @@ class Pictures(torch.utils.data.Dataset[Any]):
 
     def __init__(self, item: Callable[[np.ndarray[Any, Any], int], Any]) -> None:
         self.item = item
+        self.bad = 3
 
     def __len__(self) -> int:
         return 12
 
     def __getitem__(self, i: int) -> Any:
-        if i == 3:
+        if i == self.bad:
             raise RuntimeError("bad disk")
         return self.item(np.random.default_rng(i).integers(0, 256, (10, 14, 3), dtype=np.uint8), i % 2)
 
@@ -224,6 +225,8 @@ def test_pictures_in_any_object_are_the_same_pictures(tmp_path: Path) -> None:
         if isinstance(data, Pictures):
             assert source.fetch(np.arange(12))[1].tolist() == [0, 1, 2, *range(4, 12)]
             assert [one.reason for one in source.skipped] == ["RuntimeError: bad disk"]
+            data.bad = 0
+            assert opened(data).fetch(np.array([0, 5]))[1].tolist() == [5]
 
 
 def test_labels_of_a_dataset_are_its_targets_by_name() -> None:
@@ -282,10 +285,12 @@ def test_a_run_on_objects_is_used_and_goes_on_with_them(tmp_path: Path, stop_at:
         (np.zeros((5, 2), dtype=object), "Arrays of data are numbers"),
         ((np.zeros((5, 2)), [1, 2]), "2 labels for 5 samples"),
         (iter([1, 2]), "a torch Dataset with a length, got list_iterator"),
+        ({"x": [1, 2]}, "a torch Dataset with a length, got dict"),
+        (Pictures(lambda x, y: {}["x"]), r"None of the first 12 items .* can be read \(KeyError: 'x'\)"),
         ([], "no samples"),
         (Pictures(lambda x, y: {"picture": x}), "An item of Pictures of 12 has 'picture'"),
     ],
-    ids=["sentences", "texts", "vector", "objects", "labels", "iterator", "empty", "keys"],
+    ids=["sentences", "texts", "vector", "objects", "labels", "iterator", "dictionary", "broken", "empty", "keys"],
 )
 def test_data_that_is_nothing_to_train_on_is_refused(data: Any, message: str) -> None:
     from nearfar.errors import DataError

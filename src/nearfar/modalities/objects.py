@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _INPUTS = ("image", "img", "pixel_values", "x", "input", "inputs", "data", "features")
 _LABELS = ("label", "labels", "target", "targets", "y", "class")
+_TRIED = 20
 log = logging.getLogger("nearfar")
 
 
@@ -64,9 +65,9 @@ def _read(data: Any, name: str) -> _Data:
         return _Data("table", lambda column: _table(data, name, column))
     if hasattr(data, "__array__") and not hasattr(data, "convert"):
         return _array(np.asarray(data.detach().cpu() if hasattr(data, "detach") else data), labels, name)
-    if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+    if isinstance(data, Mapping) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
-            f"data must be a path, arrays, a data frame, a list or a torch Dataset with a length, got "
+            f"data must be a path, an array, a pair (x, y), a data frame, a list or a torch Dataset with a length, got "
             f"{type(data).__name__}."
         )
     if not len(data):
@@ -101,7 +102,7 @@ def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
 
 def _dataset(data: Any, labels: Any, name: str) -> _Data:
     """A torch Dataset, whose items are samples, (sample, label) or dictionaries."""
-    first = data[0]
+    first = _first(lambda i: data[i], len(data), name)
     inputs: Any = None
     label: Any = None
     if isinstance(first, Mapping):
@@ -141,7 +142,7 @@ def _labels_of(data: Any, label: Any, name: str) -> Any:
 
 
 def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _Data:
-    first = take(0)
+    first = _first(take, count, name)
     if isinstance(first, str):
         raise DataError(f"The samples of {name} are texts, such as {first[:40]!r}: text as data is not there yet.")
     array = _as_array(first)
@@ -150,6 +151,17 @@ def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _D
         return _array(rows, labels, name)
     keys = unique(f"{_word(name)}#{i}" for i in range(count))
     return _Data("image", lambda column: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
+
+
+def _first(take: Callable[[int], Any], count: int, name: str) -> Any:
+    """The first item that can be had, of a few; raises DataError where there is none."""
+    reason = ""
+    for i in range(min(count, _TRIED)):
+        try:
+            return take(i)
+        except Exception as error:  # of a user's own code
+            reason = reason or f"{type(error).__name__}: {str(error)[:80]}"
+    raise DataError(f"None of the first {min(count, _TRIED)} items of {name} can be read ({reason}).")
 
 
 class Items(Contents):

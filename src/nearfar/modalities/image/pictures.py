@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -25,12 +24,6 @@ class Pictures:
 
     def __getitem__(self, samples: slice | Tensor) -> Pictures:
         return Pictures(self.pixels[samples], self.aspect[samples])
-
-    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Pictures:
-        """The same pictures on a device."""
-        return Pictures(
-            self.pixels.to(device, non_blocking=non_blocking), self.aspect.to(device, non_blocking=non_blocking)
-        )
 
     def in_shape(self) -> list[Tensor]:
         """Each picture `[channels, h, w]` with its own ratio of sides, the longer one as long as that of the square."""

@@ -44,10 +44,6 @@ class Cells:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to(self, device: torch.device) -> Cells:
-        """The rows on a device; the table stays where it is, as only few of its cells are ever looked up."""
-        return replace(self, rows=self.rows.to(device))
-
 
 class TableSource(Source):
     """N rows of C columns in memory; rows without a filled cell or with an infinite one are left out and listed.
