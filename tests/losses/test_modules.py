@@ -235,7 +235,9 @@ def test_a_module_says_what_it_takes_and_checks_it_when_it_is_made(name):
                 kind(*required, **{key: bad})
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "PMSNCustomLoss"] + [*OF_CLASSES])
+@pytest.mark.parametrize(
+    "name", ["NTXentLoss", "ArcFaceLoss", "CLIPLoss", "DINOLoss", "TiCoLoss", "LabelledTripletLoss"]
+)
 def test_a_module_survives_copies_pickles_and_state_dicts(name):
     module = made(name)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):

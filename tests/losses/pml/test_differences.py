@@ -337,10 +337,22 @@ class DistanceOfPairs:
         return torch.zeros(2, dtype=F64)
 
 
+class NotFinite:
+    """An embedding that is not finite makes the loss NaN."""
+
+    def run(self, side):
+        z, labels = OPPOSED[0].clone(), torch.tensor([0, 0, 1, 1])
+        z[0, 0] = torch.nan
+        return side.losses.ContrastiveLoss(pos_margin=-1, neg_margin=3)(z, labels).isnan().double()
+
+    def truth(self):
+        return torch.ones((), dtype=F64)
+
+
 CASES = [
     WorstPairs, HalfPrecision, SmallLosses, OnePairOfEach, SwapAmongReferences, PerAnchorAmongReferences,
     PairsListedAgain, WeighedClasses, FarFromItsProxy, ZeroRow, MemoryOfSingles, MinedInTheBatch, NothingEnqueued,
-    MemoryReadBack, MinedBetweenViews, AnchorsWithoutNearNegatives, DistanceOfPairs,
+    MemoryReadBack, MinedBetweenViews, AnchorsWithoutNearNegatives, DistanceOfPairs, NotFinite,
 ]  # fmt: skip
 
 
