@@ -73,7 +73,7 @@ def assert_equals_dense(a, b, scale, *, precision=2e-6, weight_precision=2e-6, *
 @runs
 @ONLINE
 @pytest.mark.parametrize("columns", [False, True])
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (37, 1), (16, 32), (33, 50)])
+@pytest.mark.parametrize("shape", [(1, 40), (37, 1), (33, 50)])
 def test_oblong_problems_equal_dense(shape, columns, scale):
     a, b = unit(shape[0], 6), unit(shape[1], 6, seed=1)
     assert_equals_dense(a, b, scale, columns=columns, blocks=SMALL)
@@ -87,7 +87,7 @@ def test_blocks_larger_than_the_problem_equal_dense(scale):
 
 @runs
 @ONLINE
-@pytest.mark.parametrize("n", [2, 16, 32, 61])
+@pytest.mark.parametrize("n", [2, 32, 61])
 def test_symmetric_problems_equal_dense(n, scale):
     assert_equals_dense(unit(n, 6), None, scale, pairs=Pairs(0), blocks=SMALL)
 
@@ -100,7 +100,7 @@ def test_the_rows_with_themselves_and_both_sides_equal_dense(options):
 
 @runs
 @pytest.mark.parametrize("at_once", [1, 2])
-@pytest.mark.parametrize("programs", [1, 5, 4096])
+@pytest.mark.parametrize("programs", [1, 5])
 def test_the_cut_into_strips_and_chunks_changes_nothing_but_rounding(at_once, programs, monkeypatch):
     monkeypatch.setattr(triton_sweeps, "_BLOCKS_AT_ONCE", at_once)
     monkeypatch.setattr(triton_sweeps, "_FORWARD_PROGRAMS", programs)
@@ -135,14 +135,14 @@ def test_a_bias_of_columns_some_of_them_left_out_equals_dense(columns, scale):
 
 
 @runs
-@pytest.mark.parametrize("start", [0, 5, 16, 30])
+@pytest.mark.parametrize("start", [0, 5, 30])
 def test_the_self_column_moves_with_the_row_offset(start):
     z = unit(53, 6)
     assert_equals_dense(z[start : start + 20], z, 5.0, pairs=Pairs(start), columns=True, blocks=SMALL)
 
 
 @runs
-@pytest.mark.parametrize("width", [1, 16, 17, 40])
+@pytest.mark.parametrize("width", [1, 17, 40])
 def test_any_width_equals_dense_in_one_piece_or_several(width):
     for pairs, b in ((Pairs(0), None), (ALL_PAIRS, unit(20, width, seed=1))):
         assert_equals_dense(unit(35, width), b, 5.0, pairs=pairs, blocks=SMALL)
