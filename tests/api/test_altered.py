@@ -105,7 +105,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("photos", "modality", "../image", "No modality is named"),
     ("photos", "encoder", "../../x", "No encoder is named"),
     ("photos", "encoder", "resnet18.bogus", "timm cannot make 'resnet18.bogus'"),
-    ("photos", "width", 10**9, r"model\.safetensors' is not of the encoder|width must be"),
+    ("photos", "width", 10**9, r"model\.safetensors' is not of the encoder|width must be|GB in the encoder"),
     ("photos", "width", 9, r"model\.safetensors' is not of the encoder.*tensors differ"),
     ("photos", "width", "8", "width must be a whole number, got '8'"),
     ("photos", "image_size", None, "image_size must be a whole number"),

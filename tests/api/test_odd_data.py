@@ -130,7 +130,7 @@ def test_hostile_names_survive_to_the_report(tiny: Tiny, photos: Photos, tmp_pat
 
 
 NO_PICTURES = {
-    "../../../../../../etc/passwd": "not an image",
+    "../../../../../../../../../../etc/passwd": "not an image",
     "/etc/passwd": "not an image",
     "/dev/zero": "not a plain file",
     "..": "a folder, not a file",

@@ -224,7 +224,8 @@ def _float64(column: "pa.Array") -> NDArray[np.float64]:
 
 
 def _of_float(number: np.floating[Any]) -> str:
-    return str(int(number)) if abs(number) < 2**63 and number == int(number) else str(number)
+    wide = float(number)  # half precision cannot hold the bound
+    return str(int(wide)) if abs(wide) < 2**63 and wide.is_integer() else str(number)
 
 
 def _decoded(cell: bytes) -> str:
