@@ -1,4 +1,4 @@
-"""Functions of rows of similarities, block by block, equal those of the whole matrix: value, gradient, memory."""
+"""Functions of rows of similarities, block by block, equal those of the whole matrix: value, gradient."""
 
 import pytest
 import torch

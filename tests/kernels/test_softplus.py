@@ -1,4 +1,4 @@
-"""Sums of softplus by tiles equal those of the whole matrix: value, gradient, pairs, range, memory."""
+"""Sums of softplus by tiles equal those of the whole matrix: value, gradient, pairs, range."""
 
 import pytest
 import torch

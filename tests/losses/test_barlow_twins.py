@@ -1,4 +1,4 @@
-"""Barlow Twins: loops, closed forms, invariances, precision."""
+"""Barlow Twins: loops, closed forms."""
 
 import math
 

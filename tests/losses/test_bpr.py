@@ -1,4 +1,4 @@
-"""BPR: the published value, loops, closed forms, the worst pairs, invariances, shares of ranks."""
+"""BPR: the published value, loops, closed forms, the worst pairs."""
 
 import math
 

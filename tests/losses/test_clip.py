@@ -1,4 +1,4 @@
-"""CLIP: known values and gradients, ragged tiles, precision, the learned scale."""
+"""CLIP: known values and gradients, ragged tiles, the learned scale."""
 
 import math
 

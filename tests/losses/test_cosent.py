@@ -1,4 +1,4 @@
-"""CoSENT: the published value, loops, ties, closed forms, invariances, memory."""
+"""CoSENT: the published value, loops, ties, closed forms, memory."""
 
 import math
 

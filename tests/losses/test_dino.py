@@ -1,4 +1,4 @@
-"""DINO: loops, closed forms, blocks, the centre, the warm-up, shares of ranks."""
+"""DINO: loops, closed forms, blocks, the centre, the warm-up."""
 
 import importlib
 import math

@@ -1,4 +1,4 @@
-"""KoLeo: loops, closed forms, duplicates, blocks, invariances, shares of ranks."""
+"""KoLeo: loops, closed forms, duplicates, blocks."""
 
 import math
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError, DataError
+from nearfar.errors import DataError
 from nearfar.losses import MoCoLoss, moco
 
 # The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
@@ -85,7 +85,6 @@ def test_coinciding_embeddings_give_log_of_the_keys():
         ((2, 5), {}, DataError, r"queue must be keys \[K, 4\], one a row, got shape \[2, 5\]"),
         ((2, 4), {"ids": torch.arange(3)}, DataError, "ids and queue_ids say something only together"),
         ((2, 4), {"ids": torch.arange(3), "queue_ids": torch.arange(3)}, DataError, "each of the 5 samples"),
-        ((2, 4), {"temperature": 0.0}, ConfigError, "temperature must be > 0"),
     ],
 )
 def test_mistakes_are_named(queue, options, error, message):

@@ -110,7 +110,6 @@ def test_without_any_positive_the_loss_and_its_gradient_are_0(variant):
         ({"mask": torch.zeros(3, 2)}, ConfigError, r"tensor of booleans, got torch.float32: pass mask.bool\(\)"),
         ({"mask": torch.zeros(3, 3).bool()}, DataError, r"mask must be \[3, 2\]"),
         ({"groups": (torch.arange(3), torch.arange(3))}, DataError, "groups must name each of the 5 samples once"),
-        ({"mask": torch.zeros(3, 2).bool(), "variant": "mean"}, ConfigError, "variant must be 'out' or 'in'"),
     ],
 )
 def test_mistakes_are_named(options, error, message):

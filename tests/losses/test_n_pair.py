@@ -1,4 +1,4 @@
-"""N-pair: known value, cross-entropy of dot products, ids, shares."""
+"""N-pair: known value, cross-entropy of dot products, ids."""
 
 import math
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nearfar.errors import ConfigError, DataError
+from nearfar.errors import DataError
 from nearfar.losses import info_nce, nnclr
 
 # The whole matrix is compared with tiles, for every loss, in `test_every_loss.py`.
@@ -94,7 +94,6 @@ def test_coinciding_predictions_give_log_of_the_batch(views):
         (((2, 3, 4), (2, 2, 4), (5, 4)), {}, DataError, r"predictions\[0\] \[3, 4\].*projections\[0\] \[2, 4\]"),
         (((2, 3, 4), (2, 3, 4), (5, 3)), {}, DataError, r"queue must be projections \[K, 4\], one a row, got shape"),
         (((2, 3, 4), (2, 3, 4), (5, 4)), {"queue_ids": torch.arange(5)}, DataError, "say nothing without ids"),
-        (((2, 3, 4), (2, 3, 4), (5, 4)), {"temperature": 0.0}, ConfigError, "temperature must be > 0"),
     ],
 )
 def test_mistakes_are_named(shapes, options, error, message):

@@ -1,4 +1,4 @@
-"""NT-Xent: known values, invariances, masks, shares of ranks, half precision, memory."""
+"""NT-Xent: known values, masks."""
 
 import math
 

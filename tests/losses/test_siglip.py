@@ -1,4 +1,4 @@
-"""SigLIP: known value and all gradients, loops, its divisor, shares, ids, the learned scale and bias."""
+"""SigLIP: known value and all gradients, loops, its divisor, ids, the learned scale and bias."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""SwAV: Sinkhorn's marginals, the swapped prediction by loops, closed forms, invariances, shares of ranks."""
+"""SwAV: Sinkhorn's marginals, the swapped prediction by loops, closed forms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""VICReg: loops, closed forms, invariances, precision."""
+"""VICReg: loops, closed forms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Reductions: the one word list, and which losses count."""
+"""Reductions: which losses count."""
 
 import pytest
 import torch
