@@ -54,8 +54,8 @@ def adopted(options: Mapping[str, Any], hold: Hold) -> dict[str, Any]:
     method = found.get("method")
     if method is not None and not isinstance(method, str | type):
         own = getattr(method, "options", None)
-        told = {field.name: getattr(own, field.name) for field in fields(own)} if is_dataclass(own) else {}
-        found = told | found | {"method": type(method)}
+        declared = {field.name: getattr(own, field.name) for field in fields(own)} if is_dataclass(own) else {}
+        found = declared | found | {"method": type(method)}
     return {name: hold(name, value) if name in _OPTIONS else value for name, value in found.items()}
 
 

@@ -52,13 +52,13 @@ class Unlabelled(Learner):
 
 
 class Judging(Exception):
-    """Samples are about to judge: those of `held` of the training part, or those of a test part."""
+    """Samples are about to judge: those of `held_out` of the training part, or those of a test part."""
 
     def __init__(self, measured: Measured) -> None:
         super().__init__()
         self.test = measured.test
         self.by_labels = measured.has_labels
-        self.keys = set() if measured.held is None else {measured.train.keys[i] for i in measured.held.tolist()}
+        self.keys = set() if measured.held_out is None else {measured.train.keys[i] for i in measured.held_out.tolist()}
 
 
 @pytest.fixture

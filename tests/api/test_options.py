@@ -1,6 +1,6 @@
 """Options by name find their section, with the right kind of value, or are refused in plain words."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +81,7 @@ def test_ten_minutes_are_the_default_length() -> None:
 
 def test_a_config_file_gives_its_options_back(tmp_path: Path) -> None:
     config = assembled(data="d", steps=3, lr=0.3, temperature=0.2, stem="patch", optimizer="sgd")
-    RunFolder(tmp_path).write_config(opts.sections(config), {"lr": "a reason"})
+    RunFolder(tmp_path).write_config(asdict(config), {"lr": "a reason"})
     assert assembled(**opts.from_file(tmp_path / "config.toml")) == config
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import nearfar as nf
 from nearfar.api import systems
-from nearfar.api.judging import Judges, held_out
+from nearfar.api.judging import Judges, hold_out
 from nearfar.api.run import Run
 from nearfar.api.sources import open_for
 
@@ -29,7 +29,7 @@ def copied(photos: Photos) -> Path:
 
 def measured(encoder: Any, data: Path, **how: Any) -> systems.Measured:
     source = open_for(encoder, str(data), cache="off")
-    return systems.measure(encoder, source, Judges(held=held_out(source, 0)), **how)
+    return systems.measure(encoder, source, Judges(held_out=hold_out(source, 0)), **how)
 
 
 def stems(found: systems.Measured, rows: Any) -> set[str]:
@@ -43,14 +43,14 @@ def test_copies_stand_on_one_side(finished: Finished, copied: Path, labels_used:
     encoder.config["labels_used"] = labels_used
     found = measured(encoder, copied, baselines=False)
     assert found.learnt is not None
-    assert found.held is not None
-    assert not stems(found, found.learnt) & stems(found, found.held)
+    assert found.held_out is not None
+    assert not stems(found, found.learnt) & stems(found, found.held_out)
     if labels_used:  # the samples whose labels were not seen stay as they were chosen
         source = open_for(encoder, str(copied), cache="off")
-        assert found.held.tolist() == held_out(source, 0).tolist()  # type: ignore[union-attr]
+        assert found.held_out.tolist() == hold_out(source, 0).tolist()  # type: ignore[union-attr]
         assert "they are left out" in found.notes[0]
     else:
-        assert len(found.learnt) + len(found.held) == 80
+        assert len(found.learnt) + len(found.held_out) == 80
         assert "stand on one side of the split" in found.notes[0]
 
 
@@ -58,8 +58,8 @@ def test_without_copies_the_split_stays(finished: Finished) -> None:
     data, run = finished
     found = measured(run.encoder, data, baselines=False)
     assert found.notes == []
-    assert found.held is not None
-    assert len(found.held) == 8
+    assert found.held_out is not None
+    assert len(found.held_out) == 8
 
 
 def test_where_time_is_short_a_part_is_judged_and_said(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +69,6 @@ def test_where_time_is_short_a_part_is_judged_and_said(finished: Finished, monke
     assert found.notes == ["To stay within 0 s, 20 of 40 samples of the training part were used."]
     assert {name: len(first) for name, (first, _) in found.systems.items()} == dict.fromkeys(found.systems, 20)
     assert len(found.train) == 20
-    assert found.held is not None
-    assert len(found.held) == 4
+    assert found.held_out is not None
+    assert len(found.held_out) == 4
     assert len(found.vectors) == len(found.source) == 40

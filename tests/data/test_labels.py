@@ -39,7 +39,7 @@ def test_numbers_are_class_numbers_where_names_are_given():
 
 def test_labels_that_are_left_out_are_counted(caplog):
     caplog.set_level(logging.WARNING, "nearfar")
-    classes(column("0", "1", "-1", "-1"), told="d: column 'label'")
+    classes(column("0", "1", "-1", "-1"), what="d: column 'label'")
     assert "d: column 'label': 2 of 4 are -1, which is taken for none given" in caplog.text
 
 

@@ -71,8 +71,8 @@ def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judg
     """The source without what turned out unreadable, and the rows that judge among what is left."""
     if len(usable) == len(source):
         return source, judges
-    held = None if judges.held is None else np.flatnonzero(np.isin(usable, judges.held))
-    return source.take(usable), replace(judges, held=held)
+    held_out = None if judges.held_out is None else np.flatnonzero(np.isin(usable, judges.held_out))
+    return source.take(usable), replace(judges, held_out=held_out)
 
 
 def views(config: TrainConfig, modality: Modality, encoder: Encoder) -> MakeViews:
@@ -122,10 +122,10 @@ def synchronise(config: TrainConfig, method: Method, ranks: Ranks) -> None:
     ranks.broadcast_tensors(list(method.state_dict().values()))  # pretrained ones, which the first rank has
 
 
-def probe(config: TrainConfig, encoder: Encoder, source: Source, held: Rows | None) -> Probe | None:
+def probe(config: TrainConfig, encoder: Encoder, source: Source, held_out: Rows | None) -> Probe | None:
     """A quick kNN accuracy on up to 1,500 samples that vote for each other; None without labels.
 
-    Samples that are `held` are those asked about, and the others vote.
+    Samples that are `held_out` are those asked about, and the others vote.
     """
     labels = source.labels
     if labels is None or len(np.unique(labels[labels >= 0])) < 2:
@@ -135,10 +135,10 @@ def probe(config: TrainConfig, encoder: Encoder, source: Source, held: Rows | No
     if len(rows) < 10:
         return None
     some, numbers = source.take(rows), torch.from_numpy(labels[rows])
-    if held is None:
+    if held_out is None:
         bank, queries = stratified_split(numbers, share=0.33)
     else:
-        asked = torch.from_numpy(np.isin(rows, held))
+        asked = torch.from_numpy(np.isin(rows, held_out))
         bank, queries = (~asked).nonzero()[:, 0], asked.nonzero()[:, 0]
 
     def accuracy() -> dict[str, float]:

@@ -136,14 +136,14 @@ def _write(
     from nearfar.evaluation.embedding import embed_batches
 
     length = max(1, _PART // size) * size
-    cut = [rows[start : start + length] for start in range(0, len(rows), length)] or [rows]
-    missing = [number for number in range(len(cut)) if not parts.has(number)]
+    chunks = [rows[start : start + length] for start in range(0, len(rows), length)] or [rows]
+    missing = [number for number in range(len(chunks)) if not parts.has(number)]
     if not missing:
         return
-    wanted = np.concatenate([cut[number] for number in missing])
+    wanted = np.concatenate([chunks[number] for number in missing])
     batches = embed_batches(encoder, source, rows=wanted, batch_size=size, dtype=dtype)
     for number in missing:
-        some = list(islice(batches, -(-len(cut[number]) // size)))
+        some = list(islice(batches, -(-len(chunks[number]) // size)))
         vectors = np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *(v.numpy() for v, _ in some)])
         kept = np.concatenate([rows[:0], *(own for _, own in some)])
         parts.put(number, _embeddings(source, vectors, kept, origin), source.skipped)

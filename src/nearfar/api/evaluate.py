@@ -84,12 +84,12 @@ def compare_systems(
         return judge_systems(systems, replace(data, views=views or {}), tasks)
     numbers = torch.from_numpy(train.labels)
     if test is None:
-        assert measured.held is not None
+        assert measured.held_out is not None
         assert measured.learnt is not None
-        learnt, held = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held)
-        systems = {name: Vectors(x[learnt], x[held]) for name, (x, _) in measured.systems.items()}
+        learnt, held_out = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held_out)
+        systems = {name: Vectors(x[learnt], x[held_out]) for name, (x, _) in measured.systems.items()}
         classes = list(train.label_names)
-        data = replace(data, train_labels=numbers[learnt], test_labels=numbers[held], classes=classes)
+        data = replace(data, train_labels=numbers[learnt], test_labels=numbers[held_out], classes=classes)
         return judge_systems(systems, data, tasks)
     classes, there = common_classes(train, test)
     systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}

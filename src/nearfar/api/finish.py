@@ -16,6 +16,7 @@ from nearfar.api.systems import measure
 from nearfar.config import seconds
 from nearfar.data.embeddings import Embeddings
 from nearfar.evaluation.embedding import label_names, whiten
+from nearfar.files import write_json
 from nearfar.training.encoder_folder import save_encoder
 from nearfar.training.run_folder import RunFolder
 from nearfar.whitening import Whitening
@@ -71,7 +72,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
             views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
         found.steps, found.epochs = state.step, epochs
-        folder.write_json(EVALUATION, found.to_json())
+        write_json(folder.path / EVALUATION, found.to_json())
         train, vectors = measured.source, measured.vectors
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))

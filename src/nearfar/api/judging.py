@@ -21,10 +21,10 @@ _log = logging.getLogger("nearfar")
 
 @dataclass(frozen=True)
 class Judges:
-    """The samples that judge: those of the source `test`, else the rows `held` of the training part, else none can."""
+    """The samples that judge: those of the source `test`, else the rows `held_out` of the training part."""
 
     test: Source | None = None
-    held: Rows | None = None
+    held_out: Rows | None = None
 
 
 def parts_of(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
@@ -54,10 +54,10 @@ def judges_of(
             _log.warning("%s has no labels, so a fifth of the training part is held out.", test)
         except DataError as error:
             _log.warning("The test part cannot be used, so a fifth of the training part is held out. %s", error)
-    return Judges(held=held_out(train, seed))
+    return Judges(held_out=hold_out(train, seed))
 
 
-def held_out(source: Source, seed: int) -> Rows | None:
+def hold_out(source: Source, seed: int) -> Rows | None:
     """A fifth of the labelled samples, of every class its share; None without two classes.
 
     They are chosen among all samples that are listed, and so are the same whatever turns out to be unreadable.

@@ -1,8 +1,8 @@
-"""From keywords and config files to one `TrainConfig`, and back to the sections of `config.toml`."""
+"""From keywords and config files to one `TrainConfig`."""
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
-_LENGTHS = tuple(field.name for field in fields(Length))
+LENGTHS = tuple(field.name for field in fields(Length))
 
 
 def assemble(given: Mapping[str, Any], method_options: type, modality_options: type) -> TrainConfig:
@@ -23,15 +23,15 @@ def assemble(given: Mapping[str, Any], method_options: type, modality_options: t
     value.
     """
     kinds = {**SECTIONS, "method_options": method_options, "modality_options": modality_options}
-    home = {name: (section, one) for section, kind in kinds.items() for name, one in declared(kind).items()}
+    declared_in = {name: (section, one) for section, kind in kinds.items() for name, one in declared(kind).items()}
     values: dict[str, dict[str, Any]] = {section: {} for section in kinds}
     for name, value in given.items():
-        if name not in home:
+        if name not in declared_in:
             methods.check_own(name, given.get("method") or Model.method)
             modalities.check_own(name, given.get("modality"))
-            raise UnknownName("option", name, home)
+            raise UnknownName("option", name, declared_in)
         if value is not None:
-            section, one = home[name]
+            section, one = declared_in[name]
             values[section][name] = one.read(value)
     return TrainConfig(**{section: kind(**values[section]) for section, kind in kinds.items()})
 
@@ -62,19 +62,14 @@ def overlay(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]
     """Options `given` over those of `base`; a length that is given replaces any other."""
     given = {name: value for name, value in given.items() if value is not None}
     kept = dict(base)
-    if any(name in given for name in _LENGTHS):
-        for name in _LENGTHS:
+    if any(name in given for name in LENGTHS):
+        for name in LENGTHS:
             kept.pop(name, None)
     return {**kept, **given}
 
 
 def with_default_length(config: TrainConfig) -> TrainConfig:
     """Ten minutes where no length was given."""
-    if all(getattr(config.length, name) is None for name in _LENGTHS):
+    if all(getattr(config.length, name) is None for name in LENGTHS):
         return replace(config, length=Length(budget="10m"))
     return config
-
-
-def sections(config: TrainConfig) -> dict[str, dict[str, Any]]:
-    """The config as the sections of config.toml."""
-    return asdict(config)

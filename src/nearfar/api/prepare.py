@@ -87,8 +87,8 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
 
     # The method, and which samples meet in a step.
     requires = method_class.required(config.method_options)
-    labels = settle.labels_of(source, requires, judges.held)
-    config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held)
+    labels = settle.labels_of(source, requires, judges.held_out)
+    config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
     method = method_class(encoder, config.method_options).to(device)
     config, chosen = ranks.on_first(settle.sampling, config, source, labels, method.requires)
@@ -129,7 +129,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         most_threads=most_threads if config.length.budget is not None and ranks.world == 1 else None,
         record_every=config.watch.health_every,
         checkpoint_every=config.watch.checkpoint_every,
-        probe=build.probe(config, encoder, source, judges.held if settle.learns_from_labels(requires) else None),
+        probe=build.probe(config, encoder, source, judges.held_out if settle.learns_from_labels(requires) else None),
         probe_every=config.watch.knn_every,
         advice=modality.advice,
     )

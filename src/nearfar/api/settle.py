@@ -39,15 +39,20 @@ def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
 
 
 def learning(
-    config: TrainConfig, method: type[Method], encoder: Encoder, source: Source, labels: Rows | None, held: Rows | None
+    config: TrainConfig,
+    method: type[Method],
+    encoder: Encoder,
+    source: Source,
+    labels: Rows | None,
+    held_out: Rows | None,
 ) -> Settled:
     """The options of the method and of the optimiser.
 
     `labels` [N] are those that the method may learn from, None where it learns without; the labels of the samples
-    `held` are kept from it.
+    `held_out` are kept from it.
     """
     labelled = 0 if labels is None else int((labels >= 0).sum())
-    kept_back = 0 if labels is None or held is None else len(held)
+    kept_back = 0 if labels is None or held_out is None else len(held_out)
     choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
     facts = _facts(config, len(source), labelled=labelled, held=kept_back)
     method_options, chosen = method.settle(config.method_options, facts, encoder)
@@ -112,8 +117,8 @@ def measured(config: TrainConfig, source: Source, method: Method, make_views: Ma
     return replace(config, machine=machine, optimisation=optimisation), choices
 
 
-def labels_of(source: Source, requires: Requirements, held: Rows | None) -> Rows | None:
-    """The labels [N] that a method may learn from, -1 for those of the samples `held`; None where it learns without.
+def labels_of(source: Source, requires: Requirements, held_out: Rows | None) -> Rows | None:
+    """The labels [N] that a method may learn from, -1 for the rows `held_out`; None where it learns without.
 
     Raises ConfigError where it learns from labels and there are too few.
     """
@@ -126,8 +131,8 @@ def labels_of(source: Source, requires: Requirements, held: Rows | None) -> Rows
             "`label`, make the folders classes, or take a method that needs none (`nearfar list methods`)."
         )
     shown = known.copy()
-    if held is not None:
-        shown[held] = -1
+    if held_out is not None:
+        shown[held_out] = -1
     return shown
 
 

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,17 @@ from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble, lasting
 from nearfar.api.sources import SKIPPED, list_unreadable, tell_unreadable
-from nearfar.config import Length, TrainConfig, seconds
+from nearfar.config import TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError
+from nearfar.files import write as write_file
 from nearfar.modalities import registry as modalities
 from nearfar.training import checkpoint
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
-from nearfar.training.encoder_folder import load_encoder_config, save_tensors
+from nearfar.training.encoder_folder import load_encoder_config, packed
 from nearfar.training.run_folder import CONFIG, RunFolder
 from nearfar.training.state import State
 
-_LENGTHS = tuple(field.name for field in fields(Length))
 _SLOW_START = 0.25  # of a budget
 _log = logging.getLogger("nearfar")
 
@@ -46,14 +46,14 @@ class Start:
 
 
 def new(
-    held: ExitStack, *, out: Path_ | None, init: Path_ | None, config: Path_ | None, options: Mapping[str, Any]
+    locks: ExitStack, *, out: Path_ | None, init: Path_ | None, config: Path_ | None, options: Mapping[str, Any]
 ) -> Start:
-    """A new run, in a folder that is made and stays locked as long as `held`; raises UserError.
+    """A new run, in a folder that is made and stays locked as long as `locks`; raises UserError.
 
     The folder goes again where no run comes to be in it.
     """
     if out is not None:
-        held.enter_context(RunFolder(out).claimed())
+        locks.enter_context(RunFolder(out).claimed())
     if config is not None:
         if not Path(config).is_file():
             raise ConfigError(f"There is no file of settings at {str(config)!r}.")
@@ -63,15 +63,15 @@ def new(
     settings = assemble(_from_run(init, options))
     if out is None:
         folder = RunFolder(_free_folder(settings))
-        held.enter_context(folder.claimed())
+        locks.enter_context(folder.claimed())
         return Start(folder.path, settings)
     return Start(Path(out), settings)
 
 
 def resumed(
-    held: ExitStack, *, out: Path_ | None, init: Path_ | None, config: Path_ | None, options: Mapping[str, Any]
+    locks: ExitStack, *, out: Path_ | None, init: Path_ | None, config: Path_ | None, options: Mapping[str, Any]
 ) -> Start:
-    """The run in `out`, which stays locked as long as `held`; raises UserError.
+    """The run in `out`, which stays locked as long as `locks`; raises UserError.
 
     Its settings stay, but for its length and for the cache, which makes no difference to the weights.
     """
@@ -80,9 +80,9 @@ def resumed(
     folder = RunFolder(out)
     if not (folder.path / CONFIG).is_file():
         raise RunError(f"There is no run to go on with in {str(out)!r}.")
-    held.enter_context(folder.locked())
+    locks.enter_context(folder.locked())
     settled = opts.from_file(folder.path / CONFIG)
-    free = {name: value for name, value in options.items() if name in ("cache", *_LENGTHS)}
+    free = {name: value for name, value in options.items() if name in ("cache", *opts.LENGTHS)}
     others = [] if config is None else ["config"]
     others += [] if init is None or _of_run(init) == settled.get("pretrained") else ["init"]
     others += [name for name, value in options.items() if name not in free and not _same(name, value, settled)]
@@ -94,7 +94,7 @@ def resumed(
     saved = checkpoint.latest(folder.path / "checkpoint")
     if saved is not None:
         folder.check_settings(saved.state.get("settings"))
-    longer = any(settled.get(name) != free[name] for name in _LENGTHS if name in free)
+    longer = any(settled.get(name) != free[name] for name in opts.LENGTHS if name in free)
     return Start(
         folder.path,
         assemble(opts.overlay(settled, free)),
@@ -129,13 +129,13 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         facts = {"device": machine.device, "threads": machine.threads, "precision": machine.precision}
         folder.write_environment(facts | {"ranks": ready.plan.ranks.world})
         if ready.config.model.pretrained or given.is_given(ready.config.model.encoder):
-            save_tensors(folder.path / "encoder" / START, ready.encoder.state_dict())
+            write_file(folder.path / "encoder" / START, packed(ready.encoder.state_dict()))
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)
     if start.resumed:
         _go_on(start, ready, state, clock, folder)
     else:
-        folder.write_config(opts.sections(ready.config), {choice.name: choice.why for choice in ready.choices})
+        folder.write_config(asdict(ready.config), {choice.name: choice.why for choice in ready.choices})
         _tell(ready, folder)
     if clock.seconds is not None and clock.elapsed - state.elapsed > _SLOW_START * (clock.seconds - state.elapsed):
         _log.warning(
@@ -159,11 +159,11 @@ def _go_on(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFo
                 "--epochs are lengths of the whole run: give more than that."
             )
         why = folder.read_config().get("chosen", {})
-        folder.write_config(opts.sections(ready.config), why if isinstance(why, dict) else {})
+        folder.write_config(asdict(ready.config), why if isinstance(why, dict) else {})
         done = clock.progress(max(0, state.step - 1))  # that of the last step, as a run of the new length counts
         state.recorded, state.probed = min(state.recorded, done), min(state.probed, done)
     elif over:
-        length = {name: getattr(ready.config.length, name) for name in _LENGTHS}
+        length = {name: getattr(ready.config.length, name) for name in opts.LENGTHS}
         what = next(f"--{name} {value}" for name, value in length.items() if value is not None)
         _log.info("the run has reached its length, %s, and is judged again; give a longer one to train on", what)
     folder.rewind_metrics(state.step)

@@ -26,14 +26,14 @@ _LEAST_JUDGED = 2_000
 class Measured:
     """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
 
-    Without a `test`, the samples `held` [M] of `train` judge; where none are, labels cannot. `learnt` [L] are the
+    Without a `test`, the samples `held_out` [M] of `train` judge; where none are, labels cannot. `learnt` [L] are the
     samples of `train` that probes are given.
     """
 
     systems: dict[str, tuple[Tensor, Tensor | None]]
     train: Source
     test: Source | None
-    held: Rows | None
+    held_out: Rows | None
     learnt: Rows | None
     encoders: Mapping[str, Encoder]
     """Of those systems that are encoders."""
@@ -54,7 +54,7 @@ class Measured:
             return False
         sizes = np.unique(labels[labels >= 0], return_counts=True)[1]
         if self.test is None:
-            return len(sizes) >= 2 and self.held is not None and 0 < len(self.held) < sizes.sum()
+            return len(sizes) >= 2 and self.held_out is not None and 0 < len(self.held_out) < sizes.sum()
         return len(sizes) >= 2 and self.test.labels is not None and bool((self.test.labels >= 0).any())
 
 
@@ -74,29 +74,29 @@ def measure(
     With `seconds`, no more samples are judged than the baselines can embed in about half of them.
     """
     kind = modalities.load(encoder.config["modality"])
-    test, held = judges.test, judges.held
+    test, held_out = judges.test, judges.held_out
     first, rows = embedded or embed_source(encoder, train)
     train = source = train.take(rows)
-    if held is not None:
-        held = np.flatnonzero(np.isin(rows, held))
+    if held_out is not None:
+        held_out = np.flatnonzero(np.isin(rows, held_out))
     second = None
     if test is not None:
         second, rows = embed_source(encoder, test)
         test = test.take(rows)
     notes: list[str] = []
     vectors, learnt = first, None
-    if held is not None:
-        learnt, held = _split(encoder, source, first, held, seed, notes)
+    if held_out is not None:
+        learnt, held_out = _split(encoder, source, first, held_out, seed, notes)
     systems: dict[str, tuple[Tensor, Tensor | None]] = {}
     encoders = {TRAINED: encoder}
     if baselines:
         before = untrained(encoder, train, run)
         share = 1.0 if seconds is None else _affordable(before, train, test, seconds / 2)
         if share < 1:
-            chosen = _some(train, share, held, seed)
+            chosen = _some(train, share, held_out, seed)
             said = f"{len(chosen)} of {len(train)} samples of the training part"
-            if held is not None and learnt is not None:
-                learnt, held = (np.flatnonzero(np.isin(chosen, part)) for part in (learnt, held))
+            if held_out is not None and learnt is not None:
+                learnt, held_out = (np.flatnonzero(np.isin(chosen, part)) for part in (learnt, held_out))
             train, first = train.take(chosen), first[chosen]
             if test is not None and second is not None:
                 tested = _some(test, share, None, seed)
@@ -110,32 +110,34 @@ def measure(
         theirs, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
         systems[UNTRAINED] = (theirs, None if test is None else embed_source(before, test)[0])
     systems[TRAINED] = (first, second)
-    return Measured(systems, train, test, held, learnt, encoders, vectors, source, kind.tasks, kind.raw_baseline, notes)
+    return Measured(
+        systems, train, test, held_out, learnt, encoders, vectors, source, kind.tasks, kind.raw_baseline, notes
+    )
 
 
 def _split(
-    encoder: Encoder, train: Source, vectors: Tensor, held: Rows, seed: int, notes: list[str]
+    encoder: Encoder, train: Source, vectors: Tensor, held_out: Rows, seed: int, notes: list[str]
 ) -> tuple[Rows, Rows]:
     """The samples that probes are given and those that judge: copies and near-copies stand on one side.
 
-    Where the encoder has learnt from labels, the held ones are the only ones whose labels it never saw: they stay, and
-    their copies are left out.
+    Where the encoder has learnt from labels, it never saw those of the held-out samples alone: they stay, and their
+    copies are left out.
     """
     labels = train.labels
     assert labels is not None
     given = [] if train.groups is None else [train.groups]
     copies = near_copies(vectors, train.ids, *given, classes=len(np.unique(labels[labels >= 0])))
-    learnt = np.setdiff1d(np.flatnonzero(labels >= 0), held)
+    learnt = np.setdiff1d(np.flatnonzero(labels >= 0), held_out)
     if not copies.count:
-        return learnt, held
+        return learnt, held_out
     if encoder.config.get("labels_used", True):
-        kept = learnt[~np.isin(copies.groups[learnt], copies.groups[held])]
+        kept = learnt[~np.isin(copies.groups[learnt], copies.groups[held_out])]
         if len(kept) < len(learnt):
             notes.append(
                 f"{len(learnt) - len(kept)} training samples are copies or near-copies of test samples, by the "
                 "encoder's own measure: they are left out."
             )
-        return kept, held
+        return kept, held_out
     notes.append(
         f"{copies.count} of {len(vectors)} samples are copies or near-copies of others, by the encoder's own measure: "
         "those of each other stand on one side of the split."
@@ -154,9 +156,9 @@ def _affordable(encoder: Encoder, train: Source, test: Source | None, seconds: f
     return min(1.0, max(rate * seconds, _LEAST_JUDGED) / max(total, 1))
 
 
-def _some(part: Source, share: float, held: Rows | None, seed: int) -> Rows:
+def _some(part: Source, share: float, held_out: Rows | None, seed: int) -> Rows:
     """A share of the samples, of every class its own, and of those that judge."""
     labels = np.zeros(len(part), dtype=np.int64) if part.labels is None else part.labels - part.labels.min()
-    if held is not None and part.labels is not None:
-        labels = labels + np.isin(np.arange(len(part)), held) * (labels.max() + 1)
+    if held_out is not None and part.labels is not None:
+        labels = labels + np.isin(np.arange(len(part)), held_out) * (labels.max() + 1)
     return stratified_split(torch.from_numpy(labels), share=share, seed=seed)[1].numpy()

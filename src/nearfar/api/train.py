@@ -64,13 +64,13 @@ def train(
         given.holding() as hold,
         heard(quiet=quiet),
         ranks.opened(options.get("device")) as together,
-        ExitStack() as held,
+        ExitStack() as locks,
     ):
         options = given.adopted(given_options, hold)  # objects go by names
 
         # Where, with which settings, from which checkpoint: the first rank decides, and all have it as plain data.
         begin = starting.resumed if resume or starting.restarted(out) else starting.new
-        start = together.on_first(begin, held, out=out, init=init, config=config, options=options)
+        start = together.on_first(begin, locks, out=out, init=init, config=config, options=options)
 
         # Open the data, settle what was left open, build.
         with advising("take a smaller encoder (--width), or a smaller --batch-size"):

@@ -146,7 +146,7 @@ def _labels(file: Path, arrays: dict[str, NDArray[Any]], count: int) -> "pa.Arra
         why = f"holds {array.dtype}, neither numbers nor texts"
     elif array.size == count:
         return pa.array(_native(array.reshape(-1)))
-    elif array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
+    elif array.ndim == 2 and array.dtype.kind in "biuf" and is_one_hot(array):
         return pa.array(np.argmax(array, axis=1))
     else:
         why = f"has the shape {list(array.shape)} and is not one-hot"
@@ -154,7 +154,8 @@ def _labels(file: Path, arrays: dict[str, NDArray[Any]], count: int) -> "pa.Arra
     return None
 
 
-def _is_one_hot(array: NDArray[Any]) -> bool:
+def is_one_hot(array: NDArray[Any]) -> bool:
+    """Whether each row `[N, C]` is 1 once and 0 elsewhere."""
     return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all())
 
 

@@ -65,7 +65,7 @@ def open_records(
                 with suppress(InUse):
                     records.clear()
             _describe(folder, {"format": FORMAT, "name": name, **form, "bytes": count * size})
-            records.limit = _room(root, folder, cache, count * size) // size
+            records.limit = _available(root, folder, cache, count * size) // size
             if max(records.limit, len(records)) < count:
                 log.warning(
                     "%s: decoded samples take %s, and the cache in %s has room for %s: what does not fit is decoded as "
@@ -97,24 +97,20 @@ def _describe(folder: Path, about: Mapping[str, Any]) -> None:
         draft.write_text(to_json(about, indent=1) + "\n", encoding="utf-8")
 
 
-def _room(root: Path, own: Path, cache: str, wanted: int) -> int:
+def _available(root: Path, own: Path, cache: str, wanted: int) -> int:
     """How many bytes the folder `own` may take, after others made way for what is `wanted`."""
-    sets = list(_sets(root))
-    limit = int((shutil.disk_usage(root).free + sum(one.bytes for one in sets)) * _share(cache))
+    sets, share = list(_sets(root)), _SHARE if cache == "auto" else _NAMED_SHARE
+    limit = int((shutil.disk_usage(root).free + sum(one.bytes for one in sets)) * share)
     others = sorted((one for one in sets if one.folder != own), key=lambda one: one.used)
-    room = limit - sum(one.planned for one in others)
+    available = limit - sum(one.planned for one in others)
     for one in others if wanted <= limit else ():
-        if room >= wanted:
+        if available >= wanted:
             break
         with suppress(InUse, OSError):
             remove(one.folder)
             log.info("The cache is full: %s was not used for the longest time and is removed", one.folder)
-            room += one.planned
-    return max(0, room)
-
-
-def _share(cache: str) -> float:
-    return _SHARE if cache == "auto" else _NAMED_SHARE
+            available += one.planned
+    return max(0, available)
 
 
 @dataclass(frozen=True)

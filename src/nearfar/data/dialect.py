@@ -1,4 +1,4 @@
-"""How a text file of separated values is written: encoding, separator, header and decimal sign, told from its head."""
+"""How a text file of separated values is written, detected from its head: encoding, separator, header, decimal sign."""
 
 import csv
 import io
@@ -70,14 +70,14 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
     skip = next((i for i, line in enumerate(lines) if line.strip("\r\n")), None)
     if skip is None:
         raise DataError(f"{printable(str(file))!r}: the file is empty.")
-    told = re.fullmatch(r'"?sep=(.)"?', lines[skip].strip("\r\n"))  # a line for Excel
-    skip += bool(told)
+    excel = re.fullmatch(r'"?sep=(.)"?', lines[skip].strip("\r\n"))  # a line for Excel
+    skip += bool(excel)
     lines = lines[skip:-1] if cut and len(lines) > skip + 1 else lines[skip:]
     if "\0" in "".join(lines[:1]):
         raise DataError(f"{printable(str(file))!r}: the file is not text.")
     single = re.match(rf"'[^']*'[{_SEPARATORS}\r\n]", lines[0] if lines else "")
     quotes = Quotes("'" if single else '"', '\\"' in text and '""' not in text)
-    separator = told[1] if told else _separator(lines, quotes, file.suffix.lower() == ".tsv")
+    separator = excel[1] if excel else _separator(lines, quotes, file.suffix.lower() == ".tsv")
     first, height = _first(file, lines, separator, quotes)
     body = _rows(lines[height:], separator, quotes)
     longer = [row for row in body if len(row) == len(first) + 1]

@@ -108,7 +108,7 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Sam
     found = walk(start, extensions)
     before = os.path.relpath(start, path).replace(os.sep, "/") + "/" if start != path else ""
     name = data_name(path, chosen)
-    tell_held_out(name, found.names, depth := int(bool(existing) and chosen is None))  # the first level holds splits
+    warn_of_held_out(name, found.names, depth := int(bool(existing) and chosen is None))  # the first level holds splits
     classes = DictionaryBuilder(folders_at(found.names, depth))
     if existing and classes.different:  # every split counts the same classes
         others = {printable(folder) for split in existing for folder in folders_in(os.path.join(root, split))}
@@ -132,7 +132,7 @@ def folders_at(names: Iterable[str], depth: int) -> Iterator[str | None]:
         yield printable(parts[depth]) if len(parts) > depth + 1 else None
 
 
-def tell_held_out(name: str, files: Strings, depth: int = 0) -> None:
+def warn_of_held_out(name: str, files: Strings, depth: int = 0) -> None:
     """Warn of files in folders with names of test data, from a depth on, that are taken with all others."""
     found = files.matching(rf"(?i)^(?:[^/]*/){{{depth},}}(?:{splits.HELD_OUT})/")
     if (count := int(found.sum())) > 0:

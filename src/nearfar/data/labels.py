@@ -18,14 +18,14 @@ _CLASSES = 32
 
 
 def classes(
-    column: "pa.DictionaryArray | None", names: Sequence[str] | None = None, *, told: str | None = None
+    column: "pa.DictionaryArray | None", names: Sequence[str] | None = None, *, what: str | None = None
 ) -> tuple[Rows | None, tuple[str, ...]]:
     """Class numbers [N] and their names in order; -1 for a missing value, None where all are missing.
 
     `column` has one spelling a value, null where missing (`values.encode`). Whole numbers are ordered as such, all else
     as text. With `names`, whole numbers are already class numbers, and those out of range count as missing. So does
     -1 by convention where all others are whole numbers from 0 on and of more than one kind, or are no numbers, or where
-    there are no others: `-1` and `1` are two classes. A warning says how many are left out so, and calls them `told`.
+    there are no others: `-1` and `1` are two classes. A warning says how many are left out so, and calls them `what`.
     """
     if column is None or not len(column):
         return None, ()
@@ -44,10 +44,10 @@ def classes(
         place = {name: i for i, name in enumerate(order)}
     lookup = np.array([*(place.get(text, -1) for text in texts), -1], dtype=np.int64)  # -1 is its last
     found: Rows = lookup[codes]
-    if told is not None and missing:
+    if what is not None and missing:
         lost = int(np.isin(codes, [i for i, text in enumerate(texts) if text in missing]).sum())
         shown = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
-        log.warning("%s: %d of %d are %s, which is taken for none given.", told, lost, len(column), shown)
+        log.warning("%s: %d of %d are %s, which is taken for none given.", what, lost, len(column), shown)
     return (found, tuple(order)) if (found >= 0).any() else (None, ())
 
 

@@ -20,7 +20,7 @@ _LOCAL_HEADER = 30
 
 def arrays(file: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file by name; raises DataError."""
-    with _told(file):
+    with _as_data_error(file):
         if file.suffix.lower() == ".npy":
             return {file.stem: np.lib.format.open_memmap(file, mode="r")}
         with zipfile.ZipFile(file) as archive:
@@ -29,7 +29,7 @@ def arrays(file: Path) -> dict[str, NDArray[Any]]:
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of a file's arrays by name, from their headers alone; raises DataError."""
-    with _told(file):
+    with _as_data_error(file):
         if file.suffix.lower() == ".npy":
             with open(file, "rb") as raw:
                 return {file.stem: _header(raw)[0]}
@@ -42,7 +42,7 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _as_data_error(file: Path) -> Iterator[None]:
     """Whatever goes wrong inside becomes a DataError that names the file."""
     try:
         yield

@@ -51,11 +51,11 @@ class SampleRows:
     def samples(self, name: str, split: str | None = None) -> Samples:
         """The rows as samples, or those of a split; labels and groups are numbered over all rows."""
         label = self.columns.get("label")
-        told = f"{name}: " + ("labels" if self.label_column is None else f"column {self.label_column!r}")
+        what = f"{name}: " + ("labels" if self.label_column is None else f"column {self.label_column!r}")
         if label is not None and coding.are_measurements(label, many=not self.many_classes):
-            log.warning("%s holds measurements, not classes: no labels.", told)
+            log.warning("%s holds measurements, not classes: no labels.", what)
             label = None
-        numbers, names = coding.classes(label, self.class_names, told=told)
+        numbers, names = coding.classes(label, self.class_names, what=what)
         domains, domain_names = coding.classes(self.columns.get("domain"))
         found = Samples(
             name=name,

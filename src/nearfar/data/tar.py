@@ -11,7 +11,7 @@ import numpy as np
 from nearfar.data import splits
 from nearfar.data.columns import ROLES
 from nearfar.data.contents import Contents, joined
-from nearfar.data.folder import extension_of, folders_at, tell_held_out
+from nearfar.data.folder import extension_of, folders_at, warn_of_held_out
 from nearfar.data.keys import printable, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.strings import Rows, Strings
@@ -69,7 +69,7 @@ def read(files: Sequence[Path], request: Request) -> SampleRows:
     if unread := sum(one.unread for one in found):
         log.warning("%s: %d .cls and .json members say nothing that can be used", printable(files[0].name), unread)
     if columns["split"] is None:
-        tell_held_out(printable(files[0].name), names)
+        warn_of_held_out(printable(files[0].name), names)
     sizes = [len(rows) for rows in some]
     shards = np.repeat(np.arange(len(files)), sizes)
     return SampleRows(

@@ -77,10 +77,10 @@ def _plain(block: bytes, at: int) -> Member | None:
     if block[156:157] not in (b"0", b"\0") or magic not in (b"ustar\0", b"ustar ") or not digits.isdigit():
         return None
     try:
-        size, told = int(digits, 8), int(block[148:156].strip(b"\0 ") or b"-1", 8)
+        size, checksum = int(digits, 8), int(block[148:156].strip(b"\0 ") or b"-1", 8)
     except ValueError:
         return None
-    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != told:
+    if sum(block) - sum(block[148:156]) + 8 * ord(" ") != checksum:
         return None
     name = block[:100].partition(b"\0")[0]
     if magic == b"ustar\0" and block[345]:

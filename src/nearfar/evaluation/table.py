@@ -2,7 +2,6 @@
 
 import textwrap
 from itertools import groupby
-from typing import Literal
 
 from nearfar.evaluation.intervals import Interval
 from nearfar.evaluation.result import Evaluation
@@ -109,10 +108,6 @@ def _layout(names: list[str], body: list[list[str]]) -> tuple[list[list[str]], l
     return [textwrap.wrap(name, width) or [""] for name, width in zip(names, widths, strict=True)], widths
 
 
-def _side(column: int) -> Literal["left", "right"]:
-    return "left" if column == 0 else "right"
-
-
 def _line(texts: list[str], widths: list[int]) -> str:
-    sides = {"left": str.ljust, "right": str.rjust}
-    return "  ".join(sides[_side(i)](t, w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))).rstrip()
+    first, *others = zip(texts, widths, strict=True)
+    return "  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]).rstrip()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Level = Literal["good", "mixed", "unclear", "bad"]
 Answer = Literal["yes", "no", "mixed", "unclear"]
-LEVELS: tuple[Level, ...] = ("good", "mixed", "unclear", "bad")
 
 _WORDS = {
     UNTRAINED: {

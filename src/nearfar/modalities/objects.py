@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar import given
-from nearfar.data.arrays import ArrayTable
+from nearfar.data.arrays import ArrayTable, is_one_hot
 from nearfar.data.contents import Contents, Files
 from nearfar.data.keys import printable, unique
 from nearfar.data.sample_rows import SampleRows
@@ -229,7 +229,7 @@ def _arrow(labels: Any) -> "pa.Array":
 
     if not isinstance(labels, list | tuple):
         array = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
-        if array.ndim == 2 and array.shape[1] > 1 and bool((array.sum(1) == 1).all() and np.isin(array, (0, 1)).all()):
+        if array.ndim == 2 and array.shape[1] > 1 and is_one_hot(array):
             array = array.argmax(1)
         if array.size != len(array):
             raise DataError(f"Labels are one a sample, [N], or one-hot rows, got {list(array.shape)}.")

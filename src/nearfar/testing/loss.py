@@ -87,8 +87,8 @@ def _check_slopes(value: Callable[[list[Any]], Tensor], arguments: list[Any], sl
             for sign in (1, -1)
         )
         measured = (ahead - behind) / (2 * step)
-        told = sum((directions[i] * slope).sum() for i, slope in zip(floats, slopes, strict=True))
-        check(bool(torch.isclose(measured.double(), torch.as_tensor(told), rtol=1e-4, atol=1e-6)), _SLOPES)
+        expected = sum((directions[i] * slope).sum() for i, slope in zip(floats, slopes, strict=True))
+        check(bool(torch.isclose(measured.double(), torch.as_tensor(expected), rtol=1e-4, atol=1e-6)), _SLOPES)
 
 
 _SLOPES = "The gradient is not the slope of the loss: compare it with torch.autograd.gradcheck."

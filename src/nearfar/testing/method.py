@@ -109,7 +109,7 @@ def _check_loss(method: Method) -> None:
     check(not missing, f"Latents are [v, b, d]: {', '.join(missing)} are not.")
     before = copy.deepcopy(method.state_dict())
 
-    def told(own: Sequence[slice], world: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def measured(own: Sequence[slice], world: int) -> tuple[Tensor, dict[str, Tensor]]:
         leaves = {name: latent.double().requires_grad_() for name, latent in embedded.items()}
         method.zero_grad()
         total = torch.zeros((), dtype=torch.float64)
@@ -121,13 +121,13 @@ def _check_loss(method: Method) -> None:
         owned = {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
         return total.detach(), of_leaves | owned
 
-    whole, gradients = told([slice(0, _SAMPLES)], 1)
-    again, _ = told([slice(0, _SAMPLES)], 1)
+    whole, gradients = measured([slice(0, _SAMPLES)], 1)
+    again, _ = measured([slice(0, _SAMPLES)], 1)
     check(torch.equal(whole, again), "The loss of the same latents must be the same.")
     after = method.state_dict()
     moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
     check(not moved, f"The loss must change no state ({', '.join(moved)}): that is for `after_step`.")
-    shares, summed = told([slice(0, 5), slice(5, 5), slice(5, _SAMPLES)], 3)
+    shares, summed = measured([slice(0, 5), slice(5, 5), slice(5, _SAMPLES)], 3)
     check(
         torch.allclose(shares, whole, rtol=1e-6, atol=1e-9),
         f"The shares of three ranks sum to {shares:.6g}, the whole loss is {whole:.6g}: sum over `batch.rows` and "

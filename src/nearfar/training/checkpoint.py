@@ -131,11 +131,6 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def module_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name."""
-    return dict(module.state_dict())
-
-
 @torch.no_grad()
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Fill parameters and buffers; raises RunError when the run was of another shape."""

@@ -19,11 +19,6 @@ def save_encoder(folder: Path, encoder: Encoder, *, kept: str = "") -> None:
     write_json(folder / "config.json", encoder.config, kept=kept)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name as one safetensors file."""
-    write(path, packed(tensors))
-
-
 def packed(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors by name as the bytes of a safetensors file."""
     from safetensors.torch import save

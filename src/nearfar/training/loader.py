@@ -1,6 +1,5 @@
 """Fetches the next batch while the current one trains."""
 
-from types import TracebackType
 from typing import Any
 
 from nearfar.contract import Rows, Source
@@ -40,5 +39,5 @@ class Loader:
     def __enter__(self) -> "Loader":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._prefetcher.close()

@@ -193,10 +193,9 @@ class _Run:
             raise self.broken("A weight is no longer finite")
         state.elapsed = self.clock.elapsed
         self._records.keep()
-        weights = checkpoint.module_tensors(plan.method)
         tensors = optimisers.state_tensors(plan.optimizer, dict(plan.method.named_parameters()))
         kept = state.kept() | {"data": self._data, "settings": self._settings}
-        checkpoint.save(self.folder.path / "checkpoint", state.step, weights, tensors, kept)
+        checkpoint.save(self.folder.path / "checkpoint", state.step, plan.method.state_dict(), tensors, kept)
         advice = f"The checkpoint of step {state.step} is kept; make room and go on with --resume."
         save_encoder(self.folder.path / "encoder", plan.method.encoder, kept=advice)
         self._saved = time.monotonic()

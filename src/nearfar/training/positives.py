@@ -27,8 +27,8 @@ class Shown:
         """[n], as `Batch` has them."""
         if self.groups is not None:
             # Named by their groups, which stay the same from batch to batch: queues keep these names.
-            _, contents = np.unique(self.own, return_inverse=True)
-            return linked(self.groups, self.groups.max() + 1 + contents)
+            _, content_ids = np.unique(self.own, return_inverse=True)
+            return linked(self.groups, self.groups.max() + 1 + content_ids)
         return self.own if self.others is None else linked(self.own, self.others)
 
     @property
@@ -101,8 +101,8 @@ class Given:
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives."""
-        other, contents = _named(lambda: self._source.positives, rows)
-        return Paired(raw, other, Shown(self._source.ids[rows], contents))
+        other, ids = _named(lambda: self._source.positives, rows)
+        return Paired(raw, other, Shown(self._source.ids[rows], ids))
 
 
 class Against:
@@ -114,12 +114,12 @@ class Against:
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives and that of the negatives."""
-        negatives, contents = _named(lambda: self._source.negatives, rows)
+        negatives, ids = _named(lambda: self._source.negatives, rows)
         if self._positives is None:
             paired = Paired(raw, raw, Shown(self._source.ids[rows]))
         else:
             paired = self._positives.beside(raw, rows, draws)
-        return replace(paired, negatives=negatives, shown=replace(paired.shown, negatives=contents))
+        return replace(paired, negatives=negatives, shown=replace(paired.shown, negatives=ids))
 
 
 def _named(source: Callable[[], Source | None], rows: Rows) -> tuple[Any, Rows]:

@@ -128,10 +128,6 @@ class RunFolder:
                 "run keeps its settings: change them back, or start a new run from this one with --config and --init."
             )
 
-    def write_json(self, name: str, content: Any) -> None:
-        """Write `content` as strict json."""
-        write_json(self.path / name, content)
-
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl; raises as `files.write`."""
         path = self.path / METRICS
@@ -181,7 +177,7 @@ class RunFolder:
             "opencv": cv2.__version__,
         }
         machine = {"system": platform.platform(), "processor": processor(), "cores": os.cpu_count()}
-        self.write_json(ENVIRONMENT, {**versions, **machine, **facts})
+        write_json(self.path / ENVIRONMENT, {**versions, **machine, **facts})
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -69,13 +69,13 @@ def fingerprint(source: Source) -> str:
     return found.hexdigest()
 
 
-def _read(told: Mapping[str, Any]) -> State:
-    """The state as a checkpoint tells it; raises KeyError, TypeError or ValueError where it tells something else."""
-    kept = {name: told[name] for name in ("step", "elapsed", "recorded", "probed")}
-    kept |= {name: told[name] for name in _LATER if name in told}
+def _read(stored: Mapping[str, Any]) -> State:
+    """The state from a checkpoint's values; raises KeyError, TypeError or ValueError where these are something else."""
+    kept = {name: stored[name] for name in ("step", "elapsed", "recorded", "probed")}
+    kept |= {name: stored[name] for name in _LATER if name in stored}
     for name, value in kept.items():
         kind, least = int if name in _WHOLE else (int, float), _LEAST.get(name, 0)
         fits = isinstance(value, kind) and math.isfinite(value) and value >= least
         if not fits and (name, value) != ("micro_batch", None):
             raise ValueError(f"{name} is {value!r}")
-    return State(**kept, alarms=[Alarm(**alarm) for alarm in told["alarms"]])
+    return State(**kept, alarms=[Alarm(**alarm) for alarm in stored["alarms"]])

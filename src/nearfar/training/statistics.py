@@ -8,8 +8,6 @@ which for one micro-batch is what a plain step does. Means are those of the whol
 variances within micro-batches.
 """
 
-from types import TracebackType
-
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -60,7 +58,7 @@ class Statistics:
     def __enter__(self) -> "Statistics":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.begin()
 

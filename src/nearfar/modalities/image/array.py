@@ -44,10 +44,10 @@ def square_of(array: Array, *, size: int | None, channels: int, white: int | Non
     own = channels_of(array)
     if own != channels and (own, channels) not in ((1, 3), (3, 1)):
         raise Unreadable(f"{own} channels where {channels} are needed")
-    planes = array[..., None] if array.ndim == 2 else array
+    picture = array[..., None] if array.ndim == 2 else array
     if channels == 1 and own == 3:
-        planes = planes.astype(np.float32).mean(axis=2, keepdims=True)
-    levels = planes if planes.dtype == np.uint8 else to_bytes(planes, 0.0 if white else None, white)
+        picture = picture.astype(np.float32).mean(axis=2, keepdims=True)
+    levels = picture if picture.dtype == np.uint8 else to_bytes(picture, 0.0 if white else None, white)
     found = [_resized(levels[..., i], size) for i in range(levels.shape[2])]
     return np.ascontiguousarray(np.stack(found * (channels // len(found)), axis=-1)).transpose(2, 0, 1)
 
@@ -68,8 +68,8 @@ def to_bytes(values: Array, low: float | None, high: float | None) -> NDArray[np
     return levels
 
 
-def _resized(plane: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
-    if size is None or plane.shape == (size, size):
-        return plane
-    picture = Image.fromarray(np.ascontiguousarray(plane))
+def _resized(channel: NDArray[np.uint8], size: int | None) -> NDArray[np.uint8]:
+    if size is None or channel.shape == (size, size):
+        return channel
+    picture = Image.fromarray(np.ascontiguousarray(channel))
     return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))

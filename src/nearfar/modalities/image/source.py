@@ -17,7 +17,7 @@ from nearfar.data.samples import Samples
 from nearfar.modalities.image.decode import Header, brightest, header, white_level
 from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.image.store import SMALL, Form, Store, encoded, in_threads
+from nearfar.modalities.image.store import SMALL, Form, Store, encoded, in_chunks, in_threads
 
 __all__ = ["ImageSource", "image_source", "thumbnail"]
 
@@ -173,8 +173,7 @@ def _scan(samples: Samples, reading: Reading, rows: Rows, limit: int, threads: i
                 reading.refuse(row, str(error))
         return found
 
-    chunks = [rows[i : i + 64] for i in range(0, len(rows), 64)]
-    headers = {row: one for some in in_threads(read, chunks, threads) for row, one in some}
+    headers = {row: one for some in in_threads(read, in_chunks(rows, 64), threads) for row, one in some}
     reading.tried[rows] = True
     reading.skipped.sort(key=lambda one: one.key)
     return headers

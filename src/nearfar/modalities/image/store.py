@@ -116,10 +116,10 @@ class Store:
         self._choose(len(rows))
         if self._memory is None and (self._records is None or not self._records.limit):
             return
-        for chunk in track(_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
+        for chunk in track(in_chunks(sample[~self._kept[sample]], _CHUNK * self.threads), "decode"):
             self.fetch(chunk)
         if self.grow and self.samples.contents.in_groups:
-            for chunk in track(_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
+            for chunk in track(in_chunks(rows[~self._kept[rows]], _CHUNK * self.threads), "decode"):
                 self._fill(chunk, quiet=True)
         self.reading.skipped.sort(key=lambda one: one.key)  # the threads' order is not always the same
 
@@ -193,7 +193,7 @@ class Store:
             return made
 
         step = max(1, min(_CHUNK, -(-len(new) // self.threads)))
-        made = [one for some in in_threads(first, _chunks(new, step), self.threads) for one in some]
+        made = [one for some in in_threads(first, in_chunks(new, step), self.threads) for one in some]
         self._keep(rows, made, squares)
         return pixels.permute(0, 3, 1, 2)
 
@@ -267,7 +267,8 @@ def encoded(samples: Samples, row: int) -> Encoded:
         raise Unreadable(reason_of(error)) from None
 
 
-def _chunks(rows: Rows, size: int) -> list[Rows]:
+def in_chunks(rows: Rows, size: int) -> list[Rows]:
+    """The rows, at most `size` at a time."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
@@ -64,22 +63,16 @@ class Table(Modality):
     ) -> tuple[TableOptions, str, list[Choice]]:
         """Options without None, the encoder's name, and what was chosen."""
         from nearfar.modalities.table.views import CORRUPTION
-        from nearfar.options import Choice
+        from nearfar.options import Choice, Settling
 
-        few = facts.samples < 2000
-        automatic = {
-            "corruption": (CORRUPTION, "SCARF's share of replaced cells"),
-            "hidden": (128 if few else 256, "few rows" if few else "SCARF's width"),
-            "layers": (2 if few else 4, "few rows" if few else "SCARF's depth"),
-        }
-        choices = [
-            Choice(name, value, why) for name, (value, why) in automatic.items() if getattr(options, name) is None
-        ]
+        few, settling = facts.samples < 2000, Settling(options)
+        settling.choose("corruption", CORRUPTION, "SCARF's share of replaced cells")
+        settling.choose("hidden", 128 if few else 256, "few rows" if few else "SCARF's width")
+        settling.choose("layers", 2 if few else 4, "few rows" if few else "SCARF's depth")
         if not encoder:
-            choices.append(Choice("encoder", "mlp", "the encoder of tables"))
+            settling.choices.append(Choice("encoder", "mlp", "the encoder of tables"))
         self._check(encoder or "mlp")
-        settled = replace(options, **{choice.name: choice.value for choice in choices if choice.name in automatic})
-        return settled, encoder or "mlp", choices
+        return settling.options, encoder or "mlp", settling.choices
 
     def encoder(
         self,
