@@ -13,7 +13,7 @@ import numpy as np
 from nearfar.data.dialect import Dialect, find_dialect, head_of, plain_number
 from nearfar.data.keys import printable
 from nearfar.data.table_file import Columns, TableFile
-from nearfar.data.values import present, strings
+from nearfar.data.values import CURRENCIES, present, strings
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Delimited(TableFile):
         text = strings(column)
         cells = present(text)
         apart = r" '\x{2019}\x{a0}\x{202f}\x{2009}"  # what stands between thousands
-        odd = pc.match_substring_regex(cells, rf"^[+-]?[\d.,{apart}]*\d[eE+\-\d.,{apart}]*$")
+        number = rf"[+\-\d.,{apart}]*\d[eE+\-\d.,{apart}]*"
+        odd = pc.match_substring_regex(cells, rf"^[+\-\x{{2212}}]?[{CURRENCIES}]?{number}[%{CURRENCIES}]?$")
         usual = pc.match_substring_regex(cells, rf"^[^,{apart}]*$")
         if self.dialect.decimal == ",":
             usual = pc.and_(usual, pc.invert(pc.match_substring(cells, ".")))

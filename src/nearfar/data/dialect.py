@@ -13,7 +13,7 @@ import numpy as np
 
 from nearfar.data.contents import reason_of
 from nearfar.data.keys import printable
-from nearfar.data.values import MISSING
+from nearfar.data.values import CURRENCIES, MISSING
 from nearfar.errors import DataError
 
 _HEAD = 2**20
@@ -25,6 +25,9 @@ COMMA = re.compile(rf"[+-]?((\d{{1,3}}([.{_SPACES}]\d{{3}})+|\d+)(,\d*)?|,\d+)([
 """A number with a decimal comma, its thousands perhaps apart."""
 POINT = re.compile(rf"[+-]?((\d{{1,3}}([,{_SPACES}]\d{{3}})+|\d+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 """A number with a decimal point, its thousands perhaps apart."""
+
+_AROUND = re.compile(rf"([+\u2212-]?[{CURRENCIES}]?[ \u00a0\u202f]?)(.*?)([ \u00a0\u202f]?[%{CURRENCIES}]?)", re.DOTALL)
+"""A cell: sign and currency, the number itself, and the unit behind it."""
 
 # Other than three digits behind a sign, or both signs in one number, can be read in one way only.
 _SURELY = (
@@ -98,9 +101,10 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
 
 def plain_number(cell: str, decimal: str) -> str:
     """A number without marks between its thousands, and with a decimal point; anything else as it is."""
-    if (POINT if decimal == "." else COMMA).fullmatch(cell) is None:
+    before, number, unit = _apart(cell)
+    if (POINT if decimal == "." else COMMA).fullmatch(number) is None:
         return cell
-    return re.sub(f"[{_SPACES}{'.' if decimal == ',' else ','}]", "", cell).replace(",", ".")
+    return before + re.sub(f"[{_SPACES}{'.' if decimal == ',' else ','}]", "", number).replace(",", ".") + unit
 
 
 def _head(file: Path) -> tuple[str, str, bool]:
@@ -165,7 +169,7 @@ def _separator(lines: Sequence[str], quotes: Quotes, tabs: bool) -> str:
         width = max(set(widths), key=widths.count, default=1)
         others = set(_SEPARATORS) - {separator}
         cells = list(itertools.chain(*rows))
-        unclean = sum(not others.isdisjoint(cell) and not COMMA.fullmatch(cell) for cell in cells)
+        unclean = sum(not others.isdisjoint(cell) and not COMMA.fullmatch(_apart(cell)[1]) for cell in cells)
         return bool(rows) and len(rows[0]) > 1, round(widths.count(width) / max(1, len(rows)), 1), -unclean, width
 
     best = max(_SEPARATORS, key=fits)
@@ -177,9 +181,10 @@ def _decimal(cells: Iterable[str], separator: str) -> str:
     comma = point = 0
     signs = set[str]()
     for cell in cells:
-        comma += _SURELY_COMMA.fullmatch(cell) is not None
-        point += _SURELY_POINT.fullmatch(cell) is not None
-        signs |= {",", "."}.intersection(cell) if is_number(cell) else set()
+        number = _apart(cell)[1]
+        comma += _SURELY_COMMA.fullmatch(number) is not None
+        point += _SURELY_POINT.fullmatch(number) is not None
+        signs |= {",", "."}.intersection(number) if is_number(number) else set()
     if comma == point:
         return "," if separator != "," and signs == {","} else "."
     return "," if comma > point else "."
@@ -242,13 +247,25 @@ def _are_names(
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number as some country writes it."""
-    return (POINT.fullmatch(cell) or COMMA.fullmatch(cell)) is not None
+    """Whether a cell is a number as some country writes it, perhaps of percent or money."""
+    number = _apart(cell)[1]
+    return (POINT.fullmatch(number) or COMMA.fullmatch(number)) is not None
+
+
+def _apart(cell: str) -> tuple[str, str, str]:
+    """The sign and currency, the number itself, and the unit of a cell."""
+    if cell[:1].isdigit() and cell[-1:].isdigit():
+        return "", cell, ""
+    found = _AROUND.fullmatch(cell)
+    assert found is not None  # it takes any text
+    return found[1], found[2], found[3]
 
 
 def _value(cell: str) -> float:
+    before, number, _ = _apart(cell)
+    sign = "-" if before[:1] in ("-", "\u2212") else ""
     try:
-        return float(plain_number(cell, "." if POINT.fullmatch(cell) else ","))
+        return float(sign + plain_number(number, "." if POINT.fullmatch(number) else ","))
     except ValueError:
         return float("nan")
 

@@ -14,10 +14,17 @@ from nearfar.data.strings import Strings, indices
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MISSING = ("", "?", "na", "n/a", "nan", "null", "#n/a", "<na>")
-"""Cells that hold nothing, in any case; so do nulls and NaN."""
+MISSING = (
+    *("", "?", ".", "na", "n/a", "nan", "-nan", "nat", "null", r"\n", "#n/a", "#na", "<na>"),
+    *("1.#qnan", "1.#ind", "-1.#ind", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"),
+)
+"""Cells that hold nothing, in any case, as statistics programs and spreadsheets write them; so do nulls and NaN."""
 
 NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity|Inf|Infinity|INF)$"
+
+CURRENCIES = "$€£¥₹"
+UNIT = f"^([+-]?)[{CURRENCIES}]?[ \u00a0\u202f]?([+-]?[^ \u00a0\u202f%{CURRENCIES}]*)[ \u00a0\u202f]?[%{CURRENCIES}]?$"
+"""A cell whose number, its sign (1) apart (2), has a sign of a currency before or behind it, or one of percent."""
 
 _SPELLINGS = (
     (r"(?i)^true$", "True"),
@@ -129,7 +136,9 @@ def numbers(column: "pa.Array | pa.ChunkedArray") -> NDArray[np.float64] | None:
     cells = present(cells)
     try:
         return _float64(cells.cast(pa.float64()))
-    except pa.ArrowInvalid:  # ten times slower, and only where some cell is no number, or has a plus
+    except pa.ArrowInvalid:  # ten times slower, and only where some cell is no number, or has a plus or a unit
+        if pc.any(pc.match_substring_regex(cells, f"[%{CURRENCIES}\u2212]")).as_py():
+            cells = pc.replace_substring_regex(pc.replace_substring(cells, "\u2212", "-"), UNIT, r"\1\2")
         only = pc.if_else(pc.match_substring_regex(cells, NUMBER), cells, None)
         return _float64(pc.cast(pc.utf8_ltrim(only, "+"), pa.float64()))
 

@@ -28,6 +28,8 @@ ROWS: dict[str, list[Any]] = {
     "word": ["x", "y ", None, "NA"] * (N // 4),
     "day": [datetime.datetime(2020, 1, 1 + i % 2) for i in range(N)],
     "price": [decimal.Decimal(i % 4) / 4 for i in range(N)],
+    "rate": [f"{i % 7}%" for i in range(N)],
+    "money": [f"\u2212$ {i}" for i in range(N)],
     "group": [BIG + i // 4 for i in range(N)],
 }
 LABELS: dict[str, list[Any]] = {

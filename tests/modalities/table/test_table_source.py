@@ -59,6 +59,21 @@ def test_numbers_with_marks_between_thousands_and_decimal_commas_are_numbers(tmp
         assert source.fetch(np.arange(3))[0].rows[:, 0].tolist() == [1234.5, 22000.25, 7.0]
 
 
+def test_percent_and_money_are_numbers(tmp_path: Path) -> None:
+    lines = "".join(f"{i},5 %;{i}.234,50 €;-{i}%\n" for i in range(1, 9))
+    source = opened(written(tmp_path, "a;b;c\n" + lines))
+    assert [column.values for column in source.columns] == [None] * 3
+    assert source._table[0].tolist() == [1.5, 1234.5, -1]
+
+
+@pytest.mark.parametrize("mark", ["-", "unknown", "None", ".", "#DIV/0!"])
+def test_one_text_among_measured_numbers_is_a_missing_number(tmp_path: Path, mark: str) -> None:
+    cells = [str(i) if i % 3 == 0 else mark for i in range(60)]
+    source = opened(written(tmp_path, "a,b\n" + "".join(f"{cell},{i}\n" for i, cell in enumerate(cells))))
+    assert [column.values for column in source.columns] == [None, None]
+    assert source.missing == 40
+
+
 def test_rows_that_cannot_be_used_are_listed_by_their_number(tmp_path: Path) -> None:
     source = opened(written(tmp_path, 'a,b\n1,2\n\n3\n4,"5"\n6,7,8\ninf,3\n4,1e300\na,b\n9,10\n8,7\n6,5\n'))
     assert lost(source) == [

@@ -1,6 +1,7 @@
 """What the columns of a table are, and how cells become numbers.
 
-A column whose filled cells read mostly as numbers is one; its few other cells count as missing. Any other column is a
+A column whose filled cells read mostly as numbers is one, and so is one of numbers with one text for missing ones; its
+other cells count as missing. Any other column is a
 category: its (at most 32) most frequent values, each met at least twice, are known, all others are one and the same to
 the encoder. A text column in which no value comes twice (names, identifiers) is no input.
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from nearfar.data.samples import Samples
 
 _KNOWN = 32
+_MEASURED = 10  # so many different numbers are no codes
 _LARGE = 1000  # float32 keeps four digits of a spread so many times smaller than the numbers
 _NO_INPUTS = ("id", "index")
 _LEAST_SPREAD = float(np.finfo(np.float32).tiny)  # one over less than this is no number any more
@@ -106,7 +108,7 @@ def recognise(samples: Samples) -> list[Column]:
             log.warning("%s: column %r is empty and left out.", samples.name, name)
             continue
         count = 0 if is_boolean(cells.type) else int(np.count_nonzero(~np.isnan(numbers)))
-        if 2 * count > filled:
+        if 2 * count > filled or (count and _is_marked(cells)):
             if count < filled:
                 log.warning("%s: column %r: %d cells are no numbers: missing.", samples.name, name, filled - count)
             found.append(Column(name, origin=_origin(numbers)))
@@ -222,7 +224,8 @@ def _table(samples: Samples) -> pa.Table:
 def _origin(numbers: NDArray[np.float64]) -> float:
     """The middle of numbers that are large beside their spread; 0 for all others, which float32 holds well enough."""
     finite = numbers[np.isfinite(numbers)]
-    spread = float(finite.std()) if len(finite) else 0.0
+    with np.errstate(over="ignore"):  # of numbers beyond 1e154, whose spread is then infinite
+        spread = float(finite.std()) if len(finite) else 0.0
     middle = float(np.median(finite)) if len(finite) else 0.0
     return middle if 0 < spread < abs(middle) / _LARGE else 0.0
 
@@ -231,6 +234,13 @@ def _all_differ(cells: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
     return encode(cells) is not None and pc.count_distinct(cells).as_py() == len(cells)
+
+
+def _is_marked(cells: pa.ChunkedArray) -> bool:
+    """Whether one text, the only one, stands for what is missing among measured numbers."""
+    encoded = encode(cells)
+    found = None if encoded is None or is_boolean(cells.type) else numbers_of(encoded.dictionary)
+    return found is not None and int(np.isnan(found).sum()) == 1 and len(found) > _MEASURED
 
 
 def _frequent(cells: pa.ChunkedArray) -> tuple[str, ...]:
