@@ -7,8 +7,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,27 @@ def remove_drafts(folder: Path) -> None:
         if _DRAFT.fullmatch(path.name):
             with suppress(OSError):
                 path.unlink()
+
+
+def plain(value: Any) -> Any:
+    """Any result as what JSON has; a number that is not finite becomes null, an unknown object its text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence | Set):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # arrays and tensors, and their scalars
+        return plain(value.tolist())
+    return str(value)
 
 
 def to_json(content: Any, *, indent: int | None = None) -> str:

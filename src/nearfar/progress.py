@@ -3,8 +3,8 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sized
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import TextIO, TypeVar
 
 T = TypeVar("T")
 _QUIET = False
@@ -29,22 +29,26 @@ def silenced(quiet: bool = True) -> Iterator[None]:
 
 
 @contextmanager
+def logged(level: int, stream: TextIO | None = None) -> Iterator[None]:
+    """Write the log from this level on to a stream meanwhile, by default to standard error."""
+    logger = logging.getLogger("nearfar")
+    handler, before = logging.StreamHandler(stream), logger.level
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+@contextmanager
 def heard(*, quiet: bool = False) -> Iterator[None]:
     """Write the log to standard error meanwhile, where nobody has set up logging; with `quiet`, silence."""
     logger = logging.getLogger("nearfar")
-    with silenced(quiet):
-        if quiet or logger.hasHandlers():
-            yield
-            return
-        handler, level = logging.StreamHandler(), logger.level
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(level or logging.INFO)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            logger.removeHandler(handler)
+    with silenced(quiet), nullcontext() if quiet or logger.hasHandlers() else logged(logger.level or logging.INFO):
+        yield
 
 
 def live() -> bool:

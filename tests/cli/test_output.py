@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nearfar.cli.output import columns, plain
+from nearfar.cli.output import columns
+from nearfar.files import plain
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def _losses() -> dict[str, str]:
     for node in exported.body:
         if not isinstance(node, ast.ImportFrom) or node.module is None:
             continue
-        home = package.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
-        for part in ast.parse(home.read_text(encoding="utf-8")).body:
+        file = package.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
+        for part in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(part, ast.FunctionDef | ast.ClassDef) and part.name in {alias.name for alias in node.names}:
                 lines[part.name] = (ast.get_docstring(part) or "").split("\n")[0]
     return dict(sorted(lines.items(), key=lambda item: item[0].lower()))

@@ -13,10 +13,9 @@ from typing import Any
 import nearfar
 from nearfar import progress, torchrun
 from nearfar.cli.commands import Completion, Demo, List, Train, outputs
-from nearfar.cli.output import plain
 from nearfar.cli.parsing import Command
 from nearfar.cli.streams import lenient
-from nearfar.files import check_writable
+from nearfar.files import check_writable, plain
 from nearfar.threads import never_spin
 
 
@@ -46,19 +45,17 @@ def run(command: Command) -> None:
 @contextlib.contextmanager
 def _progress_on_stderr(quiet: bool) -> Iterator[None]:
     """Progress goes to standard error, whoever speaks: standard output is for results."""
-    logger = logging.getLogger("nearfar")
-    level, stderr = logger.level, sys.stderr
+    stderr = sys.stderr
     sys.stderr = lenient(stderr)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    level = logging.WARNING if quiet else logging.INFO
     try:
-        with progress.silenced(quiet), contextlib.redirect_stdout(sys.stderr):
+        with (
+            progress.logged(level, sys.stderr),
+            progress.silenced(quiet),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
             yield
     finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
         sys.stderr = stderr
 
 

@@ -28,7 +28,7 @@ def embed_batches(
     """Vectors `[b, dim]` float32 of the readable ones among `rows` (None: all), and their rows, for each batch.
 
     Runs in evaluation mode on the encoder's device, in full precision or under autocast to `dtype`; leaves the
-    encoder's mode as it was. A loaded source is asked for.
+    encoder's mode as it was.
     """
     wanted = np.arange(len(source), dtype=np.int64) if rows is None else rows
     device = next(encoder.parameters()).device
@@ -55,7 +55,7 @@ def embed_source(
     dtype: torch.dtype | None = None,
     show: bool | None = None,
 ) -> tuple[Tensor, Rows]:
-    """Vectors `[N, dim]` float32 of all readable samples of a loaded source, and the rows that they belong to.
+    """Vectors `[N, dim]` float32 of all readable samples of a source, and the rows that they belong to.
 
     Runs as `embed_batches` does.
     """

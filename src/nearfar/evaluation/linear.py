@@ -132,9 +132,9 @@ def _choose(problem: "_Problem", seed: int) -> tuple[float, Tensor]:
         targets = targets.clone()
         left = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))[_CHOOSE_ON:]
         targets[left.to(targets.device)] = -1
-    fitted, held = (i.to(problem.x.device) for i in stratified_split(targets, seed=seed))
+    fitted, validation = (i.to(problem.x.device) for i in stratified_split(targets, seed=seed))
     part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
-    x, targets = problem.x[held], problem.targets[held]
+    x, targets = problem.x[validation], problem.targets[validation]
     best, chosen, waited = -1, GRID[0], 0
     weight = kept = problem.zeros()
     for strength in GRID:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import Interval
 from nearfar.evaluation.task import Listing, Row
+from nearfar.files import plain
 
 if TYPE_CHECKING:
     from nearfar.evaluation.verdict import Verdict
@@ -102,60 +103,52 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """Give plain, strict JSON values (no NaN); `from_json` takes them back."""
         verdict = self.verdict()
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["rows"] = [_row_to_json(row) for row in self.rows]
-        plain["listings"] = [asdict(listing) for listing in self.listings]
-        plain["verdict"] = {
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["rows"] = [_row_to_json(row) for row in self.rows]
+        values["listings"] = [asdict(listing) for listing in self.listings]
+        values["verdict"] = {
             "level": verdict.level,
             "sentence": str(verdict),
             "headline": verdict.headline,
             "caution": verdict.caution,
             "statements": [asdict(one) for one in verdict.statements],
         }
-        result: dict[str, Any] = _finite({"format": FORMAT, **plain})
+        result: dict[str, Any] = plain({"format": FORMAT, **values})
         return result
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Evaluation":
+    def from_json(cls, stored: Mapping[str, Any]) -> "Evaluation":
         """Read what `to_json` wrote, now or in format 1; raises DataError where it is something else or later."""
         from nearfar.evaluation.format_1 import read
 
         try:
-            if plain.get("format") == 1:
-                return read(plain)
-            if plain.get("format") == FORMAT:
-                values = {f.name: plain[f.name] for f in fields(cls)}
-                values["rows"] = [_row_of(row) for row in plain["rows"]]
-                values["listings"] = [Listing(**listing) for listing in plain["listings"]]
+            if stored.get("format") == 1:
+                return read(stored)
+            if stored.get("format") == FORMAT:
+                values = {f.name: stored[f.name] for f in fields(cls)}
+                values["rows"] = [_row_of(row) for row in stored["rows"]]
+                values["listings"] = [Listing(**listing) for listing in stored["listings"]]
                 return cls(**values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"This evaluation is damaged ({error}); evaluate again.") from error
         raise DataError(
-            f"This evaluation cannot be read: its format is {plain.get('format')!r}, known are 1 to {FORMAT}. "
+            f"This evaluation cannot be read: its format is {stored.get('format')!r}, known are 1 to {FORMAT}. "
             "Evaluate again with this version."
         )
 
 
-def interval_of(plain: Mapping[str, Any]) -> Interval:
+def interval_of(stored: Mapping[str, Any]) -> Interval:
     """An interval from JSON, where a value that was not finite is null."""
-    ends = {name: math.nan if plain[name] is None else float(plain[name]) for name in ("mean", "low", "high")}
-    return Interval(**{**plain, **ends})
+    ends = {name: math.nan if stored[name] is None else float(stored[name]) for name in ("mean", "low", "high")}
+    return Interval(**{**stored, **ends})
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    plain = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "influence"}
-    plain["setting"] = dict(row.setting)
-    return plain | {"value": asdict(row.value), "lead": asdict(row.lead) if row.lead else None}
+    values = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "influence"}
+    values["setting"] = dict(row.setting)
+    return values | {"value": asdict(row.value), "lead": asdict(row.lead) if row.lead else None}
 
 
-def _row_of(plain: Mapping[str, Any]) -> Row:
-    lead = interval_of(plain["lead"]) if plain["lead"] else None
-    return Row(**{**plain, "value": interval_of(plain["value"]), "lead": lead})
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _row_of(stored: Mapping[str, Any]) -> Row:
+    lead = interval_of(stored["lead"]) if stored["lead"] else None
+    return Row(**{**stored, "value": interval_of(stored["value"]), "lead": lead})

@@ -9,40 +9,21 @@ rate fits at any width (LARS, the paper's optimiser, hardly notices); the projec
 the data, not always 8192.
 """
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
+from nearfar.contract import Batch, Latents, Losses, Requirements
 from nearfar.losses import barlow_twins
-from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.heads import apart, mlp
+from nearfar.methods.decorrelated import Decorrelated
 from nearfar.methods.options import BarlowOptions
-from nearfar.methods.sizes import decorrelated_width
-from nearfar.options import Facts, Settling
 
 _SCALE = 2.0
 """Of the mean over dimensions: at SGD's usual rate and a width of 512, 1, 2 and 5 learn digits alike."""
 
 
-class Barlow(Method):
+class Barlow(Decorrelated):
     """An encoder with a projector of three layers, under the loss of Barlow Twins."""
 
     Options = BarlowOptions
     options: BarlowOptions
     requires = Requirements(wide=2)
-
-    def __init__(self, encoder: Encoder, options: BarlowOptions | None = None) -> None:
-        super().__init__(encoder, options)
-        hidden = self.options.projector_hidden
-        self.projector = mlp(encoder.dim, hidden, hidden, self.options.projector_out)
-
-    @classmethod
-    def choose(cls, settling: Settling[BarlowOptions], facts: Facts, encoder: Encoder) -> None:
-        """A projector as wide as suits the encoder and the data."""
-        for name in ("projector_hidden", "projector_out"):
-            settling.choose(name, *decorrelated_width(encoder, facts))
-
-    def embed(self, views: Views) -> Latents:
-        """Project the features of each view, which passes through the networks alone."""
-        features = in_groups(self.encoder, views)  # [v b dim]
-        return Latents(z=apart(self.projector, features), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The loss of all ranks' views together: of it, this rank's share."""

@@ -9,41 +9,22 @@ notices); the projector, there called expander, is as wide as suits the encoder 
 weight of v is that of eq. 6; the authors' code halves v(z1) + v(z2), which is `variance=12.5` here.
 """
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
+from nearfar.contract import Batch, Latents, Losses, Requirements
 from nearfar.losses import vicreg
-from nearfar.methods.batchnorm import in_groups
-from nearfar.methods.heads import apart, mlp
+from nearfar.methods.decorrelated import Decorrelated
 from nearfar.methods.options import VICRegOptions
-from nearfar.methods.sizes import decorrelated_width
-from nearfar.options import Facts, Settling
 
 _SCALE = 0.1
 """As in solo-learn's recipes; at SGD's usual rate and a width of 256, a fifth and four times of it learn digits less
 well."""
 
 
-class VICReg(Method):
+class VICReg(Decorrelated):
     """An encoder with a projector of three layers, under the loss of VICReg."""
 
     Options = VICRegOptions
     options: VICRegOptions
     requires = Requirements(wide=2)
-
-    def __init__(self, encoder: Encoder, options: VICRegOptions | None = None) -> None:
-        super().__init__(encoder, options)
-        hidden = self.options.projector_hidden
-        self.projector = mlp(encoder.dim, hidden, hidden, self.options.projector_out)
-
-    @classmethod
-    def choose(cls, settling: Settling[VICRegOptions], facts: Facts, encoder: Encoder) -> None:
-        """A projector as wide as suits the encoder and the data."""
-        for name in ("projector_hidden", "projector_out"):
-            settling.choose(name, *decorrelated_width(encoder, facts))
-
-    def embed(self, views: Views) -> Latents:
-        """Project the features of each view, which passes through the networks alone."""
-        features = in_groups(self.encoder, views)  # [v b dim]
-        return Latents(z=apart(self.projector, features), features=features)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """The loss of all ranks' views together: of it, this rank's share."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nearfar.contract import Card
 from nearfar.errors import DataError
 from nearfar.evaluation.result import Evaluation
+from nearfar.files import plain
 from nearfar.reporting import figures
-from nearfar.reporting.plain import finite, flat, plain
+from nearfar.reporting.plain import finite, flat
 
 if TYPE_CHECKING:
     from nearfar.reporting.report import Report

@@ -1,9 +1,11 @@
-"""Any value as one that strict JSON can hold: no NaN, no arrays, text for what has no other form."""
+"""Numbers and settings as the page shows them."""
 
 import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from nearfar.files import plain
 
 
 def finite(value: Any, digits: int | None = 4) -> float | None:
@@ -15,19 +17,6 @@ def finite(value: Any, digits: int | None = 4) -> float | None:
     if not math.isfinite(number):
         return None
     return number if digits is None else round(number, digits)
-
-
-def plain(value: Any) -> Any:
-    """Turn any value into one that strict JSON holds."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    return finite(value, digits=None) if isinstance(value, float) else str(value)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:

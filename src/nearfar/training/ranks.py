@@ -128,18 +128,14 @@ class Ranks:
     @torch.no_grad()
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Sum each tensor over all ranks, in place, in few collectives."""
-        for bucket in _buckets(tensors) if self.world > 1 else ():
-            flat = torch.cat([tensor.flatten() for tensor in bucket])
-            dist.all_reduce(flat)
-            _spread(flat, bucket)
+        if self.world > 1:
+            _in_buckets(dist.all_reduce, tensors)
 
     @torch.no_grad()
     def broadcast_tensors(self, tensors: Sequence[Tensor], *, by: int = 0) -> None:
         """Set each tensor to its value on the rank `by`, in place."""
-        for bucket in _buckets(tensors) if self.world > 1 else ():
-            flat = torch.cat([tensor.flatten() for tensor in bucket])
-            dist.broadcast(flat, by)
-            _spread(flat, bucket)
+        if self.world > 1:
+            _in_buckets(lambda flat: dist.broadcast(flat, by), tensors)
 
     def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Sum gradients over all ranks; those that no rank has stay None."""
@@ -245,7 +241,10 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-def _spread(flat: Tensor, bucket: Sequence[Tensor]) -> None:
-    """Copy the pieces of `flat` back to the tensors that they are of."""
-    for tensor, piece in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
-        tensor.copy_(piece.view(tensor.shape))
+def _in_buckets(collective: Callable[[Tensor], object], tensors: Sequence[Tensor]) -> None:
+    """Call a collective that works in place on all tensors, in few flat buckets."""
+    for bucket in _buckets(tensors):
+        flat = torch.cat([tensor.flatten() for tensor in bucket])
+        collective(flat)
+        for tensor, piece in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
+            tensor.copy_(piece.view(tensor.shape))
