@@ -1,5 +1,7 @@
 import logging
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nearfar.data.reader import open_samples, splits_of
@@ -89,7 +91,18 @@ def test_other_folders_beside_splits_are_left_out_and_told(tmp_path, caplog):
     assert splits_of(data) == ["Test", "train"]
     assert find(data).keys == ["train/cat/1.jpg"]
     assert find(f"{data}:test").keys == ["Test/cat/2.jpg"]
-    assert "the folders extra are no splits and are left out" in caplog.text
+    assert caplog.text.count("the folders extra are no splits and are left out") == 1
+
+
+def test_folders_of_splits_may_hold_files_of_rows(tmp_path):
+    for split, label in (("train", "a"), ("Validation", "b")):
+        folder = tmp_path / "default" / split
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"path": [f"{split}.jpg"], "label": [label]}), folder / "0000.parquet")
+    assert splits_of(str(tmp_path)) == ["Validation", "train"]
+    assert find(str(tmp_path)).label_names == ("a",)
+    assert find(f"{tmp_path}:val").label_names == ("b",)
+    assert len(find(f"{tmp_path}:all")) == 2
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,12 @@ def test_a_truncated_archive_gives_what_is_whole(tmp_path, end, reason):
     assert [one.reason for one in found.skipped] == [reason]
 
 
+def test_an_archive_that_ends_within_a_label_is_told(tmp_path):
+    path = write(tmp_path / "d.tar", *pairs("cls", [b"cat", b"dog"]))
+    path.write_bytes(path.read_bytes()[: -(path.stat().st_size - 7 * 512)])
+    assert reasons(find(path)) == [("d.tar#1.cls", "cut off by the end of the archive")]
+
+
 def test_an_archive_that_ends_within_its_last_header_keeps_what_is_before(tmp_path):
     path = write(tmp_path / "d.tar", ("a.jpg", b"A"), ("b.jpg", b""))
     whole = path.read_bytes()

@@ -151,7 +151,7 @@ def test_without_labels_views_are_judged():
         return judge_systems(systems, TaskData(views=pairs)).verdict()
 
     assert [level(*noises).level for noises in ((1.0, 0.2), (0.5, 0.5), (0.2, 1.0))] == ["good", "unclear", "bad"]
-    assert "Without labels nothing can be said about accuracy." in str(level(1.0, 0.2))
+    assert "Without labels of two classes nothing can be said about accuracy." in str(level(1.0, 0.2))
 
 
 def test_without_labels_or_views_nothing_is_claimed():

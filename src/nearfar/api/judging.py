@@ -12,10 +12,11 @@ import torch
 
 from nearfar.api.sources import open_for
 from nearfar.contract import Encoder, Rows, Source
+from nearfar.data.splits import canonical
 from nearfar.errors import DataError
 from nearfar.evaluation.split import stratified_split
 
-_TEST_NAMES = ("test", "valid", "val", "validation", "dev")
+_TEST_NAMES = ("test", "val", "eval")
 _log = logging.getLogger("nearfar")
 
 
@@ -29,8 +30,9 @@ class Judges:
 
 def parts_of(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
     """The data's own train and test part, where it has both and none was asked for; else all of it and None."""
-    test = next((name for name in _TEST_NAMES if name in splits), None)
-    return (f"{data}:train", f"{data}:{test}") if "train" in splits and test else (data, None)
+    named = {canonical(name): name for name in splits}
+    test = next((named[name] for name in _TEST_NAMES if name in named), None)
+    return (f"{data}:{named['train']}", f"{data}:{test}") if "train" in named and test else (data, None)
 
 
 def judges_of(

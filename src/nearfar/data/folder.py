@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,6 +104,7 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Sam
     root = unwrap(path)
     existing = splits_in(root)
     chosen = splits.pick(path, existing, asked)
+    tell_left_out(root, existing, chosen)
     start = root if chosen is None else os.path.join(root, chosen)
     found = walk(start, extensions)
     before = os.path.relpath(start, path).replace(os.sep, "/") + "/" if start != path else ""
@@ -161,11 +162,14 @@ def folders_in(root: str) -> list[str]:
 
 def splits_in(root: str) -> list[str]:
     """Names of the splits that a folder's children are, or none."""
-    names = folders_in(root)
-    found = splits.folders_of_splits(names)
-    if left := [name for name in names if found and name not in found]:
+    return splits.folders_of_splits(folders_in(root))
+
+
+def tell_left_out(root: str, existing: Sequence[str], chosen: str | None) -> None:
+    """Warn of the folders beside splits that are none; once, where training data is opened."""
+    left = [name for name in folders_in(root) if existing and name not in existing]
+    if left and (chosen is None or splits.canonical(chosen) == "train"):
         log.warning("%s: the folders %s are no splits and are left out", root, ", ".join(map(printable, left[:5])))
-    return found
 
 
 def unwrap(root: str) -> str:

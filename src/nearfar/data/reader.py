@@ -209,7 +209,18 @@ def _row_splits(files: Sequence[Path], request: Request) -> list[str]:
 
 
 def _files_in(path: str, request: Request) -> _Files:
-    """The files with rows in a folder that has no other samples."""
+    """The files with rows in a folder that has no other samples, or in the folders of its splits."""
+    found = _files_directly_in(path, request)
+    if found.all:
+        return found
+    root = unwrap(path)
+    by_split = {name: _files_directly_in(os.path.join(root, name), request).all for name in splits_in(root)}
+    if not all(by_split.values()):  # the splits hold files that are samples
+        return _Files()
+    return _Files([file for some in by_split.values() for file in some], by_split)
+
+
+def _files_directly_in(path: str, request: Request) -> _Files:
     for here in (path, os.path.join(path, "data")):
         try:
             names = sorted(name for name in os.listdir(here) if extension_of(name) in _IN_FOLDERS)

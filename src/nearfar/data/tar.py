@@ -16,7 +16,7 @@ from nearfar.data.keys import printable, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.strings import Rows, Strings
 from nearfar.data.table_file import Request
-from nearfar.data.tar_index import Index, index
+from nearfar.data.tar_index import CUT_OFF, Index, index
 from nearfar.data.values import DictionaryBuilder, encode
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Members(Contents):
             file.seek(int(self._offsets[row]))
             content = file.read(size)
         if len(content) < size:
-            raise OSError("cut off by the end of the archive")
+            raise OSError(CUT_OFF)
         return content
 
 
@@ -91,7 +91,7 @@ def read(files: Sequence[Path], request: Request) -> SampleRows:
             (f"{printable(file.name)}#{name}" if name else printable(file.name), reason)
             for file, one in zip(files, found, strict=True)
             for name, reason in one.refused
-            if not name or extension_of(name) in request.extensions
+            if not name or reason == CUT_OFF or extension_of(name) in request.extensions
         ],
     )
 

@@ -23,6 +23,8 @@ from nearfar.data.strings import Strings, StringsBuilder
 from nearfar.data.tar_headers import Member, members
 from nearfar.data.values import DictionaryBuilder
 
+CUT_OFF = "cut off by the end of the archive"
+
 LARGEST = 2**30
 """Bytes of a member from where it is no sample but a mistake."""
 
@@ -89,7 +91,7 @@ def _fault(found: Member, name: str, size: int) -> str | None:
     if found.size > LARGEST:
         return f"larger than {LARGEST // 2**20} MiB"
     if found.offset + found.size > size:
-        return "cut off by the end of the archive"
+        return CUT_OFF
     return None
 
 

@@ -92,7 +92,7 @@ def judge(found: "Evaluation") -> Verdict:
         level = "bad" if level == "bad" else "unclear"
         cautions.append(short)
     if not found.classes:
-        cautions.append("Without labels nothing can be said about accuracy.")
+        cautions.append("Without labels of two classes nothing can be said about accuracy.")
     if not compared:
         cautions.append("There is no baseline to say whether training helps.")
     return Verdict(level, _headline(statements, compared), " ".join(cautions), tuple(statements))
