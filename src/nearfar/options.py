@@ -215,7 +215,7 @@ class Settling(Generic[Given]):
             self.put(name, value, why)
 
     def put(self, name: str, value: Any, why: str) -> None:
-        """Set the option to `value`, whatever it is; without a word where there is no reason to give."""
+        """Set the option to `value`, whatever it is; without a reason it is not listed as a choice."""
         self.options = replace(self.options, **{name: value})  # type: ignore[type-var]
         if why:
             self.choices.append(Choice(name, value, why))

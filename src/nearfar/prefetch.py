@@ -1,4 +1,4 @@
-"""Work that comes next is done in a thread, meanwhile."""
+"""The next work is begun in a thread while the present result is used."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

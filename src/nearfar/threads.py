@@ -1,4 +1,4 @@
-"""Threads: how they wait, how long this one has waited for a core, and those that stay, for work that is cut up."""
+"""Threads: how they wait, how long this one has waited for a core, and those that are kept for work in pieces."""
 
 import math
 import os
@@ -19,7 +19,7 @@ def never_spin() -> None:
 
 
 def waited_for_core() -> float:
-    """Seconds that this thread was ready to run and had no core, since it began; NaN where the system is mute."""
+    """Seconds that this thread was ready to run and had no core, since it began; NaN where the system does not say."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):

@@ -63,7 +63,7 @@ def record(text: str) -> None:
 def leave(code: int) -> NoReturn:
     """End the process; at once where it trained with others.
 
-    Threads of collectives may let go of Python's objects when the interpreter has taken itself apart, which aborts it:
+    Threads of collectives may release Python's objects after the interpreter has shut down, which aborts the process:
     torchrun would take a run that has ended well for one that failed.
     """
     if place().world > 1:

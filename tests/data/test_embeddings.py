@@ -3,7 +3,6 @@
 import csv
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from nearfar.contract import Encoder, Rows
 from nearfar.data.embedding_parts import Parts
 from nearfar.data.embeddings import Embeddings, holds_embeddings
-from nearfar.errors import ConfigError, DataError, MachineError, OutputError
+from nearfar.errors import ConfigError, DataError, OutputError
 from nearfar.evaluation.embedding import embed_source, label_names, whiten
 
 SAVED = """
@@ -152,12 +151,6 @@ def test_a_parquet_file_of_something_else_is_named(tmp_path: Path, columns: dict
         Embeddings.load(tmp_path / "e.parquet")
 
 
-def test_pickled_arrays_are_not_loaded(tmp_path: Path) -> None:
-    np.save(tmp_path / "e.npy", np.array([[object()]]), allow_pickle=True)
-    with pytest.raises(DataError, match="cannot be read as embeddings"):
-        Embeddings.load(tmp_path / "e.npy")
-
-
 def test_keys_of_another_number_are_refused(tmp_path: Path) -> None:
     path = some().save(tmp_path / "e.npy")
     np.save(path, np.ones((4, 3)))
@@ -174,22 +167,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot be written: "):
         some().save(tmp_path / "file" / "e.npy")
-
-
-@pytest.mark.parametrize(("name", "broken"), [("e.parquet", "pyarrow.parquet.write_table"), ("e.npy", "numpy.save")])
-def test_a_write_that_fails_leaves_the_old_file(
-    tmp_path: Path, name: str, broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = some().save(tmp_path / name)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(broken, full)
-    with pytest.raises(MachineError, match="No space left on device"):
-        some(7).save(old)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 class Doubling(Encoder):
@@ -229,8 +206,6 @@ class Numbers:
 
     def take(self, rows: Rows) -> "Numbers":
         return self
-
-    def load(self, config: Mapping[str, Any]) -> None: ...
 
 
 def test_vectors_go_with_their_rows_when_some_are_unreadable() -> None:

@@ -37,11 +37,6 @@ def test_a_place_that_is_taken_or_cannot_be_is_refused(tmp_path: Path, out: str,
         RunFolder(tmp_path / out).claim()
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "new").check_free()
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_folder_is_held_by_one_and_swept_of_drafts(tmp_path: Path) -> None:
     (tmp_path / "encoder").mkdir()
     left = [tmp_path / ".metrics.jsonl.123", tmp_path / "encoder" / ".config.json.4"]

@@ -29,7 +29,7 @@ def run(command: Command) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     for path in outputs(form):
         check_writable(path)
-    follows = torchrun.place().rank > 0 and trains  # of the ranks that train together, the first speaks
+    follows = torchrun.place().rank > 0 and trains  # of the ranks that train together, the first prints
     with _progress_on_stderr(form.quiet or follows):
         if not isinstance(form, List | Completion):
             _import_torch()

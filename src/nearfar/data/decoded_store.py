@@ -98,7 +98,7 @@ def _describe(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def _available(root: Path, own: Path, cache: str, wanted: int) -> int:
-    """How many bytes the folder `own` may take, after others made way for what is `wanted`."""
+    """How many bytes the folder `own` may take, once others are removed for what is `wanted`."""
     sets, share = list(_sets(root)), _SHARE if cache == "auto" else _NAMED_SHARE
     limit = int((shutil.disk_usage(root).free + sum(one.bytes for one in sets)) * share)
     others = sorted((one for one in sets if one.folder != own), key=lambda one: one.used)

@@ -22,7 +22,7 @@ _KEPT = "What was embedded is kept; make room and run the same command again."
 class Parts:
     """The parts of one file of embeddings, in a hidden folder beside it.
 
-    A part is a parquet file that is there whole or not at all, so work that is killed goes on with the first part that
+    A part is a parquet file that is written atomically, so work that is killed goes on with the first part that
     is missing. `plan` says what is embedded by what: the parts of another plan are thrown away.
     """
 
@@ -33,7 +33,7 @@ class Parts:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold the parts for this process; raises RunError when another is at it."""
+        """Hold the parts for this process; raises RunError when another process has them."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

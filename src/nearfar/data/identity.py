@@ -1,4 +1,4 @@
-"""What a sample's content is, told without reading it: the same name means the same bytes, from run to run."""
+"""Names for the content of samples, made without reading it: the same name means the same bytes, from run to run."""
 
 import hashlib
 import os

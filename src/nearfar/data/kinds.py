@@ -1,4 +1,4 @@
-"""What kind of data rows and files are, told from their names and from a look at the first cells."""
+"""What kind of data rows and files are, recognised by their names and from a look at the first cells."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

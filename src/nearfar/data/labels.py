@@ -1,4 +1,4 @@
-"""Labels, groups and domains as the user wrote them, to numbers; what is lost on the way is told."""
+"""Labels, groups and domains as the user wrote them, to numbers; what is lost on the way is logged."""
 
 import logging
 from collections.abc import Sequence

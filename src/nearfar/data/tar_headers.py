@@ -1,4 +1,4 @@
-"""The headers of a tar file, one by one; damage between them is told and passed over.
+"""The headers of a tar file, one by one; damage between them is reported and skipped.
 
 Plain ones are read here, ten times as fast as by Python's own reader, which is asked about all others (long names, pax
 records, links, damage). After a damaged header the search goes on at the next whole one.

@@ -1,1 +1,1 @@
-"""Methods: one paper, one file; `table` lists them."""
+"""Methods: one paper, one file; `registry` lists them."""

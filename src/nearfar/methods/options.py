@@ -215,7 +215,7 @@ class DINOOptions(Options):
 
     temperature: float = option(0.1, "Softmax temperature of the student.", above=0)
     teacher_temperature: float = automatic(
-        "Softmax temperature of the teacher after its warm-up; lower makes its word harder.", above=0
+        "Softmax temperature of the teacher after its warm-up; lower makes its targets sharper.", above=0
     )
     teacher_temperature_start: float = automatic(
         "Softmax temperature of the teacher at the start, from where it rises in a line over the first 0.3 of the run.",

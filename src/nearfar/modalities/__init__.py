@@ -1,1 +1,1 @@
-"""Modalities: what is told apart by kind of data; `registry` lists them."""
+"""Modalities: what depends on the kind of data; `registry` lists them."""

@@ -83,7 +83,7 @@ class OfGroup:
         return self._sorted[self._starts[groups] + (self._place[rows] + further * (count > 1)) % count]
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
-        """The raw batch together with that of the positives; an unreadable one gives way to the sample itself."""
+        """The raw batch together with that of the positives; an unreadable one is replaced by the sample."""
         partners = self.partners(rows, draws)
         other, kept = self._source.fetch(partners)
         if len(kept) < len(partners):

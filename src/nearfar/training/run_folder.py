@@ -37,8 +37,8 @@ class RunFolder:
         """Whether a run was started here."""
         return any((self.path / name).exists() for name in _OURS)
 
-    def check_free(self) -> None:
-        """Raises RunError when no new run can be written here; makes nothing."""
+    def claim(self) -> None:
+        """Make the folder for a new run; raises RunError when it is taken."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"--out {str(self.path)!r} is a file; name a folder.")
         if self.is_run():
@@ -51,10 +51,6 @@ class RunFolder:
                 raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
         except OSError as error:
             raise RunError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None
-
-    def claim(self) -> None:
-        """Make the folder for a new run; raises RunError when it is taken."""
-        self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

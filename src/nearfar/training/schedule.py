@@ -5,7 +5,7 @@ import math
 from torch.optim import Optimizer
 
 FLOOR = 1e-3
-"""The rate never falls below this share of its peak: no step is for nothing, neither the first nor the last."""
+"""The rate never falls below this share of its peak: the first and the last step move the weights too."""
 
 
 def learning_rate(progress: float, peak: float, warmup: float) -> float:

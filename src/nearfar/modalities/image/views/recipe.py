@@ -92,12 +92,8 @@ class ViewMaker:
         return torch.baddbmm(self._low.to(views)[:, None], of_means, means[:, :, None])[:, :, 0]
 
     def _finish(self, views: Tensor, drawn: Drawn, limits: tuple[Tensor, ...]) -> None:
-        """Clamp normalised views to what pixels may be, and cover parts of some."""
+        """Clamp normalised views to what pixels may be; solarise, cut out and mask some of them."""
         torch.clamp(views, *limits, out=views)
-        self._cover(views, drawn)
-
-    def _cover(self, views: Tensor, drawn: Drawn) -> None:
-        """Solarise, cut out and mask some of the normalised views; the others are not touched."""
         options = self.options
         high_px, wide_px = views.shape[-2:]
         low, high = self._low.to(views), self._high.to(views)
