@@ -1,8 +1,8 @@
 """Whitening, half way: the last, affine layer of a finished encoder, which gives more weight to its weak directions.
 
 Features of a trained network share a few strong directions; cosines see little else. Subtracting the mean and scaling
-the principal directions down raises the share of the weak ones: Jegou and Chum, "Negative evidences and co-occurrences in image
-retrieval: the benefit of PCA and whitening", 2012. It needs no labels. Half way, because where labels are few the
+the principal directions down gives the weak ones more weight: Jegou and Chum, "Negative evidences and co-occurrences in
+image retrieval: the benefit of PCA and whitening", 2012. It needs no labels. Half way, because where labels are few the
 strong directions are the best guide there is: all the way, the digits' accuracy with one label a class fell by half.
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nearfar as nf
-from nearfar.api import embed as face
+from nearfar.api import embed as embed_module
 from nearfar.api.run import Run
 from nearfar.evaluation import embedding
 
@@ -20,7 +20,7 @@ def test_the_file_holds_what_memory_would(
     finished: Finished, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, run = finished
-    monkeypatch.setattr(face, "_PART", 16)
+    monkeypatch.setattr(embed_module, "_PART", 16)
     made = nf.embed_file(run.path, data, tmp_path / name, batch_size=8, precision="fp32")
     found, memory = nf.Embeddings.load(tmp_path / name), nf.embed(run.path, data, batch_size=8)
     assert made == (tmp_path / name, 40, run.encoder.dim, 0)
@@ -34,7 +34,7 @@ def test_stopped_work_goes_on_and_ends_the_same(
 ) -> None:
     data = photos()
     (data / "class 1" / "00 broken.png").write_bytes(b"")
-    monkeypatch.setattr(face, "_PART", 16)
+    monkeypatch.setattr(embed_module, "_PART", 16)
     whole = nf.embed(finished[1].path, data, batch_size=8)
     make, calls = embedding._vectors, []
 

@@ -13,7 +13,7 @@ from nearfar.options import UNKNOWN, Choice, Facts, Options, Settling
 
 
 class Method(nn.Module):
-    """A training objective around an encoder, cut at the embedding.
+    """A training objective around an encoder, split at the embedding.
 
     `Options` is the class of its options. `requires` says which views it asks for: of the class what it asks for by
     default, of a method what it asks for under its options (`required`). `rate` is its learning rate where none is
