@@ -50,6 +50,8 @@ def test_pictures_of_any_number_of_channels_are_arrays(tmp_path, shape, first):
 
 
 def test_arrays_of_pictures_are_images_and_arrays_of_rows_are_tables(tmp_path):
+    structured = np.zeros(4, dtype=[("a", "f4"), ("b", "i8")])
+    assert modality_of(str(save(tmp_path / "structured.npy", structured))) == "table"
     assert modality_of(str(save(tmp_path / "x.npy", pixels(4, 5, 7)))) == "image"
     assert modality_of(str(save(tmp_path / "t.npy", pixels(4, 5)))) == "table"
     assert modality_of(str(save(tmp_path / "x.npz", x=pixels(4, 5, 7), y=np.eye(4)))) == "image"
@@ -101,6 +103,15 @@ def test_labels_that_cannot_be_used_are_told(tmp_path, caplog, labels, said):
     caplog.set_level(logging.WARNING, "nearfar")
     assert find(save(tmp_path / "x.npz", x=pixels(4, 5, 7), y=labels)).labels is None
     assert said in caplog.text
+
+
+@pytest.mark.parametrize("name", ["species", "Species_train", "y"])
+@pytest.mark.parametrize("kind", [float, str])
+def test_labels_come_from_the_array_that_is_named(tmp_path, name, kind):
+    path = save(tmp_path / "x.npz", **{"x_train" if "train" in name else "x": pixels(4, 5), name: Y.astype(kind)})
+    for more in ({"label_column": name.removesuffix("_train").lower()}, {"labels_in": name.removesuffix("_train")}):
+        found = open_samples(str(path), further=None, **more)
+        assert (found.labels.tolist(), found.label_column) == (Y.tolist(), next(iter(more.values())))
 
 
 @pytest.mark.parametrize(("images", "labels"), [("x_{}", "y_{}"), ("{}_images", "{}_labels")])

@@ -114,6 +114,45 @@ def test_separator_and_decimal_sign_are_those_that_fit_all_cells(tmp_path, text,
     assert (dialect.separator, dialect.decimal) == (separator, decimal)
 
 
+ROWS = "a,b,c\n1,2,x\n3,4,y\n5,6,x\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["# by X\n", "# by X\n# a, b\n#\n", "My export of 2020\n\n", "My export\nby X\n", "My export,,\n,,\n", '"A, b"\n'],
+)
+def test_comments_and_titles_before_a_table_are_passed_over(tmp_path, before):
+    dialect = found(tmp_path, before + ROWS)
+    assert (dialect.names, dialect.skip) == (("a", "b", "c"), before.count("\n") + 1)
+    assert dialect.before == before.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("#a,b,c\n1,2,x\n3,4,y\n", ("#a", "b", "c")),
+        ("path\na b, c, d.jpg\ne, f, g.jpg\n", ("path",)),
+        ('"a\nz",b,c\n1,2,x\n3,4,y\n', ("a\nz", "b", "c")),
+        ("a,,\n1,2,\n3,4,\n", ("a", "", "")),
+    ],
+)
+def test_a_header_is_no_comment_and_no_title(tmp_path, text, names):
+    assert found(tmp_path, text).names == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('"a" "b" "l"\n"1" 1.5 2 "x"\n"2" 2.5 3 "y"\n', ("", "a", "b", "l")),
+        ("a b l\n1.5 2 x\n2.5 3 y\n", ("a", "b", "l")),
+        ("n\n1 234\n2 345\n", ("n",)),
+        ("text\nit is so\nit was so\n", ("text",)),
+    ],
+)
+def test_spaces_separate_numbers_and_not_words(tmp_path, text, names):
+    assert found(tmp_path, text).names == names
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_encodings_of_spreadsheets_are_read(tmp_path, encoding):
     assert found(tmp_path, "größe,label\n1,é\n", encoding=encoding).names == ("größe", "label")

@@ -54,14 +54,22 @@ class Arrays(Contents):
 class ArrayTable(TableFile):
     """The samples of a file of arrays that belong to one split, "" for none, and their labels."""
 
-    def __init__(self, file: Path, split: str, samples: NDArray[Any], labels: "pa.Array | None", content: str) -> None:
+    def __init__(
+        self,
+        file: Path,
+        split: str,
+        samples: NDArray[Any],
+        labels: "pa.Array | None",
+        content: str,
+        labels_name: str = "label",
+    ) -> None:
         super().__init__(file)
         self.samples = samples
         self.labels = labels
         self.split = split or None
         self.before += f"{split}/" if split else ""
         names = [content] if content else list(samples.dtype.names or map(str, range(samples.shape[1])))
-        self.names = (*names, "label") if labels is not None else tuple(names)
+        self.names = (*names, labels_name) if labels is not None else tuple(names)
 
     def read(self, at: Sequence[int]) -> Columns:
         """The columns at these places."""
@@ -91,18 +99,25 @@ def open_arrays(file: Path, request: Request) -> list[ArrayTable]:
     """The samples of a file, a table for each split; rows of a table where no column of samples is asked for.
 
     An `.npz` file may hold labels, one a sample, and splits, by the names of its arrays: `x_train` and `y_train`,
-    `test_images` and `test_labels`. Raises DataError where the arrays are no samples, and which are is not clear.
+    `test_images` and `test_labels`; labels of another name are those that the request names. Raises DataError where the
+    arrays are no samples, and which are is not clear.
     """
     arrays = npy.arrays(file)
     content = request.columns[0] if request.columns else ""
+    asked = [name for name in (request.label_column, request.labels_in) if name is not None]
     by_split: dict[str, dict[str, NDArray[Any]]] = {}
     for name, array in arrays.items():
         by_split.setdefault(_split(name), {})[name] = array
     found = []
     for split, some in by_split.items():
-        if (chosen := _samples(file, some, arrays, bool(content))) is not None:
+        named = next(((other, wanted) for wanted in asked for other in some if _goes_by(other, wanted)), None)
+        others = {other: array for other, array in some.items() if named is None or other != named[0]}
+        if (chosen := _samples(file, others, arrays, bool(content))) is not None:
             labels = {other: array for other, array in some.items() if other != chosen}
-            found.append(ArrayTable(file, split, some[chosen], _labels(file, labels, len(some[chosen])), content))
+            if named is not None:
+                labels = {named[0]: some[named[0]]}
+            column = _labels(file, labels, len(some[chosen]), chosen=named is not None)
+            found.append(ArrayTable(file, split, some[chosen], column, content, named[1] if named else "label"))
     if not found:
         shown = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in arrays.items()) or "none"
         wanted = "pictures [N, H, W], [N, H, W, C] or [N, C, H, W]" if content else "rows of a table [rows, columns]"
@@ -129,11 +144,11 @@ def _samples(file: Path, some: dict[str, NDArray[Any]], arrays: dict[str, NDArra
     return next(iter(named or fitting), None)
 
 
-def _labels(file: Path, arrays: dict[str, NDArray[Any]], count: int) -> "pa.Array | None":
-    """The labels among the other arrays of a split, or a warning that says why there are none."""
+def _labels(file: Path, arrays: dict[str, NDArray[Any]], count: int, *, chosen: bool) -> "pa.Array | None":
+    """The labels among the other arrays of a split, the only one if `chosen`, or a warning that says why not."""
     import pyarrow as pa
 
-    named = [name for name in arrays if is_label(name)]
+    named = [name for name in arrays if chosen or is_label(name)]
     columns = [name for name, array in arrays.items() if array.shape in ((count,), (count, 1))]
     columns = [name for name in columns if arrays[name].dtype.kind in "biuSU"]
     name = named[0] if named else columns[0] if len(columns) == 1 else None
@@ -174,6 +189,11 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
 
 def _split(name: str) -> str:
     return next((word for word in _words(name) if canonical(word) in _SPLITS), "")
+
+
+def _goes_by(name: str, wanted: str) -> bool:
+    """Whether an array has the wanted name, perhaps with that of its split."""
+    return [word for word in _words(name) if canonical(word) not in _SPLITS] == _words(wanted.strip())
 
 
 def is_label(name: str) -> bool:

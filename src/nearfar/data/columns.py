@@ -23,7 +23,7 @@ _INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+)?(\.\d+)?|__index_level_\d+__|le
 def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
     """The column that has the first of the wanted names that there is, in any case."""
     by_name = {name.strip().lower(): name for name in reversed(names)}
-    return next((by_name[name.lower()] for name in wanted if name.lower() in by_name), None)
+    return next((by_name[name] for name in (one.strip().lower() for one in wanted) if name in by_name), None)
 
 
 def content_column(file: str, names: Sequence[str], wanted: Sequence[str]) -> str:

@@ -29,7 +29,9 @@ class Delimited(TableFile):
 
     def __init__(self, file: Path, known: Iterable[str]) -> None:
         super().__init__(file)
-        self.dialect = _dialect(file, _changed(file), frozenset(known))
+        changed = _changed(file)
+        self.dialect = _dialect(file, changed, frozenset(known))
+        _log(file, changed, self.dialect)
         self.names = self.dialect.names
 
     def read(self, at: Sequence[int]) -> Columns:
@@ -149,14 +151,22 @@ class Delimited(TableFile):
 
 @lru_cache(maxsize=256)
 def _dialect(file: Path, changed: tuple[int, int], known: frozenset[str]) -> Dialect:
-    found = find_dialect(file, known)
+    return find_dialect(file, known)
+
+
+@lru_cache(maxsize=256)
+def _log(file: Path, changed: tuple[int, int], found: Dialect) -> None:
+    """Say how a file was understood, once for each of its states."""
+    if found.before:
+        log.warning("%s: %d lines before the table are passed over", printable(file.name), found.before)
+    separators = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "spaces"}
     log.info(
         "%s: separated by %s, %s%s",
-        *(printable(file.name), {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(found.separator, found.separator)),
+        printable(file.name),
+        separators.get(found.separator, found.separator),
         "with a header" if found.has_header else "without a header: columns are named 0, 1, ...",
         ", with decimal commas" if found.decimal == "," else "",
     )
-    return found
 
 
 def _changed(file: Path) -> tuple[int, int]:

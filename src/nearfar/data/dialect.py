@@ -48,6 +48,8 @@ class Quotes(NamedTuple):
 class Dialect:
     """How a file is written: `names` of its columns, and `skip` lines before the first row.
 
+    Of those, `before` are comments and titles that stand before the table.
+
     Without a header the columns are named 0, 1, ... `decimal` is a point or a comma. Fields may stand in
     `quotes`.
     """
@@ -58,6 +60,7 @@ class Dialect:
     names: tuple[str, ...]
     has_header: bool
     skip: int
+    before: int
     decimal: str
 
     def reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
@@ -80,6 +83,8 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
         raise DataError(f"{printable(str(file))!r}: the file is not text.")
     single = re.match(rf"'[^']*'[{_SEPARATORS}\r\n]", lines[0] if lines else "")
     quotes = Quotes("'" if single else '"', '\\"' in text and '""' not in text)
+    before = 0 if excel else _lines_before(lines, quotes, frozenset(known))
+    lines, skip = lines[before:], skip + before
     separator = excel[1] if excel else _separator(lines, quotes, file.suffix.lower() == ".tsv")
     first, height = _first(file, lines, separator, quotes)
     body = _rows(lines[height:], separator, quotes)
@@ -95,6 +100,7 @@ def find_dialect(file: Path, known: Iterable[str]) -> Dialect:
         names=tuple(_readable(name) for name in first) if has_header else tuple(map(str, range(len(first)))),
         has_header=has_header,
         skip=skip + height if has_header else skip,
+        before=before,
         decimal=_decimal(itertools.chain(*body, [] if has_header else first), separator),
     )
 
@@ -173,7 +179,46 @@ def _separator(lines: Sequence[str], quotes: Quotes, tabs: bool) -> str:
         return bool(rows) and len(rows[0]) > 1, round(widths.count(width) / max(1, len(rows)), 1), -unclean, width
 
     best = max(_SEPARATORS, key=fits)
-    return best if fits(best)[0] else "\t" if tabs else ","
+    if fits(best)[0]:
+        return best
+    return " " if _are_spaced(lines, quotes) else "\t" if tabs else ","
+
+
+def _are_spaced(lines: Sequence[str], quotes: Quotes) -> bool:
+    """Whether lines are rows of at least three fields, most of them numbers, with a space between, as R writes them."""
+    first, *body = _rows(lines[:_ROWS], " ", quotes) or [[]]
+    widths = {len(row) for row in body}
+    if len(widths) != 1 or max(widths) < 3 or len(first) not in (max(widths), max(widths) - 1):
+        return False
+    return 2 * sum(map(is_number, itertools.chain(*body))) > sum(map(len, body))
+
+
+def _lines_before(lines: Sequence[str], quotes: Quotes, known: frozenset[str]) -> int:
+    """How many lines of comments (#) or titles stand before a table, whose rows have more fields."""
+    found = (_before_rows_of(lines[:_ROWS], separator, quotes, known) for separator in _SEPARATORS)
+    return next((count for count in found if count), 0)
+
+
+def _before_rows_of(lines: Sequence[str], separator: str, quotes: Quotes, known: frozenset[str]) -> int:
+    first = next(iter(_rows(lines[:1], separator, quotes)), [])
+    if sum(map(bool, first)) > 1 and not lines[0].startswith("#"):
+        return 0
+    widths = [len(row) for row in _rows(lines, separator, quotes)]
+    width = max(set(widths), key=widths.count, default=1)
+    count = 0
+    while count < len(lines):
+        cells = next(iter(_rows([lines[count]], separator, quotes)), [])
+        filled = [cell for cell in cells if cell]
+        is_comment = lines[count].startswith("#") and len(cells) != width
+        is_title = len(filled) < 2 < width and len(cells) in (0, 1, width) and lines[count].count(quotes.mark) % 2 == 0
+        if not is_comment and (not is_title or not known.isdisjoint(map(str.lower, filled))):
+            break
+        count += 1
+    after = _rows(lines[count:], separator, quotes) if count else []
+    regular = [row for row in after if len(row) == width]
+    if width < 2 or not after or after[0] not in regular or 10 * len(regular) < 9 * len(after):
+        return 0
+    return count if all(after[0]) or lines[0].startswith("#") else 0
 
 
 def _decimal(cells: Iterable[str], separator: str) -> str:

@@ -28,16 +28,19 @@ def arrays(file: Path) -> dict[str, NDArray[Any]]:
 
 
 def shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's arrays by name, from their headers alone; raises DataError."""
+    """The shapes of a file's arrays by name, from their headers alone; raises DataError.
+
+    Fields of a structured array count as its columns.
+    """
     with _as_data_error(file):
         if file.suffix.lower() == ".npy":
             with open(file, "rb") as raw:
-                return {file.stem: _header(raw)[0]}
+                return {file.stem: _shape(raw)}
         with zipfile.ZipFile(file) as archive:
             found = {}
             for name, entry in _entries(archive).items():
                 with archive.open(entry) as member:
-                    found[name] = _header(member)[0]
+                    found[name] = _shape(member)
             return found
 
 
@@ -65,6 +68,11 @@ def _header(raw: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if found[2].hasobject:
         raise ValueError("it holds Python objects: save numbers or texts")
     return found
+
+
+def _shape(raw: IO[bytes]) -> tuple[int, ...]:
+    shape, _, kind = _header(raw)
+    return shape if kind.names is None else (*shape, len(kind.names))
 
 
 def _check_size(shape: tuple[int, ...], kind: np.dtype[Any], said: int) -> None:

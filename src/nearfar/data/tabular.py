@@ -1,5 +1,6 @@
 """Rows of tables, of whatever kind of file, as samples: the columns' names say what each is for."""
 
+import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -105,8 +106,10 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     if request.label_column is not None:
         wanted["label"] = find_column(names, [request.label_column])
         if wanted["label"] is None:
+            close = difflib.get_close_matches(request.label_column, names, n=1)
             raise DataError(
-                f"{table.name!r} has no column {request.label_column!r} for the labels: its columns are {shown(names)}."
+                f"{table.name!r} has no column {request.label_column!r} for the labels: "
+                + (f"did you mean {close[0]!r}?" if close else f"its columns are {shown(names)}.")
             )
     found = {purpose: names.index(name) for purpose, name in wanted.items() if name is not None}
     _check_once(table, found.values())

@@ -107,6 +107,8 @@ def test_labels_are_found_by_name_or_by_the_column_that_is_given(
     assert "1 of 4 samples have no label" in caplog.text
     source = opened(path, label_column="Income")
     assert (source.label_names, source.label_column) == (("high", "low"), "income")
+    with pytest.raises(DataError, match="no column 'incme' for the labels: did you mean 'income'"):
+        opened(path, label_column="incme")
     with pytest.raises(
         DataError, match="no column 'wage' for the labels: its columns are 'a', 'TARGET', 'b', 'income'"
     ):
