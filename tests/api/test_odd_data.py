@@ -14,6 +14,7 @@ from PIL import Image
 
 import nearfar as nf
 from nearfar.api.run import Run
+from nearfar.api.train import train
 from nearfar.errors import DataError, TrainingError
 from nearfar.training import checkpoint
 from nearfar.training.run_folder import RunFolder
@@ -275,8 +276,17 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 
-def test_a_budget_too_short_for_a_step_is_said(tiny: Tiny, photos: Photos) -> None:
+@pytest.mark.usefixtures("unjudged")
+def test_a_budget_too_short_for_a_step_is_said_and_can_be_given_longer(
+    tiny: Tiny, photos: Photos, tmp_path: Path, caplog: Any
+) -> None:
     import time
 
-    with pytest.raises(TrainingError, match=r"budget of 2 s was spent before the first step.*longer --budget"):
+    caplog.set_level("INFO", "nearfar")
+    said = r"budget of 2 s was spent before the first step.*longer --budget.*--resume --out"
+    with pytest.raises(TrainingError, match=said):
         tiny(photos(), steps=None, budget="2s", started=time.monotonic() - 60)
+    with pytest.raises(TrainingError, match=said):
+        train(out=tmp_path / "run", resume=True, started=time.monotonic() - 60)
+    assert "has reached its length" not in caplog.text
+    assert nf.train(out=tmp_path / "run", resume=True, steps=2).path == tmp_path / "run"

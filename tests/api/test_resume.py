@@ -174,7 +174,7 @@ def test_a_run_is_given_more_steps_and_ends_where_its_new_length_says(tiny: Tiny
 @pytest.mark.usefixtures("unjudged")
 def test_a_length_that_is_spent_already_is_refused_and_changes_nothing(tiny: Tiny, photos: Photos) -> None:
     run = tiny(photos(), steps=4).path
-    with pytest.raises(ConfigError, match=r"has 4 steps and .* behind it, and --budget, --steps and --epochs are"):
+    with pytest.raises(ConfigError, match=r"has 4 steps and .* behind it, this start included, and --budget"):
         nf.train(out=run, resume=True, steps=3)
     assert read_config(run / "config.toml")["length"] == {"steps": 4}
 

@@ -155,14 +155,14 @@ def _go_on(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFo
     if start.longer:
         if over:
             raise ConfigError(
-                f"The run has {state.step} steps and {state.elapsed:.0f} s behind it, and --budget, --steps and "
-                "--epochs are lengths of the whole run: give more than that."
+                f"The run has {state.step} steps and {clock.elapsed:.0f} s behind it, this start included, and "
+                "--budget, --steps and --epochs are lengths of the whole run: give more than that."
             )
         why = folder.read_config().get("chosen", {})
         folder.write_config(asdict(ready.config), why if isinstance(why, dict) else {})
         done = clock.progress(max(0, state.step - 1))  # that of the last step, as a run of the new length counts
         state.recorded, state.probed = min(state.recorded, done), min(state.probed, done)
-    elif over:
+    elif over and state.step:
         length = {name: getattr(ready.config.length, name) for name in opts.LENGTHS}
         what = next(f"--{name} {value}" for name, value in length.items() if value is not None)
         _log.info("the run has reached its length, %s, and is judged again; give a longer one to train on", what)

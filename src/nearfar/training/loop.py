@@ -68,7 +68,7 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
         if not state.step:
             raise TrainingError(
                 f"The budget of {clock.seconds:g} s was spent before the first step: imports and reading the data took "
-                f"{clock.elapsed:.1f} s. Start anew with a longer --budget, or with --steps."
+                f"{clock.elapsed:.1f} s. Give a longer --budget, or --steps: nearfar train --resume --out {folder.path}"
             )
         run.save()
     return state
