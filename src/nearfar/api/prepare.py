@@ -56,7 +56,7 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         start = os.path.abspath(start)
     return replace(
         config,
-        data=replace(config.data, data=lasting(data), modality=modality, cache=cache),
+        data=replace(config.data, data=modalities.lasting(data), modality=modality, cache=cache),
         model=replace(config.model, pretrained=start),
     )
 
@@ -134,10 +134,3 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         advice=modality.advice,
     )
     return Ready(config, choices, modality, source, judges, encoder, plan)
-
-
-def lasting(data: str) -> str:
-    """The data's name, with an absolute path where it is one, so that a run can be resumed from anywhere."""
-    from nearfar.data import location
-
-    return location.lasting(data, builtins=modalities.builtins())

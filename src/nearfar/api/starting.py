@@ -13,7 +13,7 @@ from nearfar import given, torchrun
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
-from nearfar.api.prepare import Ready, assemble, lasting
+from nearfar.api.prepare import Ready, assemble
 from nearfar.api.sources import SKIPPED, list_unreadable, tell_unreadable
 from nearfar.config import TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError
@@ -190,7 +190,7 @@ def _of_run(init: Path_) -> str:
 
 def _same(name: str, value: Any, settled: Mapping[str, Any]) -> bool:
     if name == "data":
-        return lasting(os.fspath(value)) == settled.get(name)
+        return modalities.lasting(os.fspath(value)) == settled.get(name)
     return name in settled and bool(value == settled[name])
 
 

@@ -11,9 +11,7 @@ def expanded(kind: str, path: str) -> str:
     `kind` says what stands there: `data`, an `input`, a `cache`, or an `output`.
     """
     if kind == "data":
-        from nearfar.data.location import lasting
-
-        return lasting(path, builtins=registry.builtins())
+        return registry.lasting(path)
     if kind == "cache" and path in ("auto", "off"):
         return path
     found = os.path.expanduser(path)

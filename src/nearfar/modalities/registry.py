@@ -89,3 +89,10 @@ def encoders(name: str) -> dict[str, str]:
 def builtins() -> frozenset[str]:
     """The names of all data that comes with the package; `./digits` is a folder of that name."""
     return frozenset(name for modality in MODALITIES for name in load(modality).builtins)
+
+
+def lasting(data: str) -> str:
+    """DATA with an absolute path where it is one, so that it means the same from any folder."""
+    from nearfar.data import location
+
+    return location.lasting(data, builtins=builtins())
