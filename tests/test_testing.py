@@ -134,6 +134,7 @@ def test_a_broken_method_is_told_what_is_wrong(member: dict[str, Any], sentence:
     ("loss", "sentence"),
     [
         (lambda a, b: (a - b).square().sum(1), "one finite number"),
+        (lambda a, b: (a - b).detach().square().mean(), "has no gradient"),
         (lambda a, b: (a - b).square().mean() + 0 * torch.rand(()) + torch.rand(()), "must be the same"),
         (lambda a, b: ((a - b).detach() * (a - b)).mean(), "not the slope"),
         (lambda a, b: (a - b).square().sum(1).sqrt().mean(), "With rows of zeros"),
@@ -141,7 +142,7 @@ def test_a_broken_method_is_told_what_is_wrong(member: dict[str, Any], sentence:
         (lambda a, b: (a[1:] - b[:-1]).square().mean(), "order of the samples"),
         (lambda a, b: (a.bfloat16() @ b.bfloat16().T).exp().log1p().mean(), "not the slope"),
     ],
-    ids=["rows", "random", "slope", "zeros", "nan", "order", "low"],
+    ids=["rows", "detached", "random", "slope", "zeros", "nan", "order", "low"],
 )
 def test_a_broken_loss_is_told_what_is_wrong(loss: Any, sentence: str) -> None:
     with pytest.raises(AssertionError, match=sentence):

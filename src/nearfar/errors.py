@@ -35,13 +35,14 @@ class ConfigError(UserError):
 
 
 class UnknownName(ConfigError):
-    """No `kind` has the name `name`; suggests the nearest of `known`."""
+    """No `kind` has the name `name`; suggests the nearest of `known`, else where they are `listed`, or all of them."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]):
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, listed: str = ""):
         names = sorted(known)
         close = difflib.get_close_matches(name, names, n=1)
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        hint = f"Did you mean {close[0]!r}?" if close else f"Choose from: {', '.join(names[:_SHOWN])}{more}."
+        every = f"{listed} shows all." if listed else f"Choose from: {', '.join(names[:_SHOWN])}{more}."
+        hint = f"Did you mean {close[0]!r}?" if close else every
         super().__init__(f"No {kind} is named {name!r}. {hint}")
 
 

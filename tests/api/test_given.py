@@ -78,6 +78,13 @@ def test_its_encoder_is_loaded_into_a_network_like_it(run: Run) -> None:
         nearfar.load(run.path)
 
 
+def test_what_is_no_encoder_is_named_with_what_to_give(run: Run) -> None:
+    with pytest.raises(ConfigError, match="got the class Net: give an object of it"):
+        nearfar.load(run.path, encoder=Net)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"or the folder of a run, got Run: give its \.encoder or \.path"):
+        nearfar.evaluate(run, "digits")  # type: ignore[arg-type]
+
+
 def test_it_goes_on_where_the_objects_are_given_again(
     run: Run, net: Net, tmp_path: Path, stop_at: Callable[..., None], same_end: Any
 ) -> None:
@@ -149,7 +156,11 @@ def test_of_a_method_the_class_and_its_options_are_taken(run: Run) -> None:
         ({"encoder": nn.Flatten(0)}, r"Flatten gives a tensor \[512\]"),
         ({"encoder": Net(), "width": 8}, "width has no meaning for a network of one's own"),
         ({"encoder": 7}, "encoder must be a name or a torch.nn.Module, got int"),
+        ({"encoder": Net}, "got the class Net: give an object of it"),
+        ({"method": 7}, "method must be a name, a nearfar.contract.Method or its class, got int"),
+        ({"method": Net()}, "Method or its class, got Net"),
         ({"views": 7}, "views must be a function"),
+        ({"views": lambda picture: None}, "views gives NoneType: a view is a tensor"),
         ({"views": lambda picture: picture[0]}, r"a view of a picture is \[1, h, w\]"),
     ],
 )

@@ -166,9 +166,9 @@ def test_a_run_of_a_few_steps_is_too_short_to_tell(finished: Finished) -> None:
     data, run = finished
     for found in (run.evaluation, nf.evaluate(run.path, data)):
         assert found is not None
-        assert (found.steps, found.epochs) == (8, 3.2)
+        assert (found.steps, found.epochs) == (8, 4.0)  # as --epochs counts them
         assert found.verdict().level != "good"
-        assert "Too short to tell (8 steps, 3.2 epochs)" in str(found.verdict())
+        assert "Too short to tell (8 steps, 4 epochs)" in str(found.verdict())
 
 
 def test_a_test_set_without_labels_is_refused(finished: Finished, photos: Photos) -> None:

@@ -79,6 +79,7 @@ def test_a_damaged_config_file_is_named(tmp_path, content):
     [
         ("train x --batch-siz 3", "No option of `nearfar train` is named '--batch-siz'. Did you mean '--batch-size'?"),
         ("train x --temprature 1", "is named '--temprature'. Did you mean '--temperature'"),
+        ("train x --qqq 1", "No option of `nearfar train` is named '--qqq'. `nearfar train --help-all` shows all."),
         ("train x --whiten", "is named '--whiten'. Did you mean '--no-whiten'?"),
         ("train x --method simlcr", "No method is named 'simlcr'. Did you mean 'simclr'?"),
         ("train x --modality imge", "No modality is named 'imge'. Did you mean 'image'?"),
@@ -120,6 +121,8 @@ def test_short_help_shows_ten_options_and_help_all_shows_every_one(capsys):
     own = [one for kind in kinds for one in declared(kind).values()]
     own = [one for one in own if one.name != "data" and not one.about.get("python")]
     assert [flag_of(one) for one in own if f"{flag_of(one)} " not in every] == []
+    assert "--micro-batch auto|INT Samples" in every
+    assert "--gather {all,ring} What" in every
     assert "--no-whiten Leave the finished encoder's vectors as they were trained" in every
     assert all(name in short for name in METHODS)
 

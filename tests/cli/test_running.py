@@ -34,13 +34,14 @@ def test_a_command_is_one_call(api, tmp_path, line, call):
     [
         ("train", "nearfar train needs DATA"),
         ("train --resume", "give --out"),
-        ("search run q", "'run' keeps no embeddings: say where to look by --in"),
+        ("search run q", "run' keeps no embeddings: say where to look by --in"),
         ("list metods", "Did you mean 'methods'?"),
         ("completion csh", "No shell is named 'csh'"),
         ("embed run data -o /proc/no/v.npy", "'/proc/no/v.npy' cannot be written"),
     ],
 )
-def test_a_mistake_calls_nothing(api, capsys, line, says):
+def test_a_mistake_calls_nothing(api, capsys, tmp_path, line, says):
+    (tmp_path / "run").mkdir()
     assert main(line.split()) == 2
     assert says in capsys.readouterr().err
     assert api.calls == []

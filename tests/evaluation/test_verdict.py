@@ -115,6 +115,13 @@ def test_too_short_a_training_is_said_and_never_good(steps, epochs, short):
     assert ("Too short to tell" in str(found.verdict())) == short
 
 
+def test_too_short_a_training_is_unclear_even_where_it_is_behind():
+    found = evaluation({"kNN": {RAW: -0.2, UNTRAINED: 0}})
+    assert found.verdict().level == "bad"
+    found.steps, found.epochs = 5, 1.0
+    assert found.verdict().level == "unclear"
+
+
 def test_the_length_is_named_in_words():
     assert too_short(12, 2.0) == "Too short to tell (12 steps, 2 epochs): give at least 50 steps and 3 epochs."
     assert "(1 step)" in (too_short(1, None) or "")

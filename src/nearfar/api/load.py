@@ -43,6 +43,8 @@ def load(path: str | os.PathLike[str], *, encoder: "nn.Module | None" = None) ->
     except (MissingExtra, RunError):
         raise
     except Exception as error:  # an altered config may say anything
+        if own and isinstance(error, ConfigError):  # it is about the network that was given
+            raise
         what = str(folder / "config.json")
         raise RunError(f"{what!r} does not describe an encoder that can be made: {str(error)[:300]}") from None
     encoder_folder.load_weights(weights, found)
@@ -53,8 +55,12 @@ def load_on(
     encoder: "Encoder | str | os.PathLike[str]", device: str | None, *, compile: bool = False
 ) -> "tuple[Encoder, Path | None]":
     """An encoder, or that of a run folder, on the device that was asked for; and the run folder."""
+    from nearfar.contract import Encoder
     from nearfar.training.automatic import device_of
 
+    if not isinstance(encoder, str | os.PathLike | Encoder):
+        more = ": give its .encoder or .path" if hasattr(encoder, "encoder") else ""
+        raise ConfigError(f"The encoder must be an encoder or the folder of a run, got {type(encoder).__name__}{more}.")
     place, _ = device_of(device)
     run = Path(encoder) if isinstance(encoder, str | os.PathLike) else None
     found = (load(encoder) if isinstance(encoder, str | os.PathLike) else encoder).to(place)

@@ -46,6 +46,7 @@ def write_page(
     def card(row: int) -> "Card":
         return train.cards(np.array([row]))[0]
 
+    threads = "1 thread" if config.machine.threads == 1 else f"{config.machine.threads} threads"
     facts = {
         "Method": config.model.method,
         "Encoder": _encoder_name(ready),
@@ -53,7 +54,7 @@ def write_page(
         "Samples": f"{len(train):,}",
         "Batch": f"{config.optimisation.batch_size:,} samples",
         "Wall time": f"{_duration(state.elapsed)} of training",
-        "Device": f"{config.machine.device}, {config.machine.threads} threads, {config.machine.precision}",
+        "Device": f"{config.machine.device}, {threads}, {config.machine.precision}",
         "nearfar": __version__,
     }
     page = report.Report(

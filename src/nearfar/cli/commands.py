@@ -193,7 +193,7 @@ class Search(Form):
 
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Search for each query."""
-        if self.within is None and not (Path(self.run) / "embeddings.parquet").is_file():
+        if self.within is None and Path(self.run).is_dir() and not (Path(self.run) / "embeddings.parquet").is_file():
             raise ConfigError(f"{self.run!r} keeps no embeddings: say where to look by --in FILE.parquet or DATA.")
         found = api.search_run(self.run, self.query, self.k, within=self.within, **given)
         queries, text = [], []

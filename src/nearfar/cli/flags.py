@@ -92,8 +92,16 @@ def _add(group: argparse._ArgumentGroup, one: Option) -> None:
     if bool in one.kinds:
         group.add_argument(*words, dest=one.name, action="store_const", const=one.default is not True, **shared)
         return
-    metavar = "{" + ",".join(map(str, one.choices)) + "}" if one.choices else _PLACES.get(about.get("path", ""), "")
-    group.add_argument(*words, dest=one.name, metavar=metavar or _METAVARS.get(one.kinds[0], "VALUE"), **shared)
+    group.add_argument(*words, dest=one.name, metavar=_metavar(one), **shared)
+
+
+def _metavar(one: Option) -> str:
+    """`{fp32,bf16}` for choices, `auto|INT` where there are other values too, else `INT`, `PATH`, ..."""
+    plain = _PLACES.get(one.about.get("path", "")) or (_METAVARS.get(one.kinds[0], "VALUE") if one.kinds else "")
+    if not one.choices:
+        return plain
+    choices = [str(choice) for choice in one.choices]
+    return "|".join([*choices, plain]) if plain else "{" + ",".join(choices) + "}"
 
 
 def _help(one: Option) -> str:

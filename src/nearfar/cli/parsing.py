@@ -76,7 +76,8 @@ def _read(name: str, words: Sequence[str]) -> Words:
     typed, more = parser.parse_known_intermixed_args([_hyphens(word) for word in words])
     for word in more:
         if word.startswith("-"):
-            raise UnknownName(f"option of `nearfar {name}`", word.split("=")[0], parser.flags)
+            listed = f"nearfar {name} {'--help-all' if name == 'train' else '--help'}"
+            raise UnknownName(f"option of `nearfar {name}`", word.split("=")[0], parser.flags, listed=f"`{listed}`")
     if more:
         raise ConfigError(f"nearfar {name} takes {COMMANDS[name][0] or 'no argument'}: {more[0]!r} is too many.")
     return vars(typed)

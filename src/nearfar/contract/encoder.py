@@ -130,7 +130,7 @@ class Encoder(nn.Module):
         from nearfar.progress import track
 
         single = self.is_sample(inputs)
-        samples = [inputs] if single else list(inputs)
+        samples = [inputs] if single else _listed(inputs)
         was_training = self.training
         self.eval()
         try:
@@ -149,3 +149,12 @@ class Encoder(nn.Module):
     def _name(self) -> str:
         config: Mapping[str, Any] = getattr(self, "config", {})
         return str(config.get("encoder", type(self).__name__))
+
+
+def _listed(inputs: Any) -> list[Any]:
+    """Samples as a list; of a pandas data frame or a pyarrow table, its rows by the names of their columns."""
+    if hasattr(inputs, "to_pylist"):
+        return list(inputs.to_pylist())
+    if hasattr(inputs, "to_dict"):
+        return [{str(name): cell for name, cell in row.items()} for row in inputs.to_dict("records")]
+    return list(inputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from nearfar.config import too_short
-from nearfar.evaluation.joint import Tested, error_of, jointly
+from nearfar.evaluation.joint import MARGIN, Tested, error_of, jointly
 from nearfar.evaluation.task import RAW, UNTRAINED, Row
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _WORDS = {
         "unclear": "Not clearly different from the {}",
     },
 }
+_LEAST = f"no figure is sure to differ by more than {100 * MARGIN:.0f} points"
 _QUESTIONS = {UNTRAINED: "Does training help?"}
 
 
@@ -89,7 +90,7 @@ def judge(found: "Evaluation") -> Verdict:
     cautions = []
     short = too_short(found.steps, found.epochs)
     if short is not None:
-        level = "bad" if level == "bad" else "unclear"
+        level = "unclear"
         cautions.append(short)
     if not found.classes:
         cautions.append("Without labels of two classes nothing can be said about accuracy.")
@@ -137,7 +138,7 @@ def _against(baseline: str, found: "Evaluation") -> Statement | None:
             best = max(those, key=_size)
             parts.append(f"{word} in {len(those)} of {len(tested)} figures, most in {_lead(best)}")
     if not parts:
-        parts.append(f"no figure differs by more than chance would make it; most {_lead(max(tested, key=_size))}")
+        parts.append(f"{_LEAST}; most {_lead(max(tested, key=_size))}")
     question = _QUESTIONS.get(baseline, f"Is it better than the {baseline}?")
     return Statement(question, answer, words, "; ".join(parts) + ".")
 

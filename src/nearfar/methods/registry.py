@@ -43,7 +43,11 @@ def known(name: str) -> str:
 def load(name: str) -> "type[Method]":
     """The class of a method: `METHOD` of the file `nearfar/methods/<name>.py`, or a user's own; raises UnknownName."""
     if given.is_given(name):
+        from nearfar.contract import Method
+
         own: type[Method] = given.get("method", name)
+        if not issubclass(own, Method):
+            raise ConfigError(f"method must be a name, a nearfar.contract.Method or its class, got {own.__name__}.")
         return own
     method: type[Method] = import_module(f"nearfar.methods.{known(name)}").METHOD
     return method

@@ -23,7 +23,12 @@ class OwnNetwork(nn.Module):
         super().__init__()
         module = given.get("encoder", name)
         if not isinstance(module, nn.Module):
-            raise ConfigError(f"encoder must be a name or a torch.nn.Module, got {type(module).__name__}.")
+            what = (
+                f"the class {module.__name__}: give an object of it"
+                if isinstance(module, type)
+                else type(module).__name__
+            )
+            raise ConfigError(f"encoder must be a name or a torch.nn.Module, got {what}.")
         try:
             self.module: nn.Module = deepcopy(module)
         except Exception as error:  # of what cannot be copied, anything may come

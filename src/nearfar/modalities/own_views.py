@@ -73,7 +73,10 @@ def _together(samples: Sequence[Any]) -> Inputs:
 
 
 def _tensor(given: Any) -> Tensor:
-    array = torch.from_numpy(np.array(given))
+    values = np.array(given)
+    if values.dtype.kind not in "biuf":
+        raise ConfigError(f"views gives {type(given).__name__}: a view is a tensor, an array of numbers or a picture.")
+    array = torch.from_numpy(values)
     return array.movedim(-1, 0) if array.ndim == 3 else array[None] if hasattr(given, "convert") else array
 
 

@@ -38,6 +38,7 @@ def check_loss(
     def gradients(arguments: list[Any]) -> tuple[Tensor, list[Tensor]]:
         leaves = [one.detach().clone().requires_grad_() if _floats(one) else one for one in arguments]
         loss = value(leaves)
+        check(loss.requires_grad, "The loss has no gradient: it is cut off from its arguments.")
         found = torch.autograd.grad([loss.sum()], [one for one in leaves if _floats(one)], allow_unused=True)
         return loss.detach(), [torch.zeros(()) if one is None else one for one in found]
 

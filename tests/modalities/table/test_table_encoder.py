@@ -35,6 +35,16 @@ def test_dicts_and_lists_and_files_give_the_same_vectors(source: TableSource, en
     np.testing.assert_array_equal(encoder.encode(dicts), fetched)
 
 
+def test_data_frames_and_their_rows_give_the_vectors_of_dicts(encoder: TableEncoder) -> None:
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    columns = {"label": ["x", "y"], "b": [2.0, None], "colour": ["red", None], "a": [1, 3]}
+    frame = pd.DataFrame(columns, index=[7, 9])
+    wanted = encoder.encode([{name: cells[i] for name, cells in columns.items()} for i in range(2)])
+    np.testing.assert_array_equal(encoder.encode(frame), wanted)
+    np.testing.assert_array_equal(encoder.encode(pa.table(columns)), wanted)
+    np.testing.assert_array_equal(encoder.encode(frame.iloc[0]), wanted[0])
+
+
 def test_one_row_gives_one_vector(encoder: TableEncoder) -> None:
     assert encoder.encode([1, "red", 2]).shape == (8,)
     assert encoder.encode({"a": 1, "colour": "red", "b": 2}).shape == (8,)

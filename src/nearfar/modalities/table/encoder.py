@@ -76,6 +76,8 @@ class TableEncoder(Encoder):
         """
         cells = np.empty((len(inputs), len(self.columns)), dtype=np.float32)
         for i, row in enumerate(inputs):
+            if hasattr(row, "to_dict"):  # a row of a pandas data frame
+                row = {str(name): cell for name, cell in row.to_dict().items()}
             if isinstance(row, Mapping):
                 lacking = [c.name for c in self.columns if c.name not in row]
                 if lacking:

@@ -50,5 +50,5 @@ function skippedList() {
 }
 
 // kNN and map@r keep their small letters.
-const capital = (text) => (/^[a-z][A-Z]|@/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
+const capital = (text) => (/^[a-z][A-Z]|^\S*@/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1));
 const words = (name) => capital(String(name).replace(/_/g, " "));
