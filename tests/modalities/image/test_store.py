@@ -267,3 +267,10 @@ def test_samples_that_are_no_files_are_decoded_as_needed(tmp_path):
     source = suited(source, {"stored_size": 8})
     assert len(source.fetch(ALL)[1]) == 6
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_shown_is_decoded_without_a_word(folder, tmp_path, caplog):
+    source = opened(folder, tmp_path)
+    with caplog.at_level(logging.INFO, "nearfar"):
+        assert all(card.image for card in source.cards(ALL))
+    assert caplog.messages == []

@@ -102,9 +102,11 @@ class Store:
     def unkept(self, form: Form) -> "Store":
         """A store of the same pictures in another form that keeps none of them."""
         reading = self.reading.with_new_ids()
-        return Store(
+        store = Store(
             self.samples, reading, form, max_pixels=self.max_pixels, threads=1, memory_limit=0, cache="off", grow=False
         )
+        store._chosen = True
+        return store
 
     def fill(self, rows: Rows, *, sample: Rows) -> None:
         """Make ready for `rows` to be fetched.
