@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nearfar.api.search import Hit, search
+from nearfar.api.sources import origin_of
 from nearfar.contract import Encoder
 from nearfar.data.embeddings import Embeddings
 from nearfar.errors import ConfigError, DataError
@@ -96,3 +97,13 @@ def test_at_least_one_hit_is_asked_for(k: int) -> None:
 def test_an_empty_embedding_has_nothing_to_find() -> None:
     with pytest.raises(DataError, match="nothing to search"):
         search(Embeddings(np.empty((0, 2), dtype=np.float32), []), CIRCLE[0])
+
+
+@pytest.mark.parametrize("data", ["", "data/s-{0..1}.tar", "*/s-*.tar"])
+def test_a_member_of_a_shard_is_shown_with_the_path_of_its_archive(tmp_path: Path, data: str) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("s-0.tar", "s-1.tar"):
+        (tmp_path / "data" / name).touch()
+    keys = ["s-0.tar#a.png", "s-1.tar#b.png"]
+    found = Embeddings(np.eye(2, dtype=np.float32), keys, None, origin_of(tmp_path / data))
+    assert search(found, np.array([0, 1]), 1)[0].path == str(tmp_path / "data" / "s-1.tar#b.png")

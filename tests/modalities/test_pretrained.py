@@ -82,6 +82,15 @@ def test_a_file_that_does_not_fit_is_refused_with_what_it_has(found: dict[str, T
         pretrained.load(network(), found, "file", "toy")
 
 
+def test_weights_that_are_not_finite_are_refused_by_name() -> None:
+    own = network()
+    found = {name: value.clone() for name, value in own.state_dict().items()}
+    name = next(name for name, value in found.items() if value.is_floating_point())
+    found[name].view(-1)[0] = torch.nan
+    with pytest.raises(ConfigError, match=f"weights that are not finite.*{re.escape(name)}"):
+        pretrained.load(own, found, "file", "toy")
+
+
 class Model(nn.Linear):
     """Of a user: its class is code."""
 
@@ -93,6 +102,8 @@ def scripted(path: Path) -> None:
 WRONG = {
     "missing.pth": (lambda path: None, "is neither 'hub' nor a file"),
     "text.pth": (lambda path: path.write_text("no weights"), "cannot be read as weights: it is no file of PyTorch"),
+    "hello.pth": (lambda path: path.write_text("hello"), "cannot be read as weights: it is no file of PyTorch"),
+    "tensor.pth": (lambda path: torch.save(torch.zeros(2), path), "holds no weights: a dictionary"),
     "text.safetensors": (lambda path: path.write_text("no weights"), "cannot be read as weights"),
     "module.pth": (
         lambda path: torch.save(Model(2, 2), path),

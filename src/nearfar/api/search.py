@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.embeddings import Embeddings, holds_embeddings
+from nearfar.data.location import files_of, is_pattern
 from nearfar.errors import ConfigError, DataError, must
 
 if TYPE_CHECKING:
@@ -165,6 +166,18 @@ def _path(key: str, origin: str | None) -> str | None:
     """The file of a sample, where it is there."""
     if origin is None:
         return None
-    folder = origin if os.path.isdir(origin) else os.path.dirname(origin)
-    path = os.path.join(folder, key)
-    return path if os.path.exists(path) or os.path.exists(path.rpartition("#")[0]) else None
+    paths = {os.path.join(folder, key) for folder in _folders_of(origin)}
+    there = [path for path in paths if os.path.exists(path) or os.path.exists(path.rpartition("#")[0])]
+    return there[0] if len(there) == 1 else None
+
+
+def _folders_of(origin: str) -> list[str]:
+    """The folders that keys of the data at `origin` may be relative to."""
+    if os.path.isdir(origin):
+        return [origin, os.path.join(origin, "data")]
+    if os.path.exists(origin) or not is_pattern(origin):
+        return [os.path.dirname(origin)]
+    try:
+        return [os.path.dirname(file) for file in files_of(origin)]
+    except DataError:
+        return []

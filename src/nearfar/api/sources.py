@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar import given
-from nearfar.data.location import parse_data
+from nearfar.data.location import is_hub, is_pattern, parse_data
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source
 
@@ -41,11 +41,12 @@ def open_for(
 
 
 def origin_of(data: Any) -> str | None:
-    """The folder or file that DATA names, as an absolute path; None where it is neither, or an object."""
+    """The folder, file or pattern of files that DATA is, as an absolute path; None for an object or a name."""
     if not isinstance(data, str | os.PathLike):
         return None
     path, _ = parse_data(os.fspath(data))
-    return os.path.abspath(path) if os.path.exists(path) else None
+    there = os.path.exists(path) or (is_pattern(path) and not is_hub(path))
+    return os.path.abspath(path) if there else None
 
 
 def unreadable(*sources: "Source | None") -> "list[Skipped]":

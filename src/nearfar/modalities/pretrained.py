@@ -51,6 +51,7 @@ def read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # of an altered file, they raise nearly anything
         raise ConfigError(f"{str(path)!r} cannot be read as weights: {_reason(error)}") from None
     tensors = dict(_tensors(found, ""))
+    tensors.pop("", None)  # a file that is one tensor
     if not tensors:
         raise ConfigError(f"{str(path)!r} holds no weights: a dictionary of tensors by name is asked for.")
     return tensors
@@ -94,6 +95,8 @@ def load(network: torch.nn.Module, found: Mapping[str, Tensor], source: str, wha
             f"{source!r} does not fit the encoder {what!r}: {len(weights)} of {len(own)} weights have its names and "
             f"shapes{under}{detail}. Give the same encoder, width and stem as the file's."
         )
+    if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise ConfigError(f"{source!r} holds weights that are not finite, and cannot be trained on: {_some(broken)}.")
     _log.info("%d of %d weights of %s are taken from %r%s", len(weights), len(own), what, source, under)
     if unused:
         _log.info("  not used are %d others: %s", len(unused), _some(unused))
@@ -158,7 +161,7 @@ def _reason(error: Exception) -> str:
         )
     if "TorchScript" in text:
         return "it is a TorchScript program. Where it was made, save the weights: torch.save(model.state_dict(), FILE)."
-    if type(error).__name__ == "UnpicklingError" or "weights_only" in text:
+    if type(error).__name__ == "UnpicklingError" or isinstance(error, LookupError) or "weights_only" in text:
         return "it is no file of PyTorch, or a damaged one."
     return text.split("\n")[0][:200]
 
