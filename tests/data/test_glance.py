@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from nearfar.data.glance import glance
+from nearfar.data.kinds import IMAGES
 from nearfar.errors import DataError
+from nearfar.modalities.image import MODALITY
 from nearfar.modalities.registry import find
 
 TEXTS = ["I have lost my card", "How do I top up now?", "My money has not arrived", "Is there a fee for cash"]
@@ -33,6 +35,7 @@ def text(i):
             "table",
         ),
         ([("path", lambda i: f"{i}.png"), ("label", lambda i: i % 2)], "image"),
+        ([("file_name", lambda i: f"{i}.png"), ("label", lambda i: i % 2)], "image"),
         ([("img_file", lambda i: f"{i}.png"), ("x", lambda i: i)], "image"),
         ([("text", text), ("label", lambda i: i % 2)], "text"),
         ([("sentence1", text), ("sentence2", text), ("score", lambda i: i / 7)], "text"),
@@ -41,6 +44,7 @@ def text(i):
         ([("user_id", lambda i: i // 4), ("item_id", lambda i: i % 9), ("t", lambda i: i)], "interactions"),
         ([("image", lambda i: f"{i}.png"), ("caption", text)], "pairs"),
         ([("file", lambda i: f"{i}.png"), ("keywords", lambda i: f"k{i}")], "pairs"),
+        ([("file_name", lambda i: f"{i}.wav"), ("label", lambda i: i % 2)], "audio"),
         ([("audio", lambda i: f"{i}.wav"), ("label", lambda i: i % 2)], "audio"),
     ],
 )
@@ -89,3 +93,7 @@ def test_what_cannot_be_read_tells_nothing(tmp_path):
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared data beside the repository")
 def test_cifar10_is_images():
     assert find(str(SHARED / "cifar10-test.parquet")) == "image"
+
+
+def test_a_manifest_of_images_is_known_by_the_columns_that_are_read():
+    assert MODALITY.columns == IMAGES

@@ -85,6 +85,16 @@ def test_a_split_column_picks_rows_and_keeps_class_numbers(tmp_path):
     assert find(f"{file}:all").keys == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("name", ["subset", "Set", "usage"])
+def test_a_column_of_splits_by_another_name_is_told_by_its_cells(tmp_path, name):
+    rows = "".join(f"{i}.png,{'Train' if i % 3 else 'test '}\n" for i in range(9))
+    (tmp_path / "m.csv").write_text(f"path,{name}\n{rows}")
+    assert len(open_samples(str(tmp_path / "m.csv"), columns=("path",))) == 6
+    assert splits_of(str(tmp_path / "m.csv")) == ["test", "Train"]
+    (tmp_path / "m.csv").write_text(f"path,{name}\n{rows}x.png,bus\n")
+    assert len(open_samples(str(tmp_path / "m.csv"), columns=("path",))) == 10
+
+
 def test_columns_that_are_passed_over_are_told_where_none_holds_labels(tmp_path, caplog):
     caplog.set_level("INFO", "nearfar")
     assert find(write(tmp_path / "m.csv", "path,species,x\na.jpg,cat,1\n")).labels is None

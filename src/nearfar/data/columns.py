@@ -14,6 +14,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """What a column may say about a sample, and the names that say so; the first one present is taken."""
 
+MAY_BE_SPLITS = ("subset", "set", "partition", "usage", "phase", "data_set", "dataset")
+"""Names of a column of splits, if that is what its cells say."""
+
 PAIRS = ("positive", "negative")
 """Columns of further samples: what belongs with the sample of the row, and what does not."""
 

@@ -15,7 +15,10 @@ BY_EXTENSION = {
 }
 """What files are, by extension."""
 
-IMAGES = ("image", "path", "file", "filepath", "filename", "img")
+IMAGES = (
+    *("image", "path", "file", "filepath", "filename", "img"),
+    *("file_name", "file_path", "image_path", "img_path", "image_file"),
+)
 """Names of a manifest's column of images; the first one present is taken."""
 
 _SOUNDS = {"audio", "sound", "wav"}
@@ -71,8 +74,9 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     """The kind of rows by their columns: names, and the first cells of each as text."""
     names = {name: "".join(filter(str.isalnum, name.lower())) for name in head}
     written = [name for name, cells in head.items() if _are_texts(cells)]
-    images = [name for name in head if name.strip().lower() in IMAGES or _name_files(head[name], "images")]
     sounds = [name for name in head if names[name] in _SOUNDS or _name_files(head[name], "sounds")]
+    named = [name for name in head if name.strip().lower() in IMAGES and name not in sounds]
+    images = [name for name in head if name in named or _name_files(head[name], "images")]
     if images:
         captions = [n for n in head if n in written or names[n].rstrip("0123456789") in _CAPTIONS]
         captions = [name for name in captions if name not in images and not _are_few(head[name])]

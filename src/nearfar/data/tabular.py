@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearfar.data.columns import PAIRS, ROLES, content_column, find_column, is_row_number, shown
+from nearfar.data.columns import MAY_BE_SPLITS, PAIRS, ROLES, content_column, find_column, is_row_number, shown
 from nearfar.data.contents import Cells, Contents, Files, Joined, Nothing
 from nearfar.data.keys import folder_of, keys_of, unique
 from nearfar.data.sample_rows import SampleRows
+from nearfar.data.splits import are_splits
 from nearfar.data.strings import Rows, Strings, indices
 from nearfar.data.table_file import Request, TableFile
 from nearfar.data.values import DictionaryBuilder, encode, strings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nearfar")
 
+_LOOKED_AT = 1000
 _SAMPLES = ("content", *PAIRS)
 """What a column of samples is for."""
 
@@ -72,7 +74,7 @@ def splits_of_tables(tables: Sequence[TableFile]) -> list[str]:
     for table in tables:
         if table.split is not None:
             found[table.split] = None
-        elif (name := find_column(table.names, ROLES["split"])) is not None:
+        elif (name := _split_column(table)) is not None:
             column = encode(table.read([list(table.names).index(name)]).cells[0])
             found |= dict.fromkeys([] if column is None else column.dictionary.to_pylist())
     return list(found)
@@ -97,6 +99,7 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     """Where the column for each purpose stands."""
     names = list(table.names)
     wanted = {role: find_column(names, known) for role, known in ROLES.items()}
+    wanted["split"] = _split_column(table)
     wanted["label"] = wanted["label"] or next(iter(table.classes), None)
     wanted |= {purpose: find_column(names, [purpose]) for purpose in PAIRS}
     if request.columns:
@@ -114,6 +117,15 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     found = {purpose: names.index(name) for purpose, name in wanted.items() if name is not None}
     _check_once(table, found.values())
     return found
+
+
+def _split_column(table: TableFile) -> str | None:
+    """The column of splits, by its name; or by names that may mean other things, where its cells are splits."""
+    if (name := find_column(table.names, ROLES["split"])) is not None:
+        return name
+    name = find_column(table.names, MAY_BE_SPLITS)
+    cells = [] if name is None else table.head(_LOOKED_AT).get(name, [])
+    return name if are_splits([text for cell in cells if (text := cell.strip())]) else None
 
 
 def _check_once(table: TableFile, at: Iterable[int]) -> None:

@@ -36,7 +36,10 @@ class Images(Modality):
     Options = ImageOptions
     encoders = ENCODERS
     extensions = EXTENSIONS
-    columns = ("image", "path", "file", "filepath", "filename", "img")
+    columns = (
+        *("image", "path", "file", "filepath", "filename", "img"),
+        *("file_name", "file_path", "image_path", "img_path", "image_file"),
+    )
     builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(_digits, ("test", "train"))}
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as black pictures",
