@@ -63,6 +63,14 @@ def test_what_is_saved_comes_back(tmp_path: Path, name: str) -> None:
 
 
 @formats
+def test_a_file_whose_name_is_not_utf_8_is_written_and_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"r\udcfc-{name}"
+    some().save(path)
+    np.testing.assert_array_equal(Embeddings.load(path).vectors, some().vectors)
+    assert holds_embeddings(path, 3)
+
+
+@formats
 def test_no_labels_stay_no_labels(tmp_path: Path, name: str) -> None:
     assert Embeddings.load(some().save(tmp_path / name)).labels is None
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.contract import Skipped
+from nearfar.data.arrow_files import reading, writing
 from nearfar.data.embeddings import ORIGIN, REPEATED, Embeddings, check_path, keys_file
 from nearfar.files import cannot_write, draft_of, from_json, locked, read_json, to_json, write_json
 
@@ -57,7 +58,7 @@ class Parts:
 
         found: dict[str, Skipped] = {}
         for path in self._paths():
-            notes = (pq.read_schema(path).metadata or {}).get(_SKIPPED, b"[]")
+            notes = (pq.read_schema(reading(path)).metadata or {}).get(_SKIPPED, b"[]")
             found.update({key: Skipped(key, reason) for key, reason in from_json(notes)})
         return list(found.values())
 
@@ -69,17 +70,21 @@ class Parts:
         import pyarrow.parquet as pq
 
         paths = self._paths()
-        schema = pq.read_schema(paths[0])
-        rows, dim = sum(pq.read_metadata(path).num_rows for path in paths), schema.field("vector").type.list_size
+        schema = pq.read_schema(reading(paths[0]))
+        rows, dim = (
+            sum(pq.read_metadata(reading(path)).num_rows for path in paths),
+            schema.field("vector").type.list_size,
+        )
         if check_path(self.out) == ".parquet":
             own = {name: value for name, value in (schema.metadata or {}).items() if name == ORIGIN}
             plain = schema.with_metadata(own or None)
             with (
                 draft_of(self.out, kept=_KEPT) as draft,
-                pq.ParquetWriter(draft, plain, use_dictionary=REPEATED) as writer,
+                writing(draft) as file,
+                pq.ParquetWriter(file, plain, use_dictionary=REPEATED) as writer,
             ):
                 for path in paths:
-                    writer.write_table(pq.ParquetFile(path).read())
+                    writer.write_table(pq.ParquetFile(reading(path)).read())
         else:
             self._join_npy(paths, rows, dim)
         shutil.rmtree(self.folder)
@@ -123,7 +128,7 @@ class Parts:
 
         for path in self._paths():
             try:
-                pq.read_metadata(path)
+                pq.read_metadata(reading(path))
             except Exception as error:
                 _log.warning("the part %s is damaged (%s): it is made again", path.name, str(error)[:120])
                 path.unlink()

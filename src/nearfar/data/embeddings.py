@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.arrow_files import reading, writing
 from nearfar.data.keys import guarded, unguarded
 from nearfar.errors import ConfigError, DataError
 from nearfar.files import draft_of
@@ -92,17 +93,17 @@ class Embeddings:
             "label": labels.finish(),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
-        with draft_of(path, kept=kept) as draft:
+        with draft_of(path, kept=kept) as draft, writing(draft) as file:
             origin = {} if self.origin is None else {ORIGIN: self.origin.encode("utf-8", "surrogateescape")}
             table = pa.table(columns, metadata={**origin, **(metadata or {})} or None)
-            pq.write_table(table, draft, row_group_size=16384, use_dictionary=REPEATED)
+            pq.write_table(table, file, row_group_size=16384, use_dictionary=REPEATED)
 
     @classmethod
     def _load_parquet(cls, path: Path) -> "Embeddings":
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pq.ParquetFile(path.absolute()).read()  # arrow takes `a:b` for a kind of file system
+        table = pq.ParquetFile(reading(path)).read()
         for name in ("key", "vector"):
             if name not in table.column_names:
                 raise DataError(f"{str(path)!r} holds no embeddings: it has no column {name!r}.")
@@ -199,7 +200,7 @@ def holds_embeddings(path: str | os.PathLike[str], dim: int) -> bool:
         if file.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            return {"key", "vector"} <= set(pq.read_schema(file.absolute()).names)
+            return {"key", "vector"} <= set(pq.read_schema(reading(file)).names)
         shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
         return keys_file(file).is_file() or (len(shape) == 2 and shape[1] == dim)
     except Exception:  # of an altered file, numpy and arrow raise nearly anything: whoever reads it says what is wrong

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from nearfar.data.arrow_files import mapped, reading
 from nearfar.data.contents import Contents, reason_of
 from nearfar.data.folder import extension_of
 from nearfar.data.keys import printable
@@ -32,7 +33,7 @@ class Parquet(TableFile):
 
         super().__init__(file)
         try:
-            self.footer: pq.FileMetaData = pq.read_metadata(file.absolute())
+            self.footer: pq.FileMetaData = pq.read_metadata(reading(file))
             self.schema: pa.Schema = self.footer.schema.to_arrow_schema()
             self.names = tuple(self.schema.names)
             if not 0 <= self.footer.num_rows * _LEAST <= available_memory():
@@ -52,7 +53,7 @@ class Parquet(TableFile):
             if self.names.count(name) > 1:
                 raise DataError(f"{printable(str(self.file))!r} has the column {name!r} twice: rename one of them.")
         try:
-            with pq.ParquetFile(self.file.absolute(), memory_map=True) as shard:
+            with pq.ParquetFile(mapped(self.file)) as shard:
                 table = shard.read(columns=names)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{printable(str(self.file))!r} cannot be read: {str(error)[:120]}") from None
@@ -67,7 +68,7 @@ class Parquet(TableFile):
         found: dict[str, list[str]] = {name: [] for name in self.names}
         short = [name for name in self.names if not (pa.types.is_nested(kinds[name]) or _is_binary(kinds[name]))]
         try:
-            with pq.ParquetFile(self.file.absolute(), memory_map=True) as shard:
+            with pq.ParquetFile(mapped(self.file)) as shard:
                 for batch in shard.iter_batches(batch_size=count, columns=short):
                     for name in short:
                         cells = strings(batch.column(name))

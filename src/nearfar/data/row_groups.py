@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nearfar.data.arrow_files import mapped
 from nearfar.data.contents import Contents, Files, spread
 from nearfar.data.strings import Rows
 
@@ -87,7 +88,7 @@ class RowGroups(Contents):
 
         file, number = self._groups[group]
         try:
-            with pq.ParquetFile(self._files[file], metadata=self._footers[file], memory_map=True) as shard:
+            with pq.ParquetFile(mapped(self._files[file]), metadata=self._footers[file]) as shard:
                 table = shard.read_row_group(number, columns=[self._column], use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise OSError(f"damaged row group {number}: {str(error)[:80].strip()}") from None

@@ -64,7 +64,8 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
             run.save_when_due()
         if not state.interrupted and (last := run.too_short()) is not None:
             state.alarms.append(last)
-            display.alarm(last)
+            if ranks.first:  # all have the same
+                display.alarm(last)
         if not state.step:
             raise TrainingError(
                 f"The budget of {clock.seconds:g} s was spent before the first step: imports and reading the data took "
