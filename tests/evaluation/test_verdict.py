@@ -89,7 +89,9 @@ def test_under_the_null_a_row_is_called_different_one_time_in_twenty():
     assert 0.02 < wrong / 500 < 0.08
 
 
-@pytest.mark.parametrize(("reached", "level", "words"), [(0.8, "unclear", "no baseline"), (0.1, "bad", "No better")])
+@pytest.mark.parametrize(
+    ("reached", "level", "words"), [(0.8, "unclear", "no baseline"), (0.1, "bad", "Not clearly better")]
+)
 def test_one_system_is_compared_with_chance(reached, level, words):
     verdict = evaluation({"kNN": {}}, reached=reached).verdict()
     assert verdict.level == level

@@ -159,8 +159,12 @@ def _better_than_chance(found: "Evaluation") -> Statement | None:
         text = f"{_figure(best.row)} is {best.row.value}, by chance {100 * (best.row.chance or 0):.1f} %."
         return Statement("Is anything better than chance?", "yes", "Better than chance", text)
     best = max(tested, key=lambda t: t.difference.mean)
-    text = f"the best is {_figure(best.row)} with {best.row.value}, by chance {100 * (best.row.chance or 0):.1f} %."
-    return Statement("Is anything better than chance?", "no", "No better than chance", text)
+    text = (
+        f"{_LEAST}; the best is {_figure(best.row)} with {best.row.value}, by chance "
+        f"{100 * (best.row.chance or 0):.1f} %; as one of {len(tested)} it leads by {100 * best.low:.1f} to "
+        f"{100 * best.high:.1f} points."
+    )
+    return Statement("Is anything better than chance?", "no", "Not clearly better than chance", text)
 
 
 def _size(tested: Tested) -> float:
