@@ -173,7 +173,7 @@ def test_a_cache_too_small_keeps_what_fits(folder, tmp_path, decoded, monkeypatc
 
     from nearfar.data import decoded_store
 
-    monkeypatch.setattr(decoded_store, "_room", lambda *_: 4 * 2700)
+    monkeypatch.setattr(decoded_store, "_available", lambda *_: 4 * 2700)
     source = opened(folder, tmp_path)
     decoded.clear()
     source.fetch(ALL)
@@ -270,7 +270,7 @@ def test_samples_that_are_no_files_are_decoded_as_needed(tmp_path):
 
 
 def test_what_is_shown_is_decoded_without_a_word(folder, tmp_path, caplog):
-    source = opened(folder, tmp_path)
+    source = opened(folder, tmp_path, size=16)
     with caplog.at_level(logging.INFO, "nearfar"):
         assert all(card.image for card in source.cards(ALL))
     assert caplog.messages == []
