@@ -299,7 +299,7 @@ def is_number(cell: str) -> bool:
 
 def _apart(cell: str) -> tuple[str, str, str]:
     """The sign and currency, the number itself, and the unit of a cell."""
-    if cell[:1].isdigit() and cell[-1:].isdigit():
+    if cell[-1:].isdigit() and (cell[0].isdigit() or cell[0] in "+-."):  # nearly all: nothing stands around them
         return "", cell, ""
     found = _AROUND.fullmatch(cell)
     assert found is not None  # it takes any text
