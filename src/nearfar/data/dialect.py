@@ -281,7 +281,7 @@ def _are_names(
     with np.errstate(invalid="ignore"):
         climbing = np.array([bool((np.diff(row) > 0).all() or (np.diff(row) < 0).all()) for row in rows])
         fractions = share((rows != np.round(rows)).any(axis=0))
-        low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
+        low, high = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
         apart = ((numbers < low - (high - low)) | (numbers > high + (high - low))).all()
     whole = bool((numbers == np.round(numbers)).all())
     if whole and fractions >= 0.5 and (len(numbers) > 2 or (len(numbers) == 2 and abs(steps[0]) == 1)):
