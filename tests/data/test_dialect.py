@@ -8,6 +8,8 @@ import pytest
 
 from nearfar.data.dialect import find_dialect, plain_number
 from nearfar.errors import DataError
+from nearfar.modalities import registry
+from nearfar.modalities.opening import open_source
 
 KNOWN = {"path", "label", "split"}
 RNG = np.random.default_rng(0)
@@ -184,3 +186,10 @@ def test_marks_between_thousands_are_taken_out(cell, decimal, plain):
 def test_what_is_no_table_is_refused(tmp_path, text, said):
     with pytest.raises(DataError, match=said):
         found(tmp_path, text)
+
+
+def test_a_broken_character_in_a_row_of_a_wrong_length_costs_that_row(tmp_path):
+    (tmp_path / "odd.csv").write_bytes(b"a,b,label\n1,2,x\n3,4,y\n5,6,y,\xed\xb2\x80z\n7,8,x\n")
+    found = open_source(registry.load("table"), str(tmp_path / "odd.csv"))
+    assert len(found) == 3
+    assert [one.key for one in found.skipped] == ["odd.csv#2"]

@@ -1,5 +1,6 @@
 """Separated values in text: .csv and .tsv, read by Arrow; a row that is none is refused, not fatal."""
 
+import codecs
 import csv
 import logging
 import os
@@ -97,7 +98,7 @@ class Delimited(TableFile):
         encoding = "utf8" if self.dialect.encoding == "utf-8-sig" else self.dialect.encoding
         try:
             table = arrow_csv.read_csv(
-                self.file,
+                self.file if encoding != "utf8" or self._is_utf8() else self._repaired(),
                 arrow_csv.ReadOptions(  # only one thread knows the rows' numbers
                     use_threads=False,
                     block_size=_BLOCK,
@@ -123,6 +124,23 @@ class Delimited(TableFile):
                 return [pa.nulls(0, pa.large_binary()) for _ in at], refused
             raise DataError(f"{printable(str(self.file))!r}: not readable as a table: {str(error)[:200]}") from None
         return [pa.concat_arrays(column.chunks) for column in table.columns], refused
+
+    def _is_utf8(self) -> bool:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        with open(self.file, "rb") as raw:
+            try:
+                for block in iter(lambda: raw.read(2**20), b""):
+                    decoder.decode(block)
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError:
+                return False
+        return True
+
+    def _repaired(self) -> "pa.BufferReader":
+        """The file with signs for its broken characters: Arrow gives up at a row of a wrong length that has one."""
+        import pyarrow as pa
+
+        return pa.BufferReader(self.file.read_bytes().decode("utf-8", "replace").encode())
 
     def _has_quotes(self) -> bool:
         with open(self.file, "rb") as raw:
