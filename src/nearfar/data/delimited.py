@@ -37,6 +37,7 @@ class Delimited(TableFile):
 
     def read(self, at: Sequence[int]) -> Columns:
         """The columns at these places, as bytes, and the rows that have another number of fields."""
+        wanted, at = at, at or [0]  # rows are counted by a column, whether or not one is wanted
         quoted = self._has_quotes()
         found, refused = self._parsed(at if not quoted else range(len(self.names)), quotes=True)
         if quoted:
@@ -48,7 +49,7 @@ class Delimited(TableFile):
             elif several:
                 log.info("%s: %d cells have several lines", self.name, several)
             found = [found[i] for i in at]
-        total = (len(found[0]) if found else 0) + len(refused)
+        total = len(found[0]) + len(refused)
         kept = np.ones(total, dtype=bool)
         kept[[number for number, _ in refused]] = False
         numbers = np.flatnonzero(kept)
@@ -56,7 +57,7 @@ class Delimited(TableFile):
         if again.any():
             refused += [(int(number), "the header once more") for number in numbers[again]]
             numbers, found = numbers[~again], [_some(column, ~again) for column in found]
-        return Columns(found, numbers, sorted(refused))
+        return Columns(found if wanted else [], numbers, sorted(refused))
 
     def head(self, count: int) -> dict[str, list[str]]:
         """The first cells of each column."""
@@ -116,7 +117,7 @@ class Delimited(TableFile):
                 arrow_csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.large_binary()),
                     strings_can_be_null=False,
-                    include_columns=[names[i] for i in at] or names[:1],
+                    include_columns=[names[i] for i in at],
                 ),
             )
         except (pa.ArrowException, OSError, UnicodeError) as error:
