@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 log = logging.getLogger("nearfar")
 
 _BLOCK = 2**24
+_WESTERN = "nearfar.western"
+"""What is no UTF-8 is read as Windows' Western European text."""
+
+
+def _western(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error(_WESTERN, _western)
 
 
 class Delimited(TableFile):
@@ -138,10 +148,10 @@ class Delimited(TableFile):
         return True
 
     def _repaired(self) -> "pa.BufferReader":
-        """The file with signs for its broken characters: Arrow gives up at a row of a wrong length that has one."""
+        """The file as UTF-8: at a row of a wrong length that has other characters, Arrow gives the whole file up."""
         import pyarrow as pa
 
-        return pa.BufferReader(self.file.read_bytes().decode("utf-8", "replace").encode())
+        return pa.BufferReader(self.file.read_bytes().decode("utf-8", _WESTERN).encode())
 
     def _has_quotes(self) -> bool:
         with open(self.file, "rb") as raw:
