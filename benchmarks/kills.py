@@ -26,7 +26,7 @@ from nearfar.training import checkpoint
 from nearfar.training.run_folder import RunFolder
 
 OPTIONS = "--encoder small_cnn --width 8 --batch-size 64 --precision fp32 --threads 1 --knn-every 0.2"
-UNLIKE = ("seconds", "samples_per_second", "data_wait")
+UNLIKE = ("seconds", "samples_per_second", "data_wait", "processor_wait")
 """Of the metrics, those that tell time."""
 
 
