@@ -29,6 +29,9 @@ class Numbers:
     def positives(self) -> Any:
         return self._named(self.partners)
 
+    def drawn_positives(self, rows: Rows, draws: Rows, seed: int) -> Any:
+        return self.positives, rows
+
     @property
     def negatives(self) -> Any:
         return self._named(self.opposites)

@@ -101,7 +101,7 @@ def positives(config: TrainConfig, source: Source, requires: Requirements) -> Po
     """Where views of other samples come from; None where all views are of the samples themselves."""
     found: Positives | None = None
     if config.data.positives == "pair":
-        found = Given(source)
+        found = Given(source, config.machine.seed)
     elif config.data.positives == "group":
         found = OfGroup(source, config.machine.seed)
     return Against(source, found) if requires.negatives and source.negatives is not None else found
@@ -145,7 +145,7 @@ def probe(config: TrainConfig, encoder: Encoder, source: Source, held_out: Rows 
         vectors, kept = embed_source(encoder, some, show=False)
         if len(kept) < len(rows):
             return {}
-        if config.model.whiten:  # as the finished encoder's will be
+        if config.model.whiten and encoder.whitens:  # as the finished encoder's will be
             vectors = Whitening(encoder.dim).fit(vectors)(vectors)
         found = knn_predict(vectors[bank], numbers[bank], vectors[queries], classes=len(source.label_names))
         return {"knn": (found == numbers[queries]).float().mean().item()}

@@ -49,7 +49,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     """
     began = time.monotonic()
     encoder = ready.encoder.eval()
-    embedded = whiten(encoder, ready.source) if ready.config.model.whiten else None
+    embedded = whiten(encoder, ready.source) if ready.config.model.whiten and encoder.whitens else None
     epochs = round(state.step / ready.plan.order.steps_per_epoch, 2)
     encoder.config |= {"labels_used": ready.plan.labels is not None, "steps": state.step, "epochs": epochs}
     save_encoder(folder.path / "encoder", encoder)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nearfar.contract.method import Method as Method
     from nearfar.contract.modality import Builtin as Builtin
     from nearfar.contract.modality import Modality as Modality
+    from nearfar.contract.modality import Opening as Opening
     from nearfar.contract.source import Card as Card
     from nearfar.contract.source import Reading as Reading
     from nearfar.contract.source import Rows as Rows
@@ -39,7 +40,7 @@ _HOME = {
     "batches": ("Batch", "Latents", "Losses", "Requirements", "Views"),
     "encoder": ("Encoder", "Map"),
     "method": ("Method",),
-    "modality": ("Builtin", "Modality"),
+    "modality": ("Builtin", "Modality", "Opening"),
     "source": ("Card", "Reading", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
 }
 _FILES = {name: file for file, names in _HOME.items() for name in names}

@@ -40,6 +40,8 @@ class Encoder(nn.Module):
     splits: bool = True
     optimizer: str = "adamw"
     """What trains it best where nothing is asked for: `sgd` for convolutions with batch norm, else `adamw`."""
+    whitens: bool = True
+    """Whether a whitening may follow its features: not where those of inputs of several kinds lie in one space."""
     embed_batch: int = 256
     """Samples a batch that it embeds at a time, so that a batch takes much the same memory for all encoders."""
     cheaper: str = "a smaller encoder"

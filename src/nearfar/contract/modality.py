@@ -26,6 +26,22 @@ class Builtin:
     splits: Sequence[str] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How data is opened: `config` is that of the encoder that it is for, where there is one already.
+
+    The other fields are those of `modalities.opening.open_source`.
+    """
+
+    config: Mapping[str, Any] | None = None
+    options: Any = None
+    split: str | None = None
+    label_column: str | None = None
+    cache: str = "auto"
+    grow: bool = True
+    threads: int | None = None
+
+
 class Modality(ABC):
     """One kind of data: how it is found and read, what its views are, which encoders it offers.
 
@@ -57,6 +73,13 @@ class Modality(ABC):
         extensions and manifests with one of its columns."""
         named = not set(self.columns).isdisjoint(found.columns)
         return found.path in self.builtins or named or not self.extensions.isdisjoint(found.files)
+
+    def open(self, data: str, how: Opening) -> Source | None:
+        """The samples of DATA where the modality finds them itself; by default None: they are found by what it reads.
+
+        Raises DataError.
+        """
+        return None
 
     @abstractmethod
     def source(

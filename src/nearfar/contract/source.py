@@ -190,6 +190,14 @@ class Source:
         """
         return self._beside(self._positives)
 
+    def drawn_positives(self, rows: Rows, draws: Rows, seed: int) -> tuple[Source, Rows] | None:
+        """The positives of these rows that a step shows: a source, and the row in it of each.
+
+        By default those of `positives`; where a sample has several, one of them is drawn, keyed by (seed, draws[i]).
+        """
+        found = self.positives
+        return None if found is None else (found, rows)
+
     @property
     def negatives(self) -> Source | None:
         """[N]: the sample that the user gives as a negative of each, as `positives` are given."""

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from nearfar import given
+from nearfar.contract import Opening
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def open_source(
 
     if options is None:
         options = options_of(modality, config or {})
+    how = Opening(
+        config=config,
+        options=options,
+        split=split,
+        label_column=label_column,
+        cache=cache,
+        grow=grow,
+        threads=threads,
+    )
+    if (own := modality.open(data, how)) is not None:
+        check_enough(own.name, len(own.usable), least)
+        return own if config is None else suited(own, config, least=least)
     reading: dict[str, Any] = {"options": options, "cache": cache, "grow": grow, "threads": threads}
     samples = found(modality, data, split=split, label_column=label_column, labels_in=(config or {}).get("labels_in"))
     check_enough(samples.name, len(samples), least)

@@ -94,14 +94,15 @@ class OfGroup:
 
 
 class Given:
-    """The sample that the data names as positive."""
+    """The sample that the data names as positive, one of them drawn by key where it names several."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, seed: int = 0) -> None:
         self._source = source
+        self._seed = seed
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives."""
-        other, ids = _named(lambda: self._source.positives, rows)
+        other, ids = _named(lambda: self._source.drawn_positives(rows, draws, self._seed))
         return Paired(raw, other, Shown(self._source.ids[rows], ids))
 
 
@@ -114,7 +115,7 @@ class Against:
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives and that of the negatives."""
-        negatives, ids = _named(lambda: self._source.negatives, rows)
+        negatives, ids = _named(lambda: _at(self._source.negatives, rows))
         if self._positives is None:
             paired = Paired(raw, raw, Shown(self._source.ids[rows]))
         else:
@@ -122,14 +123,20 @@ class Against:
         return replace(paired, negatives=negatives, shown=replace(paired.shown, negatives=ids))
 
 
-def _named(source: Callable[[], Source | None], rows: Rows) -> tuple[Any, Rows]:
-    """The raw batch of what the data names beside these rows, and the ids of what it shows."""
-    others = source()
-    assert others is not None
+def _at(source: Source | None, rows: Rows) -> tuple[Source, Rows] | None:
+    return None if source is None else (source, rows)
+
+
+def _named(find: Callable[[], tuple[Source, Rows] | None]) -> tuple[Any, Rows]:
+    """The raw batch of what the data names beside some rows, and the ids of what it shows."""
+    found = find()
+    assert found is not None
+    others, rows = found
     raw, kept = others.fetch(rows)
     if len(kept) < len(rows):
-        others = source()  # what is unreadable is known by now, and the sample stands for it
-        assert others is not None
+        found = find()  # what is unreadable is known by now, and the sample stands for it
+        assert found is not None
+        others, rows = found
         raw, _ = others.fetch(rows)
     return raw, others.ids[rows]
 
