@@ -12,7 +12,7 @@ from nearfar.config import SECTIONS
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods.registry import METHODS, options_of
 from nearfar.modalities import registry as modalities
-from nearfar.options import Options, Settling, automatic, declared, numbers, option, text, whole
+from nearfar.options import Options, Settling, automatic, declared, listed, numbers, option, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,18 @@ class Toy(Options):
     def check(self) -> None:
         if self.kind == "green" and self.count == 3:
             raise ConfigError("three are never green.")
+
+
+def test_names_are_listed_by_commas_or_given_as_a_list():
+    @dataclass(frozen=True, kw_only=True)
+    class Named(Options):
+        names: str | None = option(None, "Names.", listed=True)
+
+    assert listed(Named(names="a, b").names) == ("a", "b")
+    assert listed(Named(names=["a", "b, c", 'd"']).names) == ("a", "b, c", 'd"')
+    assert listed(Named(names=[]).names) == listed(None) == ()
+    with pytest.raises(ConfigError, match="names must be text"):
+        Named(names=[1])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, must
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, automatic, listed, option
 
 FORMAT = 1
 """Version of the run folder's layout; a later nearfar reads all earlier ones."""
@@ -30,6 +30,12 @@ class Data(Options):
     label_column: str | None = option(
         None, "Column of the classes; when not given: label, class, target or category. It is never an input."
     )
+    group_column: str | None = option(
+        None, "Column whose equal values say what belongs together; `group` when not given. It is never an input."
+    )
+    ignore_columns: str | None = option(
+        None, "Columns that are as if they were not there, parted by commas: `customer,note`.", listed=True
+    )
     cache: str = option(
         "auto",
         "Where decoded samples are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder.",
@@ -48,6 +54,15 @@ class Data(Options):
     def check(self) -> None:
         """The cache has a name."""
         must(bool(self.cache.strip()), "cache must be auto, off or a folder", got=self.cache)
+
+    @property
+    def named_columns(self) -> dict[str, Any]:
+        """What the user says of columns, as `open_source` takes it."""
+        return {
+            "label_column": self.label_column,
+            "group_column": self.group_column,
+            "ignore_columns": listed(self.ignore_columns),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ has chosen it, and of its type from then on.
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import types
@@ -83,6 +84,10 @@ class Option:
             return None
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
+        elif isinstance(value, list | tuple) and self.about.get("listed") and all(isinstance(n, str) for n in value):
+            value = ",".join(
+                '"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name for name in value
+            )
         elif hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # numpy's and torch's scalars
             value = value.item()
         if isinstance(value, str | int) and not isinstance(value, bool) and value in self.choices:
@@ -131,6 +136,12 @@ class Option:
         else:
             must_be = f"below {below}" if most is None else f"at most {most}"
         raise ConfigError(f"{self.name} must be {must_be}{self.about.get('reason', '')}, got {value!r}.")
+
+
+def listed(text: str | None) -> tuple[str, ...]:
+    """Names parted by commas; one with a comma in it stands in double quotes. A `listed` option takes a list, too."""
+    names = () if text is None else next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(name.strip() for name in names if name.strip())
 
 
 _KNOWN: dict[type, Mapping[str, Option]] = {}

@@ -38,6 +38,8 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
     "cache": ("auto", "off"),
     "device": ("cpu", "auto"),
     "label_column": ("label", "Label", "x"),
+    "group_column": ("group", "x"),
+    "ignore_columns": ("x", "label,x"),
     "seed": (0, 1, 2**31, 2**63 - 1),
     "layers": (1, 2, 3),
     "small_views": (0, 1, 2, 6),

@@ -185,6 +185,18 @@ def test_the_column_of_labels_can_be_named(finished_table: Finished, tmp_path: P
     assert found.classes == ["a", "b"]
 
 
+def test_named_columns_are_remembered_for_other_data(tiny: Tiny, table: Path, tmp_path: Path) -> None:
+    lines = table.read_text().replace("label", "kind", 1).splitlines()
+    other = tmp_path / "named.csv"
+    other.write_text("\n".join([f"{lines[0]},who,note", *(f"{line},{i // 2},1" for i, line in enumerate(lines[1:]))]))
+    named = {"label_column": "kind", "group_column": "who", "ignore_columns": ["note"]}
+    run = tiny(data=other, encoder="mlp", width=None, evaluate=False, **named)
+    source = open_for(nf.load(run.path), str(other))
+    assert isinstance(source.groups, np.ndarray)
+    assert (list(source.label_names), len(np.unique(source.groups))) == (["a", "b"], len(lines) // 2)
+    assert "note" not in source.whole.table.column_names
+
+
 @pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("kind", ["photos", "table"])
 def test_the_untrained_baseline_is_what_the_run_started_from(

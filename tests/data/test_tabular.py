@@ -54,6 +54,30 @@ def test_jsonl_rows_are_read(tmp_path):
     assert (found.label_names, found.labels.tolist()) == (("3",), [0, -1, -1])
 
 
+def test_a_column_of_groups_is_named_and_never_an_input(tmp_path):
+    path = write(tmp_path / "m.csv", "a,group,Who,b\n1,x,u,3\n2,y,u,4\n3,y,w,5\n")
+    found = find(path, columns=(), further=None, group_column="who")
+    assert (found.groups.tolist(), found.table.column_names) == ([0, 0, 1], ["a", "group", "b"])
+    usual = find(path, columns=(), further=None, groups_in="nobody")
+    assert usual.groups.tolist() == [0, 1, 1]
+    with pytest.raises(DataError, match="no column 'Whoo' for the groups: did you mean 'Who'"):
+        find(path, columns=(), group_column="Whoo")
+
+
+def test_ignored_columns_are_as_if_they_were_not_there(tmp_path):
+    path = write(tmp_path / "m.csv", "a,label,group,b\n1,x,u,3\n2,y,u,4\n")
+    found = find(path, columns=(), further=None, ignore_columns=("B", "label"), ignored=("group", "elsewhere"))
+    assert (found.labels, found.groups, found.table.column_names) == (None, None, ["a"])
+    with pytest.raises(DataError, match="no column 'labels' to ignore: did you mean 'label'"):
+        find(path, columns=(), ignore_columns=("labels",))
+
+
+def test_groups_of_a_column_are_refused_where_there_are_no_columns(tmp_path):
+    write(tmp_path / "a.jpg", "x")
+    with pytest.raises(DataError, match="no groups in a column 'who': leave out --group-column"):
+        find(tmp_path, group_column="who")
+
+
 def test_labels_in_lists_are_told(tmp_path, caplog):
     assert find(write(tmp_path / "m.jsonl", '{"image": "a.jpg", "label": [1, 0]}')).labels is None
     assert "1 cells of 'label' hold lists or objects" in caplog.text

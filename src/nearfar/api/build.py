@@ -37,7 +37,7 @@ def source(config: TrainConfig, modality: Modality, part: str) -> Source:
         part,
         options=config.modality_options,
         least=2,
-        label_column=config.data.label_column,
+        **config.data.named_columns,
         threads=config.machine.threads or torch.get_num_threads(),
         cache=config.data.cache,
     )
@@ -56,6 +56,12 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         pretrained=None if run else start,
     )
     made.config["seed"] = config.machine.seed
+    columns = {
+        "labels_in": source.whole.label_column,
+        "groups_in": config.data.group_column,
+        "ignored": list(config.data.named_columns["ignore_columns"]),
+    }
+    made.config.update({name: value for name, value in columns.items() if value})  # for other data of the same columns
     if run is not None:
         try:
             state = load(run).state_dict()

@@ -25,6 +25,7 @@ def evaluate(
     device: str | None = None,
     cache: str = "auto",
     label_column: str | None = None,
+    group_column: str | None = None,
     compile: bool = False,
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
@@ -32,8 +33,8 @@ def evaluate(
     `encoder` is an encoder or a run folder; `train` and `test` are data as `nearfar.train` takes them. Without `test`,
     the data's own test split serves, else a stratified fifth of `train` keyed by the seed: by that of the run where
     none is given, which is the fifth whose labels no method saw. Data without labels gets the figures that need none.
-    `cache`, `label_column` and `compile` are as for `train`. Samples that cannot be read are left out, and counted in
-    the notes. Raises UserError.
+    `cache`, `label_column`, `group_column` and `compile` are as for `train`. Samples that cannot be read are left out,
+    and counted in the notes. Raises UserError.
     """
     from nearfar.api.judging import Judges, judges_of, parts_of
     from nearfar.api.load import load_on
@@ -47,11 +48,12 @@ def evaluate(
     data, own_test = train, None
     if test is None and isinstance(data, str | os.PathLike):
         data, own_test = parts_of(os.fspath(data), splits(registry.load(encoder.config["modality"]), os.fspath(data)))
-    learnt = open_for(encoder, data, cache=cache, label_column=label_column)
+    reading: dict[str, Any] = {"cache": cache, "label_column": label_column, "group_column": group_column}
+    learnt = open_for(encoder, data, **reading)
     if test is None:
-        judges = judges_of(encoder, learnt, own_test, seed=seed, cache=cache, label_column=label_column)
+        judges = judges_of(encoder, learnt, own_test, seed=seed, **reading)
     else:
-        judged = open_for(encoder, test, cache=cache, label_column=label_column)
+        judged = open_for(encoder, test, **reading)
         judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{judged.name!r} has no labels to judge by.")

@@ -6,6 +6,7 @@ No method ever learns from the labels of the samples that judge it.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,16 +42,16 @@ def judges_of(
     test: str | None,
     *,
     seed: int,
-    cache: str = "auto",
-    label_column: str | None = None,
+    **reading: Any,
 ) -> Judges:
     """The samples that judge the encoder: those of the part `test` of the data, where there is one and it can serve.
 
+    `reading` goes to `open_for`.
     Where it cannot, a warning says why.
     """
     if test is not None:
         try:
-            source = open_for(encoder, test, cache=cache, label_column=label_column)
+            source = open_for(encoder, test, **reading)
             if source.labels is not None or train.labels is None:
                 return Judges(test=source)
             _log.warning("%s has no labels, so a fifth of the training part is held out.", test)

@@ -81,7 +81,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
-        judges_of, encoder, source, test, seed=seed, cache=config.data.cache, label_column=config.data.label_column
+        judges_of, encoder, source, test, seed=seed, cache=config.data.cache, **config.data.named_columns
     )
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 

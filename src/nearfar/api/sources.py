@@ -23,21 +23,16 @@ def open_for(
     data: Any,
     *,
     least: int = 1,
-    cache: str = "auto",
-    grow: bool = True,
-    label_column: str | None = None,
+    **reading: Any,
 ) -> "Source":
     """`data`, a path or an object, opened as the encoder's modality, to be fetched as the encoder needs it.
 
-    `cache` is `auto`, `off` or a folder; with `grow=False` it is read and nothing is added. `label_column` names the
-    column of labels; that of the encoder's training when not given.
+    `reading` is what `open_source` takes beside; columns are those of the encoder's training when not given.
     """
     modality = registry.load(encoder.config["modality"])
     with given.holding() as hold:
         name = os.fspath(hold("data", data))
-        return open_source(
-            modality, name, config=encoder.config, least=least, cache=cache, grow=grow, label_column=label_column
-        )
+        return open_source(modality, name, config=encoder.config, least=least, **reading)
 
 
 def origin_of(data: Any) -> str | None:

@@ -122,6 +122,9 @@ class Evaluate(Form):
     test: str | None = option(None, "Labelled data they are tested on.", path="data", local=True)
     baselines: bool = option(True, "Compare with the two baselines.", off="Leave the two baselines out.")
     label_column: str | None = _label_column()
+    group_column: str | None = option(
+        None, "Column of what belongs together; when not given: that of the run, else `group`."
+    )
     seed: int | None = option(None, "Key of the split and of the intervals; the run's own when not given.", least=0)
     compile: bool = _compile()
     cache: str = _cache()

@@ -1,5 +1,6 @@
 """What the names of columns say: which one holds the samples, and which ones say what about them."""
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -27,6 +28,18 @@ def find_column(names: Sequence[str], wanted: Iterable[str]) -> str | None:
     """The column that has the first of the wanted names that there is, in any case."""
     by_name = {name.strip().lower(): name for name in reversed(names)}
     return next((by_name[name] for name in (one.strip().lower() for one in wanted) if name in by_name), None)
+
+
+def named_column(file: str, names: Sequence[str], wanted: str, purpose: str) -> str:
+    """The column that a user names. Raises DataError, with the nearest name that there is."""
+    column = find_column(names, [wanted])
+    if column is None:
+        close = difflib.get_close_matches(wanted, names, n=1)
+        raise DataError(
+            f"{file!r} has no column {wanted!r} {purpose}: "
+            + (f"did you mean {close[0]!r}?" if close else f"its columns are {shown(names)}.")
+        )
+    return column
 
 
 def content_column(file: str, names: Sequence[str], wanted: Sequence[str]) -> str:

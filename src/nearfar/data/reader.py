@@ -52,6 +52,10 @@ def open_samples(
     inline: bool = False,
     label_column: str | None = None,
     labels_in: str | None = None,
+    group_column: str | None = None,
+    groups_in: str | None = None,
+    ignore_columns: Sequence[str] = (),
+    ignored: Sequence[str] = (),
     further: Sequence[str] | None = (),
     kind: str = "image",
     builtins: Collection[str] = (),
@@ -60,11 +64,11 @@ def open_samples(
 
     `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path; without any the
     row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
-    one, else from the usual names. The `further` columns are kept in `Samples.table`, None for all that have no other
-    meaning. Where DATA has splits and none is asked for, `train` is
-    taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and
-    `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the
-    package for them.
+    one, else from the usual names, and groups likewise. `ignore_columns`, which must be there, and those `ignored`
+    where there are any are as if they were not. The `further` columns are kept in `Samples.table`, None for all that
+    have no other meaning. Where DATA has splits and none is asked for, `train` is taken, or the only one there is;
+    `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and `builtins` only make messages
+    clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the package for them.
     """
     path, asked = parse_data(data, builtins=builtins)
     asked = split or asked
@@ -74,11 +78,17 @@ def open_samples(
         inline=inline,
         label_column=label_column,
         labels_in=labels_in,
+        group_column=group_column,
+        groups_in=groups_in,
+        ignore_columns=ignore_columns,
+        ignored=ignored,
         further=further,
     )
     found = _open(path, asked, request, kind, builtins)
     if not len(found):
         raise DataError(_nothing(path, found, kind))
+    if group_column is not None and found.groups is None:
+        raise DataError(f"{found.name!r} has no groups in a column {group_column!r}: leave out --group-column.")
     if found.ignored:
         counts = ", ".join(f"{n} {extension}" for extension, n in sorted(found.ignored.items()))
         log.info("%s: other files are passed over (%s)", found.name, counts)
@@ -117,7 +127,14 @@ def open_tables(files: Sequence[Path], request: Request) -> list[TableFile]:
         return [table for file in files for table in open_arrays(file, request)]
     from nearfar.data.delimited import Delimited
 
-    known = [request.label_column, request.labels_in, *request.columns, *PAIRS, *itertools.chain(*ROLES.values())]
+    known = [
+        request.label_column,
+        request.labels_in,
+        request.group_column,
+        *request.columns,
+        *PAIRS,
+        *itertools.chain(*ROLES.values()),
+    ]
     return [Delimited(file, [name.lower() for name in known if name is not None]) for file in files]
 
 

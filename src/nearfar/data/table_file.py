@@ -18,8 +18,9 @@ class Request:
     """What a modality reads: files with one of `extensions`, or rows by the first of `columns` that there is.
 
     With `inline` a cell is the sample itself, else its path; without `columns` the row is the sample. Labels come from
-    `label_column`, which must be there, else from `labels_in` where there is one, else from the usual names; `further`
-    columns are kept, None for all that are nothing else.
+    `label_column`, which must be there, else from `labels_in` where there is one, else from the usual names, and groups
+    likewise; `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not;
+    `further` columns are kept, None for all that are nothing else.
     """
 
     extensions: frozenset[str] = frozenset()
@@ -27,6 +28,10 @@ class Request:
     inline: bool = False
     label_column: str | None = None
     labels_in: str | None = None
+    group_column: str | None = None
+    groups_in: str | None = None
+    ignore_columns: Sequence[str] = ()
+    ignored: Sequence[str] = ()
     further: Sequence[str] | None = ()
 
 

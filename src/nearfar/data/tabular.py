@@ -1,6 +1,5 @@
 """Rows of tables, of whatever kind of file, as samples: the columns' names say what each is for."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearfar.data.columns import MAY_BE_SPLITS, PAIRS, ROLES, content_column, find_column, is_row_number, shown
+from nearfar.data.columns import (
+    MAY_BE_SPLITS,
+    PAIRS,
+    ROLES,
+    content_column,
+    find_column,
+    is_row_number,
+    named_column,
+    shown,
+)
 from nearfar.data.contents import Cells, Contents, Files, Joined, Nothing
 from nearfar.data.keys import folder_of, keys_of, unique
 from nearfar.data.sample_rows import SampleRows
@@ -97,26 +105,29 @@ class _Part:
 
 def _plan(table: TableFile, request: Request) -> dict[str, int]:
     """Where the column for each purpose stands."""
-    names = list(table.names)
+    ignored = _ignored(table, request)
+    names = [name for name in table.names if name not in ignored]
     wanted = {role: find_column(names, known) for role, known in ROLES.items()}
-    wanted["split"] = _split_column(table)
-    wanted["label"] = wanted["label"] or next(iter(table.classes), None)
+    wanted["split"] = None if (split := _split_column(table)) in ignored else split
+    wanted["label"] = wanted["label"] or next((name for name in table.classes if name in names), None)
     wanted |= {purpose: find_column(names, [purpose]) for purpose in PAIRS}
     if request.columns:
         wanted["content"] = content_column(table.name, names, request.columns)
-    if request.labels_in is not None and (name := find_column(names, [request.labels_in])) is not None:
-        wanted["label"] = name
-    if request.label_column is not None:
-        wanted["label"] = find_column(names, [request.label_column])
-        if wanted["label"] is None:
-            close = difflib.get_close_matches(request.label_column, names, n=1)
-            raise DataError(
-                f"{table.name!r} has no column {request.label_column!r} for the labels: "
-                + (f"did you mean {close[0]!r}?" if close else f"its columns are {shown(names)}.")
-            )
-    found = {purpose: names.index(name) for purpose, name in wanted.items() if name is not None}
+    said = {"label": (request.label_column, request.labels_in), "group": (request.group_column, request.groups_in)}
+    for role, (asked, usual) in said.items():
+        if asked is not None:
+            wanted[role] = named_column(table.name, names, asked, f"for the {role}s")
+        elif usual is not None:
+            wanted[role] = find_column(names, [usual]) or wanted[role]
+    found = {purpose: list(table.names).index(name) for purpose, name in wanted.items() if name is not None}
     _check_once(table, found.values())
     return found
+
+
+def _ignored(table: TableFile, request: Request) -> set[str]:
+    """The columns that are as if they were not there."""
+    asked = {named_column(table.name, table.names, name, "to ignore") for name in request.ignore_columns}
+    return asked | {name for one in request.ignored if (name := find_column(table.names, [one])) is not None}
 
 
 def _split_column(table: TableFile) -> str | None:
@@ -139,10 +150,13 @@ def _check_once(table: TableFile, at: Iterable[int]) -> None:
 def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict[str, Contents]) -> _Part:
     names = list(table.names)
     needed = {purpose: at for purpose, at in plan.items() if purpose not in stored}
+    ignored = _ignored(table, request)
+    left = [i for i, name in enumerate(names) if name not in ignored]
     if request.further is None:
-        others = [i for i, name in enumerate(names) if i not in plan.values() and not is_row_number(name)]
+        others = [i for i in left if i not in plan.values() and not is_row_number(names[i])]
     else:
-        others = [names.index(name) for one in request.further if (name := find_column(names, [one])) is not None]
+        known = [names[i] for i in left]
+        others = [names.index(name) for one in request.further if (name := find_column(known, [one])) is not None]
     at = sorted({*needed.values(), *others})
     _check_once(table, others)
     found = table.read(at)

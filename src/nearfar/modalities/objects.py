@@ -38,21 +38,24 @@ def kind_of(name: str) -> str:
     return _read(given.get("data", name), given.short(name)).kind
 
 
-def samples_of(name: str, modality: "Modality", *, label_column: str | None = None) -> "Samples":
-    """The samples of the data that goes by this name; raises DataError where the modality does not read such data."""
+def samples_of(name: str, modality: "Modality", **columns: Any) -> "Samples":
+    """The samples of the data that goes by this name; raises DataError where the modality does not read such data.
+
+    `columns` are those of `Request` that say where labels and groups stand, for data that has columns.
+    """
     short = given.short(name)
     found = _read(given.get("data", name), short)
     if found.kind != modality.name:
         raise DataError(f"{short} is data of the kind {found.kind!r}: --modality {modality.name} does not read it.")
-    return found.rows(label_column).samples(short)
+    return found.rows(columns).samples(short)
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Data of one modality: `rows` makes its samples, with labels from the column of this name where it has columns."""
+    """Data of one modality: `rows` makes its samples, with labels and groups from those columns where it has any."""
 
     kind: str
-    rows: Callable[[str | None], SampleRows]
+    rows: Callable[[Mapping[str, Any]], SampleRows]
 
 
 def _read(data: Any, name: str) -> _Data:
@@ -62,7 +65,7 @@ def _read(data: Any, name: str) -> _Data:
         if len(labels) != len(data):
             raise DataError(f"There are {len(labels)} labels for {len(data)} samples.")
     if hasattr(data, "column_names") or (hasattr(data, "columns") and hasattr(data, "iloc")):
-        return _Data("table", lambda column: _table(data, name, column))
+        return _Data("table", lambda columns: _table(data, name, columns))
     if hasattr(data, "__array__") and not hasattr(data, "convert"):
         return _array(np.asarray(data.detach().cpu() if hasattr(data, "detach") else data), labels, name)
     if isinstance(data, Mapping) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
@@ -84,7 +87,7 @@ def _array(array: NDArray[Any], labels: Any, name: str) -> _Data:
     kind = "table" if array.ndim == 2 else "image"
     content, request = ("", Request(further=None)) if kind == "table" else ("image", Request(columns=("image",)))
     table = ArrayTable(Path(_word(name)), "", array, None if labels is None else _arrow(labels), content)
-    return _Data(kind, lambda column: read_tables([table], request))
+    return _Data(kind, lambda columns: read_tables([table], request))
 
 
 def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
@@ -97,7 +100,7 @@ def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
             f"{printable(os.fspath(data[0]))!r:.80}). Text as data is not there yet."
         )
     keys = unique(printable(os.fspath(one)) for one in data)
-    return _Data("image", lambda column: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
+    return _Data("image", lambda columns: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
 
 
 def _dataset(data: Any, labels: Any, name: str) -> _Data:
@@ -150,7 +153,7 @@ def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _D
         rows = np.stack([_as_array(take(i)) for i in range(count)])
         return _array(rows, labels, name)
     keys = unique(f"{_word(name)}#{i}" for i in range(count))
-    return _Data("image", lambda column: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
+    return _Data("image", lambda columns: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
 
 
 def _first(take: Callable[[int], Any], count: int, name: str) -> Any:
@@ -196,8 +199,8 @@ def _as_array(item: Any) -> NDArray[Any]:
     return array.transpose(1, 2, 0) if tensor and array.ndim == 3 else array
 
 
-def _table(data: Any, name: str, label_column: str | None) -> SampleRows:
-    return read_tables([_ArrowTable(data, name)], Request(further=None, label_column=label_column))
+def _table(data: Any, name: str, columns: Mapping[str, Any]) -> SampleRows:
+    return read_tables([_ArrowTable(data, name)], Request(further=None, **columns))
 
 
 class _ArrowTable(TableFile):

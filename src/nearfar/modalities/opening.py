@@ -1,6 +1,6 @@
 """DATA to a source: the samples are found by what a modality says it reads, for all kinds alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,17 @@ def open_source(
     least: int = 1,
     split: str | None = None,
     label_column: str | None = None,
+    group_column: str | None = None,
+    ignore_columns: Sequence[str] = (),
     cache: str = "auto",
     grow: bool = True,
     threads: int | None = None,
 ) -> "Source":
     """The samples of DATA, ready to be fetched; with the `config` of an encoder, as that one needs them.
 
-    `options` are those of the modality, by default those that `config` names. `cache`, `grow` and `threads` are as for
-    `Modality.source`. Raises DataError where fewer than `least` samples can be used.
+    Columns are as for `found`, and those that the config names are known. `options` are those of the modality, by
+    default those that `config` names. `cache`, `grow` and `threads` are as for `Modality.source`. Raises DataError
+    where fewer than `least` samples can be used.
     """
     from nearfar.data.samples import with_others
 
@@ -48,7 +51,16 @@ def open_source(
         check_enough(own.name, len(own.usable), least)
         return own if config is None else suited(own, config, least=least)
     reading: dict[str, Any] = {"options": options, "cache": cache, "grow": grow, "threads": threads}
-    samples = found(modality, data, split=split, label_column=label_column, labels_in=(config or {}).get("labels_in"))
+    known = {name: (config or {})[name] for name in ("labels_in", "groups_in", "ignored") if name in (config or {})}
+    samples = found(
+        modality,
+        data,
+        split=split,
+        label_column=label_column,
+        group_column=group_column,
+        ignore_columns=ignore_columns,
+        **known,
+    )
     check_enough(samples.name, len(samples), least)
     count = len(samples)
     if samples.positives is None and samples.negatives is None:
@@ -74,17 +86,30 @@ def found(
     split: str | None = None,
     label_column: str | None = None,
     labels_in: str | None = None,
+    group_column: str | None = None,
+    groups_in: str | None = None,
+    ignore_columns: Sequence[str] = (),
+    ignored: Sequence[str] = (),
 ) -> "Samples":
     """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are.
 
-    Labels come from `label_column`, else from `labels_in` where there is such a column, else from the usual ones.
+    Labels come from `label_column`, else from `labels_in` where there is such a column, else from the usual ones, and
+    groups likewise. `ignore_columns`, which must be there, and those `ignored` are as if they were not.
     """
     from nearfar.data.reader import open_samples, parse_data
 
+    columns: dict[str, Any] = {
+        "label_column": label_column,
+        "labels_in": labels_in,
+        "group_column": group_column,
+        "groups_in": groups_in,
+        "ignore_columns": ignore_columns,
+        "ignored": ignored,
+    }
     if given.is_given(data):
         from nearfar.modalities.objects import samples_of
 
-        return samples_of(data, modality, label_column=label_column or labels_in)
+        return samples_of(data, modality, **columns)
     path, asked = parse_data(data, builtins=modality.builtins)
     if path in modality.builtins:
         return replace(modality.builtins[path].read(split or asked), origin=path)
@@ -94,11 +119,10 @@ def found(
         columns=modality.columns,
         split=split,
         inline=modality.inline,
-        label_column=label_column,
-        labels_in=labels_in,
         further=modality.further,
         kind=modality.name,
         builtins=modality.builtins,
+        **columns,
     )
 
 

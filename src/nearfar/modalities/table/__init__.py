@@ -97,7 +97,6 @@ class Table(Modality):
             "encoder": name,
             "hidden": width or options.hidden or 256,
             "layers": options.layers or 4,
-            "labels_in": source.label_column,
             "columns": to_config(source.columns),
         }
         made = TableEncoder(config)
