@@ -67,7 +67,7 @@ def test_where_time_is_short_a_part_is_judged_and_said(finished: Finished, monke
     data, run = finished
     found = measured(run.encoder, data, seconds=1e-6)
     assert found.notes == ["To stay within 0 s, 20 of 40 samples of the training part were used."]
-    assert {name: len(first) for name, (first, _) in found.systems.items()} == dict.fromkeys(found.systems, 20)
+    assert {name: len(one.train) for name, one in found.systems.items()} == dict.fromkeys(found.systems, 20)
     assert len(found.train) == 20
     assert found.held_out is not None
     assert len(found.held_out) == 4

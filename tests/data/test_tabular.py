@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -98,6 +99,18 @@ def test_positives_and_negatives_go_with_their_row(tmp_path):
     assert found.negatives.path(found.rows[1]) == str(tmp_path / "n.jpg")
     with pytest.raises(OSError, match="no path given"):
         found.positives.bytes(found.rows[1])
+
+
+def test_scores_of_pairs_are_numbers(tmp_path, caplog):
+    found = find(
+        write(tmp_path / "m.csv", "path,positive,Score\na.jpg,b.jpg,4.5\nc.jpg,d.jpg,?\ne.jpg,f.jpg,high\n"),
+        further=None,
+    )
+    assert np.array_equal(found.scores, np.array([4.5, np.nan, np.nan], dtype=np.float32), equal_nan=True)
+    assert found.table.column_names == []
+    assert "scores: 1 of 3 are no numbers" in caplog.text
+    alone = find(write(tmp_path / "n.csv", "path,score\na.jpg,1\n"), further=None)
+    assert (alone.scores, alone.table.column_names) == (None, ["score"])
 
 
 def test_a_split_column_picks_rows_and_keeps_class_numbers(tmp_path):

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from nearfar.errors import ConfigError
-from nearfar.evaluation.split import grouped_split, stratified_split
+from nearfar.evaluation.split import grouped_split, linked_split, stratified_split
 
 LABELS = torch.tensor([0] * 50 + [1] * 10 + [2] * 2 + [3] + [-1] * 7)[
     torch.randperm(70, generator=torch.Generator().manual_seed(3))
@@ -46,3 +47,18 @@ def test_groups_stand_on_one_side_and_classes_on_both():
 def test_without_copies_a_grouped_split_has_the_shares_of_a_stratified_one():
     for splitter in (stratified_split, lambda labels: grouped_split(labels, torch.arange(70))):
         assert torch.bincount(LABELS[splitter(LABELS)[1]], minlength=4).tolist() == [10, 2, 1, 0]
+
+
+def test_rows_that_have_something_in_common_stand_on_one_side() -> None:
+    links = np.stack([np.arange(300) // 2, 1000 + np.arange(300) // 3], axis=1)  # chains of six
+    first, second = linked_split(links, seed=1)
+    assert len(first) + len(second) == 300
+    assert 40 <= len(second) <= 60
+    assert not set(links[first].ravel().tolist()) & set(links[second].ravel().tolist())
+
+
+def test_where_all_hang_together_only_equal_rows_do() -> None:
+    links = np.stack([np.zeros(100, dtype=np.int64), np.arange(100) // 2], axis=1)
+    first, second = linked_split(links)
+    assert len(second) == 20
+    assert not set(links[first, 1].tolist()) & set(links[second, 1].tolist())

@@ -36,7 +36,7 @@ def evaluate(
     `cache`, `label_column`, `group_column` and `compile` are as for `train`. Samples that cannot be read are left out,
     and counted in the notes. Raises UserError.
     """
-    from nearfar.api.judging import Judges, judges_of, parts_of
+    from nearfar.api.judging import Judges, judges_of, parts_of, split_off
     from nearfar.api.load import load_on
     from nearfar.api.sources import open_for, tell_unreadable
     from nearfar.api.systems import measure
@@ -45,13 +45,15 @@ def evaluate(
 
     encoder, run = load_on(encoder, device, compile=compile)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
+    modality = registry.load(encoder.config["modality"])
     data, own_test = train, None
     if test is None and isinstance(data, str | os.PathLike):
-        data, own_test = parts_of(os.fspath(data), splits(registry.load(encoder.config["modality"]), os.fspath(data)))
+        data, own_test = parts_of(os.fspath(data), splits(modality, os.fspath(data)))
     reading: dict[str, Any] = {"cache": cache, "label_column": label_column, "group_column": group_column}
     learnt = open_for(encoder, data, **reading)
     if test is None:
-        judges = judges_of(encoder, learnt, own_test, seed=seed, **reading)
+        learnt, taken_out = split_off(modality, learnt, own_test, seed)
+        judges = judges_of(encoder, learnt, own_test, taken_out, seed=seed, **reading)
     else:
         judged = open_for(encoder, test, **reading)
         judges = Judges(test=judged)
@@ -75,27 +77,32 @@ def compare_systems(
     import torch
 
     from nearfar.evaluation.run import judge_systems
-    from nearfar.evaluation.task import TaskData, Vectors
+    from nearfar.evaluation.task import TaskData
     from nearfar.evaluation.tasks import load
 
-    train, test = measured.train, measured.test
-    data = TaskData(seed=seed, notes=list(measured.notes), raw_baseline=measured.raw)
+    train, test, systems = measured.train, measured.test, measured.systems
+    data = TaskData(seed=seed, notes=list(measured.notes), raw_baseline=measured.raw, train=train, test=test)
     tasks = load(measured.tasks)
     if train.labels is None or not measured.has_labels:
-        systems = {name: Vectors(first) for name, (first, _) in measured.systems.items()}
         return judge_systems(systems, replace(data, views=views or {}), tasks)
     numbers = torch.from_numpy(train.labels)
+    groups = None if train.groups is None else torch.from_numpy(train.groups)
     if test is None:
         assert measured.held_out is not None
         assert measured.learnt is not None
         learnt, held_out = torch.from_numpy(measured.learnt), torch.from_numpy(measured.held_out)
-        systems = {name: Vectors(x[learnt], x[held_out]) for name, (x, _) in measured.systems.items()}
-        classes = list(train.label_names)
-        data = replace(data, train_labels=numbers[learnt], test_labels=numbers[held_out], classes=classes)
-        return judge_systems(systems, data, tasks)
+        data = replace(
+            data,
+            train_labels=numbers[learnt],
+            test_labels=numbers[held_out],
+            train_groups=None if groups is None else groups[learnt],
+            classes=list(train.label_names),
+            train=train.take(measured.learnt),
+            test=train.take(measured.held_out),
+        )
+        return judge_systems({name: one.parted(learnt, held_out) for name, one in systems.items()}, data, tasks)
     classes, there = common_classes(train, test)
-    systems = {name: Vectors(first, second) for name, (first, second) in measured.systems.items()}
-    data = replace(data, train_labels=numbers, test_labels=torch.tensor(there), classes=classes)
+    data = replace(data, train_labels=numbers, test_labels=torch.tensor(there), train_groups=groups, classes=classes)
     return judge_systems(systems, data, tasks)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from nearfar.api import build, settle
 from nearfar.api import options as opts
-from nearfar.api.judging import Judges, judges_of, parts_of
+from nearfar.api.judging import Judges, judges_of, parts_of, split_off
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, must
@@ -76,12 +76,13 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
+    source, taken_out = split_off(modality, source, test, seed)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
-        judges_of, encoder, source, test, seed=seed, cache=config.data.cache, **config.data.named_columns
+        judges_of, encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **config.data.named_columns
     )
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 

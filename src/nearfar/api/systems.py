@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from nearfar.api.baselines import untrained
 from nearfar.api.judging import Judges
-from nearfar.contract import Encoder, Rows, Source
+from nearfar.contract import Baseline, Encoder, RawInput, Rows, Source
+from nearfar.errors import DataError
 from nearfar.evaluation.copies import near_copies
 from nearfar.evaluation.embedding import embed_source, whiten
 from nearfar.evaluation.split import grouped_split, stratified_split
-from nearfar.evaluation.task import TRAINED, UNTRAINED
+from nearfar.evaluation.task import TRAINED, UNTRAINED, Vectors
 from nearfar.modalities import registry as modalities
 
 _TIMED = 512
@@ -24,13 +26,13 @@ _LEAST_JUDGED = 2_000
 
 @dataclass(frozen=True)
 class Measured:
-    """Systems (name -> train and test vectors, the trained encoder last) of the readable samples of two sources.
+    """Systems, the trained encoder last, on the readable samples of two sources.
 
     Without a `test`, the samples `held_out` [M] of `train` judge; where none are, labels cannot. `learnt` [L] are the
     samples of `train` that probes are given.
     """
 
-    systems: dict[str, tuple[Tensor, Tensor | None]]
+    systems: dict[str, Vectors]
     train: Source
     test: Source | None
     held_out: Rows | None
@@ -87,7 +89,7 @@ def measure(
     vectors, learnt = first, None
     if held_out is not None:
         learnt, held_out = _split(encoder, source, first, held_out, seed, notes)
-    systems: dict[str, tuple[Tensor, Tensor | None]] = {}
+    systems: dict[str, Vectors] = {}
     encoders = {TRAINED: encoder}
     if baselines:
         before = untrained(encoder, train, run)
@@ -103,16 +105,45 @@ def measure(
                 said += f" and {len(tested)} of {len(test)} test samples"
                 test, second = test.take(tested), second[tested]
             notes.append(f"To stay within {seconds:.0f} s, {said} were used.")
-        raw = train.vectors()
-        if raw is not None:
-            systems[kind.raw_baseline] = (raw, None if test is None else test.vectors())
+        for baseline in kind.baselines():
+            systems[baseline.name] = _answers(baseline, train, test)
         encoders = {UNTRAINED: before, TRAINED: encoder}
         theirs, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
-        systems[UNTRAINED] = (theirs, None if test is None else embed_source(before, test)[0])
-    systems[TRAINED] = (first, second)
+        others = None if test is None else embed_source(before, test)[0]
+        systems[UNTRAINED] = Vectors(theirs, others, embed=partial(_embed, before))
+    systems[TRAINED] = Vectors(first, second, embed=partial(_embed, encoder))
+    # A baseline without anything that can be compared is none.
+    systems = {name: one for name, one in systems.items() if one.known or one.baseline is not None}
     return Measured(
         systems, train, test, held_out, learnt, encoders, vectors, source, kind.tasks, kind.raw_baseline, notes
     )
+
+
+def _answers(baseline: Baseline, train: Source, test: Source | None) -> Vectors:
+    """A baseline that has learnt from the training part; one that gives no vectors may answer tasks itself."""
+    baseline.fit(train)
+    first = baseline.vectors(train)
+    second = None if first is None or test is None else baseline.vectors(test)
+
+    def embed(source: Source) -> Tensor:
+        found = baseline.vectors(source)
+        if found is None:
+            raise DataError(f"The baseline {baseline.name!r} has no vectors.")
+        return found
+
+    if type(baseline) is RawInput:
+        return Vectors(first, second, embed=embed) if first is not None else Vectors(None)
+    return Vectors(first, second, embed=embed, baseline=baseline)
+
+
+def _embed(encoder: Encoder, source: Source) -> Tensor:
+    """The encoder's vectors of all samples `[N, dim]`; NaN where one cannot be read."""
+    vectors, rows = embed_source(encoder, source)
+    if len(rows) == len(source):
+        return vectors
+    found = torch.full((len(source), vectors.shape[1]), torch.nan)
+    found[torch.from_numpy(rows)] = vectors
+    return found
 
 
 def _split(

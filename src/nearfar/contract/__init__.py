@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearfar.contract import inputs as inputs
+    from nearfar.contract.baseline import Baseline as Baseline
+    from nearfar.contract.baseline import RawInput as RawInput
     from nearfar.contract.batches import Batch as Batch
     from nearfar.contract.batches import Latents as Latents
     from nearfar.contract.batches import Losses as Losses
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "inputs": ("Inputs",),
+    "baseline": ("Baseline", "RawInput"),
     "batches": ("Batch", "Latents", "Losses", "Requirements", "Views"),
     "encoder": ("Encoder", "Map"),
     "method": ("Method",),

@@ -76,7 +76,8 @@ class Batch:
 
     `ids` [n] names what each row shows: equal ids are the same content, or positives of each other by the user's word
     (`--positives`), and never negatives of each other.
-    `labels` [n] is -1 where there is none; `groups` [n] may be missing. Where the last wide view shows negatives that
+    `labels` [n] is -1 where there is none; `groups` [n] may be missing. `scores` [n] say how near a sample and the
+    positive that the user gives for it are, NaN where that is not said. Where the last wide view shows negatives that
     the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `rows` are this
     rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
     With a `ring`, the latents of the others stay with them: a loss sees those of its own rows alone.
@@ -85,6 +86,7 @@ class Batch:
     ids: Tensor
     labels: Tensor
     groups: Tensor | None = None
+    scores: Tensor | None = None
     present: Tensor | None = None
     negative_ids: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
@@ -124,7 +126,8 @@ class Requirements:
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
     label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
-    False, of a method that wants `labels`. With `negatives` there is one more wide view, the last, where the data gives
+    False, of a method that wants `labels`. One that wants `scores` learns from pairs that have one, in its first two
+    views. With `negatives` there is one more wide view, the last, where the data gives
     negatives: it shows that of each sample.
     """
 
@@ -134,3 +137,4 @@ class Requirements:
     unlabelled: bool = True
     samples_per_class: int = 0
     negatives: bool = False
+    scores: bool = False

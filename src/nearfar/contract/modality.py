@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nearfar.errors import UnknownName
 
 if TYPE_CHECKING:
+    from nearfar.contract.baseline import Baseline
     from nearfar.contract.batches import Requirements, Views
     from nearfar.contract.encoder import Encoder
     from nearfar.contract.source import Card, Rows, Source
@@ -62,7 +63,7 @@ class Modality(ABC):
     """Further columns that are read into `Samples.table`; None for all that have no other meaning."""
     builtins: ClassVar[Mapping[str, Builtin]] = {}
     raw_baseline: ClassVar[str] = "raw input"
-    """What an evaluation calls the baseline of `Source.vectors`."""
+    """What an evaluation calls the baseline of `Source.vectors`, whose equal rows are copies."""
     tasks: ClassVar[Sequence[str]] = ("classify", "retrieve", "label_free")
     """How an encoder of this kind is judged: names of `evaluation.tasks`, of which those apply that the data allows."""
     advice: ClassVar[Mapping[str, str]] = {}
@@ -121,6 +122,12 @@ class Modality(ABC):
     @abstractmethod
     def views(self, raw: Any, draws: Rows, *, requires: Requirements, seed: int, options: Any, encoder: Any) -> Views:
         """The views of a raw batch, sample i keyed by (seed, draws[i], view), on the encoder's device."""
+
+    def baselines(self) -> Sequence[Baseline]:
+        """What every evaluation compares with, beside the untrained encoder: new ones, not yet fitted."""
+        from nearfar.contract.baseline import RawInput
+
+        return [RawInput(self.raw_baseline)]
 
     def plain(self, raw: Any, start: int, stop: int, encoder: Any) -> Sequence[Any]:
         """Samples of a raw batch as a user's own views take them: by default rows of the encoder's inputs."""

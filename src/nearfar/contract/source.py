@@ -161,6 +161,12 @@ class Source:
         return None if domains is None else domains[self.at]
 
     @property
+    def scores(self) -> NDArray[np.float32] | None:
+        """[N]: how near each sample and its positive are, NaN where that is not said; None where nothing is said."""
+        scores = self.whole.scores
+        return None if scores is None else scores[self.at]
+
+    @property
     def shards(self) -> Shards | None:
         """The containers that the samples lie in, if reading them in another order costs more; else None."""
         numbers = self.whole.shards
@@ -248,6 +254,13 @@ class Source:
         """The raw input of the `usable` samples as vectors [N, D] float32: the baseline that needs no encoder.
 
         None where the raw input is nothing that can be compared.
+        """
+        return None
+
+    def split(self, seed: int) -> tuple[Rows, Rows] | None:
+        """Rows to train on and rows to judge by, where the data has no test part and labels are not what judges.
+
+        None: where a task judges pairs, a fifth of them judges.
         """
         return None
 

@@ -15,6 +15,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """What a column may say about a sample, and the names that say so; the first one present is taken."""
 
+SCORES = ("score", "similarity", "relatedness", "gold", "gold_score", "similarity_score", "relatedness_score")
+"""Names of a column that says how near a pair is, where there is a column of positives."""
+
 MAY_BE_SPLITS = ("subset", "set", "partition", "usage", "phase", "data_set", "dataset")
 """Names of a column of splits, if that is what its cells say."""
 

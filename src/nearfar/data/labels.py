@@ -1,10 +1,11 @@
-"""Labels, groups and domains as the user wrote them, to numbers; what is lost on the way is logged."""
+"""Labels, groups, domains and scores as the user wrote them, to numbers; what is lost on the way is logged."""
 
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfar.data.strings import Rows
 
@@ -61,6 +62,20 @@ def groups(column: "pa.DictionaryArray | None") -> Rows | None:
     return codes
 
 
+def scores(column: "pa.DictionaryArray | None", *, what: str) -> NDArray[np.float32] | None:
+    """Numbers [N], NaN where a value is missing or is no number; None where all are. A warning says how many are not.
+
+    `column` is as for `classes`, and `what` is what the warning calls it.
+    """
+    if column is None:
+        return None
+    values = [_number(text) for text in column.dictionary.to_pylist()]
+    found = np.array([*values, np.nan], dtype=np.float32)[column.indices.fill_null(len(values)).to_numpy()]
+    if lost := int(np.isnan(found).sum()) - column.null_count:
+        log.warning("%s: %d of %d are no numbers, and are taken for none given.", what, lost, len(column))
+    return found if np.isfinite(found).any() else None
+
+
 def are_measurements(column: "pa.DictionaryArray", *, many: bool) -> bool:
     """Whether the values are fractions, and so no classes; with `many`, or too many different numbers to be classes."""
     texts: list[str] = column.dictionary.to_pylist()
@@ -75,6 +90,14 @@ def are_measurements(column: "pa.DictionaryArray", *, many: bool) -> bool:
 def _stands_for_none(texts: Sequence[str], numeric: bool) -> bool:
     others = [text for text in texts if text != "-1"]
     return not numeric or not others or (len(others) > 1 and all(int(text) >= 0 for text in others))
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
 
 
 def _is_whole(text: str) -> bool:

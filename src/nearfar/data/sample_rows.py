@@ -24,9 +24,9 @@ log = logging.getLogger("nearfar")
 class SampleRows:
     """N rows: their keys, where the content of each lies, and what columns say about them.
 
-    `columns` has label, group, domain and split where they are said: a dictionary-encoded Arrow array [N], null where
-    missing. `class_names` are the names of classes whose numbers the labels are. Without `classes` labels that are no
-    whole numbers are measurements; `label_column` is where they stand.
+    `columns` has label, group, domain, split and score where they are said: a dictionary-encoded Arrow array [N], null
+    where missing. `class_names` are the names of classes whose numbers the labels are. Without `classes` labels that
+    are no whole numbers are measurements; `label_column` is where they stand.
     """
 
     keys: Strings
@@ -68,6 +68,7 @@ class SampleRows:
             groups=coding.groups(self.columns.get("group")),
             domains=domains,
             domain_names=domain_names,
+            scores=coding.scores(self.columns.get("score"), what=f"{name}: scores"),
             positives=self.pairs.get("positive"),
             negatives=self.pairs.get("negative"),
             split=split,

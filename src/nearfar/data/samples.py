@@ -28,7 +28,8 @@ class Samples:
 
     `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has;
     `label_column` is the column of a table that they stand in. `groups`
-    [N] and `domains` [N] (into `domain_names`) likewise. Row i of `positives` and `negatives` goes with sample i.
+    [N] and `domains` [N] (into `domain_names`) likewise. `scores` [N] say how near sample and positive are, NaN where
+    nothing is said. Row i of `positives` and `negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
     from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
     further columns [N rows] that the modality asked for. `origin` is the path of DATA. `ignored` counts files by
@@ -45,6 +46,7 @@ class Samples:
     groups: Rows | None = None
     domains: Rows | None = None
     domain_names: tuple[str, ...] = ()
+    scores: NDArray[np.float32] | None = None
     positives: Contents | None = None
     negatives: Contents | None = None
     split: str | None = None
@@ -89,6 +91,7 @@ class Samples:
             labels=of(self.labels),
             groups=of(self.groups),
             domains=of(self.domains),
+            scores=None if self.scores is None else self.scores[rows],
             shards=of(self.shards),
             table=None if self.table is None else self.table.take(indices(rows)),
         )
@@ -143,6 +146,7 @@ def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
         labels=longer(samples.labels, -1),
         groups=longer(samples.groups, -1),
         domains=longer(samples.domains, -1),
+        scores=None if samples.scores is None else np.append(samples.scores, np.full(len(behind), np.nan, np.float32)),
         shards=None,
         positives=None,
         negatives=None,

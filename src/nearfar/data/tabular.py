@@ -11,6 +11,7 @@ from nearfar.data.columns import (
     MAY_BE_SPLITS,
     PAIRS,
     ROLES,
+    SCORES,
     content_column,
     find_column,
     is_row_number,
@@ -62,7 +63,7 @@ def read_tables(tables: Sequence[TableFile], request: Request) -> SampleRows:
         rows=np.concatenate([part.kept + start for part, start in zip(parts, starts, strict=False)]),
         columns={
             role: _joined([(part.roles.get(role), part.kept) for part in parts])
-            for role in ROLES
+            for role in (*ROLES, "score")
             if any(role in part.roles for part in parts)
         },
         class_names=None if label is None else first.class_names(label),
@@ -111,6 +112,8 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     wanted["split"] = None if (split := _split_column(table)) in ignored else split
     wanted["label"] = wanted["label"] or next((name for name in table.classes if name in names), None)
     wanted |= {purpose: find_column(names, [purpose]) for purpose in PAIRS}
+    if wanted["positive"] is not None:
+        wanted["score"] = find_column(names, SCORES)
     if request.columns:
         wanted["content"] = content_column(table.name, names, request.columns)
     said = {"label": (request.label_column, request.labels_in), "group": (request.group_column, request.groups_in)}
@@ -163,7 +166,7 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
     count = len(found.numbers)
     columns = dict(zip(at, found.cells, strict=True))
     cells = {purpose: Strings.of_column(columns[at]) for purpose, at in needed.items() if purpose in _SAMPLES}
-    roles = {role: encode(table.plain(columns[at])) for role, at in needed.items() if role in ROLES}
+    roles = {role: encode(table.plain(columns[at])) for role, at in needed.items() if role not in _SAMPLES}
     for role, column in roles.items():
         if column is None or column.null_count == len(column) > 0:
             what = "lists or structures" if column is None else "nothing"

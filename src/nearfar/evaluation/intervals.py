@@ -16,6 +16,7 @@ from nearfar.errors import ConfigError, DataError
 SAMPLES = "bootstrap over test samples"
 DRAWS = "t over label draws"
 CROSSED = "t over label draws and test samples"
+DELONG = "DeLong's over test samples"
 SEEDS = "t over seeds"
 FIGURE = "no interval"
 KINDS = (SAMPLES, DRAWS, SEEDS)
@@ -147,6 +148,11 @@ def paired(a: Tensor, b: Tensor, *, kind: str = SAMPLES, seed: int = 0) -> Inter
         raise DataError(f"Paired values must be over the same {kind.split()[-1]}: got {len(a)} and {len(b)} of them.")
     difference = a.detach().double().cpu() - b.detach().double().cpu()
     return bootstrap(difference, seed=seed) if kind == SAMPLES else t_interval(difference, kind=kind)
+
+
+def normal(mean: float, error: float, kind: str, count: int, freedom: float | None = None) -> Interval:
+    """Interval of a value with a known standard error: Student's t at `freedom`, by default `count` - 1."""
+    return _student(mean, error, count - 1 if freedom is None else freedom, kind, count)
 
 
 def _student(mean: float, error: float, freedom: float, kind: str, count: int) -> Interval:

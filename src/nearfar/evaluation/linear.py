@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.evaluation.knn import check_labels, full_precision
-from nearfar.evaluation.split import stratified_split
+from nearfar.evaluation.split import grouped_split, stratified_split
 from nearfar.evaluation.threads import one_thread
 
 GRID = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7)
@@ -78,6 +78,14 @@ class LinearProbe:
         with full_precision(x.device):
             return self.labels[(x @ self.weight.T + self.bias).argmax(dim=1)]
 
+    def margin_standardised(self, x: Tensor) -> Tensor:
+        """How much class 1 is preferred to class 0 `[M]`, of two classes; 0 where only one was seen."""
+        if len(self.labels) < 2:
+            return x.new_zeros(len(x))
+        with full_precision(x.device):
+            scores = x @ self.weight.T + self.bias
+        return scores[:, 1] - scores[:, 0]
+
 
 @torch.no_grad()
 def fit_linear(
@@ -88,6 +96,7 @@ def fit_linear(
     seed: int = 0,
     strength: float | None = None,
     scaler: Scaler | None = None,
+    groups: Tensor | None = None,
 ) -> LinearProbe:
     """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
 
@@ -95,7 +104,8 @@ def fit_linear(
     the training set, tried from strong to weak until two in a row are no better (equal: the stronger); then all of the
     training set is fitted.
     Where the median class has fewer than 5 samples it is `fixed_strength`. With a `scaler` the features are taken as
-    standardised by it already. Classes without a sample are never predicted.
+    standardised by it already. Samples of equal `groups` `[N]` stand on one side of the split. Classes without a sample
+    are never predicted.
     """
     labels = check_labels(labels, len(train), classes).to(train.device)
     if not len(train):
@@ -114,7 +124,7 @@ def fit_linear(
         problem = _Problem(x if basis is None else x @ basis, targets, len(names), x.shape[1])
         start, chosen = None, False
         if strength is None and int(sizes.median()) >= 5 and len(names) > 1:
-            strength, start = _choose(problem, seed)
+            strength, start = _choose(problem, seed, groups)
             chosen = True
         elif strength is None:
             strength = fixed_strength(len(x))
@@ -125,14 +135,17 @@ def fit_linear(
     return LinearProbe(scaler, weight, bias, names, strength, chosen, converged, iterations)
 
 
-def _choose(problem: "_Problem", seed: int) -> tuple[float, Tensor]:
+def _choose(problem: "_Problem", seed: int, groups: Tensor | None = None) -> tuple[float, Tensor]:
     """Pick the strength of `GRID` on at most `_CHOOSE_ON` samples; its weights are the start of the last fit."""
     targets = problem.targets
     if len(targets) > _CHOOSE_ON:
         targets = targets.clone()
         left = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))[_CHOOSE_ON:]
         targets[left.to(targets.device)] = -1
-    fitted, validation = (i.to(problem.x.device) for i in stratified_split(targets, seed=seed))
+    halves = stratified_split(targets, seed=seed)
+    if groups is not None and len((apart := grouped_split(targets, groups, seed=seed))[1]):
+        halves = apart
+    fitted, validation = (i.to(problem.x.device) for i in halves)
     part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
     x, targets = problem.x[validation], problem.targets[validation]
     best, chosen, waited = -1, GRID[0], 0

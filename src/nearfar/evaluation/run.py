@@ -1,16 +1,14 @@
 """Judging systems: check that they share their samples, run the tasks, and put their rows into one evaluation."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-
-from torch import Tensor
 
 from nearfar.errors import DataError
 from nearfar.evaluation.copies import notes_across
 from nearfar.evaluation.joint import correlations_of
 from nearfar.evaluation.result import Evaluation
-from nearfar.evaluation.task import Systems, Task, TaskData, Vectors
+from nearfar.evaluation.task import Systems, Task, TaskData, with_vectors
 from nearfar.evaluation.tasks import load
 
 _FEW_TEST = 100
@@ -26,14 +24,15 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
     if not systems:
         raise DataError("There is nothing to evaluate: no system was given.")
     systems, data = _labelled(systems, data)
+    judged = list(systems.values())[-1]
     applying = [task for task in (load() if tasks is None else tasks) if task.applies(data)]
     found = Evaluation(
         protocol=" ".join(
             ["Frozen vectors.", *(task.protocol(data) for task in applying), _AHEAD, f"Seed {data.seed}."]
         ),
         systems=list(systems),
-        train=len(next(iter(systems.values())).train),
-        test=0 if data.test_labels is None else len(data.test_labels),
+        train=len(judged.train),
+        test=0 if judged.test is None else len(judged.test),
         classes=list(data.classes),
         seed=data.seed,
     )
@@ -41,7 +40,7 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
         found.rows += task.run(systems, data)
         found.meanings |= task.meanings
     if data.labelled:
-        for note in notes_across(systems[found.systems[-1]], systems.get(data.raw_baseline), len(data.classes)):
+        for note in notes_across(judged, with_vectors(systems).get(data.raw_baseline), len(data.classes)):
             data.note(note)
     found.correlations = {name: correlations_of(rows) for name in found.systems[:-1] if (rows := found.judged(name))}
     found.notes, found.listings = list(data.notes), list(data.listings)
@@ -56,15 +55,15 @@ _AHEAD = (
 
 
 def _labelled(systems: Systems, data: TaskData) -> tuple[Systems, TaskData]:
-    """Check numbers of samples and labels, and leave unlabelled samples out."""
-    for name, vectors in systems.items():
+    """Check numbers of samples and labels, and leave unlabelled samples out where labels judge."""
+    for name, vectors in with_vectors(systems).items():
         parts = (("train", data.train_labels, vectors.train), ("test", data.test_labels, vectors.test))
         for part, labels, x in parts:
             count = 0 if x is None else len(x)
             if labels is not None and len(labels) != count:
                 raise DataError(f"There are {len(labels)} {part} labels, but {count} {part} vectors of {name!r}.")
     if data.train_labels is None or data.test_labels is None:
-        return systems, replace(data, train_labels=None, test_labels=None)
+        return systems, replace(data, train_labels=None, test_labels=None, train_groups=None)
     train, test = data.train_labels.cpu().long(), data.test_labels.cpu().long()
     kept = [(labels >= 0).nonzero().flatten() for labels in (train, test)]
     for part, labels, rows in (("train", train, kept[0]), ("test", test, kept[1])):
@@ -75,19 +74,18 @@ def _labelled(systems: Systems, data: TaskData) -> tuple[Systems, TaskData]:
             )
         if not len(rows):
             raise DataError(f"There are no labelled {part} samples; give labelled data, or evaluate without labels.")
-    data = replace(data, train_labels=train[kept[0]], test_labels=test[kept[1]])
+    data = replace(
+        data,
+        train_labels=train[kept[0]],
+        test_labels=test[kept[1]],
+        train_groups=None if data.train_groups is None else data.train_groups[kept[0]],
+        train=None if data.train is None else data.train.take(kept[0].numpy()),
+        test=None if data.test is None else data.test.take(kept[1].numpy()),
+    )
     lost = len(train) - len(kept[0]), len(test) - len(kept[1])
     if any(lost):
         data.note(f"Unlabelled and left out: {lost[0]} train and {lost[1]} test samples.")
-        systems = _of_rows(systems, *kept)
+        systems = {name: one.some(*kept) for name, one in systems.items()}
     if len(kept[1]) < _FEW_TEST:
         data.note(f"There are only {len(kept[1])} test samples: the intervals are rough.")
     return systems, data
-
-
-def _of_rows(systems: Systems, train: Tensor, test: Tensor) -> Mapping[str, Vectors]:
-    chosen = {}
-    for name, vectors in systems.items():
-        learnt, judged = vectors.parts
-        chosen[name] = Vectors(learnt[train.to(learnt.device)], judged[test.to(judged.device)])
-    return chosen

@@ -1,6 +1,8 @@
-"""The split of one labelled set into a part to learn from and a part to judge by."""
+"""The split of one set into a part to learn from and a part to judge by."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.errors import must
@@ -55,6 +57,32 @@ def grouped_split(labels: Tensor, groups: Tensor, *, share: float = 0.2, seed: i
     test = [members[g] for g in held]
     empty = rows[:0]
     return torch.cat([empty, *train]).sort().values, torch.cat([empty, *test]).sort().values
+
+
+def linked_split(links: NDArray[np.int64], *, share: float = 0.2, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Choose about `share` of N rows for testing, so that rows that have something in common stand on one side.
+
+    `links` `[N, K]` are numbers of K things of each row; rows that share one, directly or in a chain, are one group,
+    and groups are taken in a random order until the share is reached. Where one group holds more than half of the rows,
+    only rows of equal things are kept together. Gives the row numbers of train and test, each ascending.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    must(0 < share < 1, "share must be in (0, 1)", got=share)
+    count, things = links.shape
+    at = np.repeat(np.arange(count), things)
+    graph = coo_array((np.ones(len(at), bool), (at, count + np.unique(links, return_inverse=True)[1].ravel())))
+    graph.resize((2 * count * things + count, 2 * count * things + count))
+    groups = connected_components(graph, directed=False)[1][:count]
+    if count and np.bincount(np.unique(groups, return_inverse=True)[1]).max() > count / 2:
+        groups = np.unique(links, axis=0, return_inverse=True)[1].ravel()
+    _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed)).numpy()
+    reached = np.cumsum(sizes[order])
+    held = np.isin(numbers, order[reached <= max(share * count, sizes[order[:1]].sum())])
+    rows = torch.from_numpy(held)
+    return (~rows).nonzero().flatten(), rows.nonzero().flatten()
 
 
 def _members(groups: Tensor, rows: Tensor) -> list[Tensor]:

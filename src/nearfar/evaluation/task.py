@@ -3,16 +3,19 @@
 A new task is one file in `evaluation/tasks/` and one line in its table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import Interval
+
+if TYPE_CHECKING:
+    from nearfar.contract import Baseline, Source
 
 RAW, UNTRAINED, TRAINED = "raw input", "untrained encoder", "trained encoder"
 """Names of the usual systems: two baselines, and the one in question."""
@@ -95,21 +98,44 @@ class Listing:
 class Vectors:
     """Frozen embeddings of one system: train `[N, D]`, and test `[M, D]` where there is a test part.
 
-    Raises DataError where the two are not equally wide.
+    `embed` gives the system's vectors of any other samples. A `baseline` without vectors (train None) answers some
+    tasks itself, and is left out of the others. Raises DataError where the two are not equally wide.
     """
 
-    def __init__(self, train: Tensor, test: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        train: Tensor | None,
+        test: Tensor | None = None,
+        *,
+        embed: Callable[["Source"], Tensor] | None = None,
+        baseline: "Baseline | None" = None,
+    ) -> None:
         for part, x in (("train", train), ("test", test)):
             if x is not None and x.ndim != 2:
                 raise DataError(f"The {part} vectors must be [N, D], got the shape {list(x.shape)}.")
-        if test is not None and train.shape[1] != test.shape[1]:
+        if train is not None and test is not None and train.shape[1] != test.shape[1]:
             raise DataError(
                 f"Train vectors are {train.shape[1]} wide, test vectors {test.shape[1]}; both must come from one "
                 "encoder."
             )
-        self.train = train.detach()
+        self.baseline = baseline
         self.test = None if test is None else test.detach()
+        self._train = None if train is None else train.detach()
+        self._embed = embed
+        self._others: dict[tuple[int, bytes], Tensor] = {}
         self._near: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there are vectors."""
+        return self._train is not None
+
+    @property
+    def train(self) -> Tensor:
+        """Train vectors; raises DataError where there are none."""
+        if self._train is None:
+            raise DataError("There are no vectors: this baseline only answers tasks of its own.")
+        return self._train
 
     @property
     def parts(self) -> tuple[Tensor, Tensor]:
@@ -117,6 +143,33 @@ class Vectors:
         if self.test is None:
             raise DataError("There are no test vectors to judge by.")
         return self.train, self.test
+
+    def of(self, source: "Source") -> Tensor:
+        """Vectors `[K, D]` of other samples, such as the positives of the test samples; NaN where one is unreadable.
+
+        They are made once. Raises DataError where the system makes none.
+        """
+        if self._embed is None:
+            raise DataError("This system has no vectors of other samples than those that it was made with.")
+        key = id(source.whole), source.at.tobytes()
+        if key not in self._others:
+            self._others[key] = self._embed(source).detach()
+        return self._others[key]
+
+    def parted(self, learnt: Tensor, held_out: Tensor) -> "Vectors":
+        """The same system with rows of the train part as train and test part."""
+        if self._train is None:
+            return self
+        first, second = (self._train[rows.to(self._train.device)] for rows in (learnt, held_out))
+        return Vectors(first, second, embed=self._embed, baseline=self.baseline)
+
+    def some(self, train: Tensor, test: Tensor | None) -> "Vectors":
+        """The same system on some of the samples: rows of the train part, and of the test part."""
+        if self._train is None:
+            return self
+        first = self._train[train.to(self._train.device)]
+        second = None if test is None or self.test is None else self.test[test.to(self.test.device)]
+        return Vectors(first, second, embed=self._embed, baseline=self.baseline)
 
     def nearest(self, k: int) -> tuple[Tensor, Tensor]:
         """The k train vectors most similar to each test vector, best first; searched for once for the largest k.
@@ -135,6 +188,11 @@ Systems = Mapping[str, Vectors]
 """Name -> vectors of the same samples; baselines first, the one in question last."""
 
 
+def with_vectors(systems: Systems) -> Systems:
+    """Those that have vectors."""
+    return {name: one for name, one in systems.items() if one.known}
+
+
 @dataclass
 class TaskData:
     """What all tasks share beside the vectors; a task adds to `notes` and `listings`."""
@@ -144,6 +202,12 @@ class TaskData:
     test_labels: Tensor | None = None
     """`[M]`, as `train_labels`."""
     classes: Sequence[str] = ()
+    train_groups: Tensor | None = None
+    """`[N]`: equal for samples that stand on one side of every split."""
+    train: "Source | None" = None
+    """The samples behind the train vectors, where they are at hand."""
+    test: "Source | None" = None
+    """The samples behind the test vectors, where there are some and they are at hand."""
     views: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Of some systems: vectors `[V, D]` of a first and a second view of the same samples."""
     seed: int = 0
@@ -180,6 +244,8 @@ class Task:
     name: str
     meanings: Mapping[str, str] = MappingProxyType({})
     """Words of its rows (metrics, texts of settings) -> what they mean, in a sentence."""
+    of_pairs: ClassVar[bool] = False
+    """Whether it judges by what belongs together: of data without test part and labels a fifth is then kept back."""
 
     def applies(self, data: TaskData) -> bool:
         """Whether the data has what the task needs."""

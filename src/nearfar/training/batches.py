@@ -20,6 +20,7 @@ class Batches:
         self._source, self._requires, self._ranks, self._device = source, requires, ranks, device
         self._labels = None if labels is None else torch.from_numpy(labels)
         self._groups = None if groups is None else torch.from_numpy(groups)
+        self._scores = None if source.scores is None else torch.from_numpy(source.scores)
 
     def of(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
         """The batch of which this rank holds `rows`, as the raw batch `raw`, and each rank what `shares` say."""
@@ -36,6 +37,7 @@ class Batches:
             ids=torch.from_numpy(shown.ids).to(device),
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
+            scores=None if self._scores is None else self._scores[at].to(device),
             present=present,
             negative_ids=negative_ids,
             rows=shares.rows,

@@ -1,27 +1,20 @@
 """Classify: kNN and linear probes on frozen vectors, with few labels and with all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from nearfar.errors import DataError, must
-from nearfar.evaluation.knn import full_precision, unit_rows, vote
-from nearfar.evaluation.linear import Scaler, fit_linear, fixed_strength
-from nearfar.evaluation.task import Listing, Row, Systems, Task, TaskData, Vectors, rows_over_draws, rows_over_samples
-from nearfar.evaluation.threads import one_thread
+from nearfar.evaluation.auc import auc_rows
+from nearfar.evaluation.probes import NEIGHBOURS, TEMPERATURE, Setting, judge
+from nearfar.evaluation.task import Listing, Row, Systems, Task, TaskData, rows_over_draws, rows_over_samples
 from nearfar.progress import track
 
-NEIGHBOURS = (20, 200)
-TEMPERATURE = 0.1
 _PER_CLASS = 200
 """Classes whose accuracy is listed, the worst first."""
 _CONFUSED = 12
-_SMALL = 2**32
-"""Multiplications of one kNN up to which one thread is as good as many: a few tenths of a second."""
-
-Setting = tuple[str, int | None, int | None]  # probe, k, labels per class (None: all)
 
 
 class Classify(Task):
@@ -33,7 +26,10 @@ class Classify(Task):
             "accuracy": "The share of test samples whose class is named rightly.",
             "kNN": "The k most similar labelled training samples vote for the class. Nothing is fitted, so that it "
             "shows what lies near what.",
-            "linear": "A linear classifier fitted to frozen vectors: it shows what can be read out of them.",
+            "linear": "A linear classifier fitted to frozen vectors: it shows what can be read out of them. A baseline "
+            "that has a classifier of its own is judged by that.",
+            "ROC AUC": "How often a sample of the second class is given a higher probability of it than one of the "
+            "first: 50 % by chance.",
         }
     )
 
@@ -64,39 +60,33 @@ class Classify(Task):
         must(all(count >= 1 for count in data.few), "few must hold numbers of labels >= 1", got=tuple(data.few))
         _note_sizes(train_labels, test_labels, data)
         chosen = draws_of(train_labels, _possible(train_labels, data), data.draws, data.seed)
-        values: dict[Setting, dict[str, Tensor]] = {}
+        right: dict[Setting, dict[str, Tensor]] = {}
+        scores: dict[Setting, dict[str, Tensor]] = {}
         guesses: dict[str, Tensor] = {}
         for name, vectors in track(systems.items(), "evaluate"):
             try:
-                found, guesses[name] = _probe(name, vectors, chosen, data)
+                found = judge(name, vectors, chosen, data)
             except DataError as error:
                 raise DataError(f"The vectors of {name!r} cannot be evaluated. {error}") from error
-            for probe_of, right_of in found.items():
-                values.setdefault(probe_of, {})[name] = right_of
+            for table, of_system in ((right, found.right), (scores, found.scores)):
+                for setting, values in of_system.items():
+                    table.setdefault(setting, {})[name] = values
+            if found.guess is not None:
+                guesses[name] = found.guess
         sizes = torch.bincount(train_labels, minlength=len(data.classes))
         majority = float((test_labels == sizes.argmax()).double().mean())
         chance = max(1 / int((sizes > 0).sum()), majority)
         data.listings += _by_class(list(guesses.values())[-1], test_labels, data.classes)
         rows = []
-        for (probe, k, count), right in sorted(values.items(), key=lambda item: _order(item[0])):
-            named: dict[str, str | int] = {"probe": probe} | ({} if k is None else {"k": k})
-            named["labels per class"] = "all" if count is None else count
-            if count is None:
-                rows += rows_over_samples(self.name, "accuracy", named, right, chance=chance, seed=data.seed)
+        for setting in sorted(right, key=_order):
+            named = _named(setting)
+            if setting[2] is None:
+                rows += rows_over_samples(self.name, "accuracy", named, right[setting], chance=chance, seed=data.seed)
             else:
-                rows += rows_over_draws(self.name, "accuracy", named, right, chance=chance)
+                rows += rows_over_draws(self.name, "accuracy", named, right[setting], chance=chance)
+        for setting in sorted(scores, key=_order):
+            rows += auc_rows(self.name, _named(setting), scores[setting], test_labels)
         return rows
-
-
-def _probe(
-    name: str, vectors: Vectors, chosen: Mapping[int, list[Tensor]], data: TaskData
-) -> tuple[dict[Setting, Tensor], Tensor]:
-    """Which test samples each probe gets right, and the linear probe's guesses `[M]` with all labels."""
-    train, test = (x.float() for x in vectors.parts)
-    with one_thread(train.device.type == "cpu" and train.numel() * len(test) <= _SMALL):
-        found = _few_labels(train, test, chosen, data)
-        right, guess = _all_labels(name, vectors, data)
-    return found | right, guess
 
 
 def _note_sizes(train: Tensor, test: Tensor, data: TaskData) -> None:
@@ -139,54 +129,6 @@ def draws_of(labels: Tensor, few: Sequence[int], draws: int, seed: int) -> dict[
     return chosen
 
 
-def _few_labels(
-    train: Tensor, test: Tensor, chosen: Mapping[int, list[Tensor]], data: TaskData
-) -> dict[Setting, Tensor]:
-    """Which test samples are right `[draws, M]` by both probes, for each number of labels."""
-    found: dict[Setting, Tensor] = {}
-    if not chosen:
-        return found
-    train_labels, test_labels = data.labels
-    bank, queries = unit_rows(train), unit_rows(test)
-    scaler = Scaler.of(train)
-    scaled, scaled_test = scaler.apply(train), scaler.apply(test)
-    truth, names = test_labels.to(test.device), train_labels.to(train.device)
-    classes = len(data.classes)
-    for count, draws in chosen.items():
-        knn, linear = [], []
-        with one_thread(test.device.type == "cpu"), full_precision(test.device):
-            for rows in (r.to(train.device) for r in draws):
-                similarities, near = (queries @ bank[rows].T).topk(min(count, len(rows)), dim=1)
-                guess = vote(similarities, names[rows][near], classes=classes, temperature=TEMPERATURE)
-                knn.append(guess == truth)
-                strength = fixed_strength(len(rows))
-                probe = fit_linear(scaled[rows], names[rows], classes=classes, strength=strength, scaler=scaler)
-                linear.append(probe.predict_standardised(scaled_test) == truth)
-        found["kNN", count, count] = torch.stack(knn).cpu()
-        found["linear", None, count] = torch.stack(linear).cpu()
-    return found
-
-
-def _all_labels(name: str, vectors: Vectors, data: TaskData) -> tuple[dict[Setting, Tensor], Tensor]:
-    """Which test samples `[M]` each probe gets right with all labels, and the linear probe's guesses `[M]`."""
-    train_labels, test_labels = data.labels
-    found: dict[Setting, Tensor] = {}
-    train, test = (x.float() for x in vectors.parts)
-    truth, names = test_labels.to(test.device), train_labels.to(test.device)
-    similarities, near = vectors.nearest(max(NEIGHBOURS))
-    for k in NEIGHBOURS:
-        guess = vote(similarities[:, :k], names[near[:, :k]], classes=len(data.classes), temperature=TEMPERATURE)
-        found["kNN", k, None] = (guess == truth).cpu()
-    probe = fit_linear(train, names, classes=len(data.classes), seed=data.seed)
-    if not probe.converged:
-        data.note(f"The linear probe of {name!r} had not converged after {probe.iterations} iterations.")
-    if not probe.chosen and len(probe.labels) > 1:
-        data.note("Too few labels per class to choose the strength of the linear probe: it is 0.1 / labels.")
-    guess = probe.predict(test)
-    found["linear", None, None] = (guess == truth).cpu()
-    return found, guess.cpu()
-
-
 def _by_class(guess: Tensor, truth: Tensor, classes: Sequence[str]) -> list[Listing]:
     """The accuracy of each class and the pairs most often confused, by the linear probe of the system in question."""
     right = torch.bincount(truth[guess == truth], minlength=len(classes))
@@ -206,6 +148,12 @@ def _by_class(guess: Tensor, truth: Tensor, classes: Sequence[str]) -> list[List
         columns = ["class", "taken for", "times", "share of the class"]
         listings.append(Listing("Most often confused", columns, confused))
     return listings
+
+
+def _named(setting: Setting) -> dict[str, str | int]:
+    probe, k, count = setting
+    named: dict[str, str | int] = {"probe": probe} | ({} if k is None else {"k": k})
+    return named | {"labels per class": "all" if count is None else count}
 
 
 def _order(setting: Setting) -> tuple[float, bool, int]:

@@ -15,7 +15,7 @@ from nearfar.diagnostics import (
     view_hits,
 )
 from nearfar.evaluation.intervals import figure
-from nearfar.evaluation.task import Role, Row, Systems, Task, TaskData, rows_over_samples
+from nearfar.evaluation.task import Role, Row, Systems, Task, TaskData, rows_over_samples, with_vectors
 
 SAMPLES = 2048
 _FIGURES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -64,7 +64,7 @@ class LabelFree(Task):
             hits = {name: view_hits(*pair) for name, pair in data.views.items()}
             count = len(next(iter(hits.values())))
             rows += rows_over_samples(self.name, "view retrieval", {}, hits, chance=1 / max(count, 1), seed=data.seed)
-        sampled = {name: sample_rows(vectors.train, SAMPLES) for name, vectors in systems.items()}
+        sampled = {name: sample_rows(vectors.train, SAMPLES) for name, vectors in with_vectors(systems).items()}
         found = {
             name: {metric: float(measure(x)) for metric, measure in _FIGURES.items()} for name, x in sampled.items()
         }

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import torch
 
 from nearfar.evaluation.retrieval import retrieve
-from nearfar.evaluation.task import Row, Systems, Task, TaskData, rows_over_samples
+from nearfar.evaluation.task import Row, Systems, Task, TaskData, rows_over_samples, with_vectors
 from nearfar.progress import track
 
 QUERIES = 2000
@@ -47,7 +47,7 @@ class Retrieve(Task):
         labels = data.labels[1]
         found = {
             name: retrieve(vectors.parts[1].float(), labels, limit=QUERIES, seed=data.seed)
-            for name, vectors in track(systems.items(), "retrieve")
+            for name, vectors in track(with_vectors(systems).items(), "retrieve")
         }
         last = found[list(found)[-1]]
         sizes = torch.bincount(labels, minlength=len(data.classes)).double()
