@@ -60,6 +60,16 @@ def table_toy(folder: Path) -> Toy:
     return Toy(str(folder / "toy.csv"), "mlp", options, lambda keys: [rows[int(key.split("#")[1])] for key in keys])
 
 
+def text_toy(folder: Path) -> Toy:
+    rng = np.random.default_rng(0)
+    words = [f"word{i}" for i in range(30)]
+    texts = [" ".join(rng.choice(words, 5 + i % 4)) for i in range(24)]
+    (folder / "toy.csv").write_text("\n".join(["text,label", *(f"{text},{i % 2}" for i, text in enumerate(texts))]))
+    return Toy(
+        str(folder / "toy.csv"), "bag", {"buckets": 512}, lambda keys: [texts[int(k.split("#")[1])] for k in keys]
+    )
+
+
 def digits_toy(folder: Path) -> Toy:
     rng = np.random.default_rng(0)
     texts = ["".join(map(str, rng.integers(0, 10, 3 + i % 6))) for i in range(24)]
@@ -68,7 +78,12 @@ def digits_toy(folder: Path) -> Toy:
     return Toy(str(folder / "toy.csv"), "bag", {}, lambda keys: [texts[int(key.split("#")[1])] for key in keys])
 
 
-TOYS: dict[str, Callable[[Path], Toy]] = {"image": image_toy, "table": table_toy, "digit-strings": digits_toy}
+TOYS: dict[str, Callable[[Path], Toy]] = {
+    "image": image_toy,
+    "table": table_toy,
+    "text": text_toy,
+    "digit-strings": digits_toy,
+}
 MODALITIES = sorted({*modalities.MODALITIES, "digit-strings"})
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from nearfar.cli import main
 from nearfar.cli.listing import KINDS, names
+from nearfar.modalities.registry import MODALITIES
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -28,7 +29,7 @@ def test_what_there_is_is_listed(kind, name):
 
 def test_a_list_is_printed_one_name_a_line(capsys):
     assert main(["list", "modalities"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["image", "table"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(MODALITIES)
 
 
 def test_a_list_as_json_has_names_and_lines(capsys):

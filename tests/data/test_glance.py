@@ -8,7 +8,7 @@ from nearfar.data.glance import glance
 from nearfar.data.kinds import IMAGES
 from nearfar.errors import DataError
 from nearfar.modalities.image import MODALITY
-from nearfar.modalities.registry import find
+from nearfar.modalities.registry import MODALITIES, find
 
 TEXTS = ["I have lost my card", "How do I top up now?", "My money has not arrived", "Is there a fee for cash"]
 MORE = [(name, lambda i: i % 5) for name in "xyz"]
@@ -51,7 +51,7 @@ def text(i):
 def test_columns_tell_the_kind(tmp_path, columns, kind):
     (tmp_path / "d.csv").write_text(rows(*columns))
     assert glance(str(tmp_path / "d.csv")).kind.name == kind
-    if kind in ("table", "image"):
+    if kind in MODALITIES:
         assert find(str(tmp_path / "d.csv")) == kind
     else:
         with pytest.raises(DataError, match="nearfar has no modality for them yet") as error:

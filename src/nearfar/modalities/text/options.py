@@ -1,0 +1,31 @@
+"""The options of texts; imports nothing heavy, so that help stays quick."""
+
+from dataclasses import dataclass
+
+from nearfar.options import Options, automatic, option
+
+ENCODERS: dict[str, str] = {
+    "bag": "a weighted sum of hashed words and character n-grams: thousands of texts a second on one core",
+}
+"""Names built in, and a line for each."""
+
+LONGEST = 8_192
+"""Of a `max_length`: what is larger is a slip, or an altered file."""
+MOST_BUCKETS = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(Options):
+    """How texts are read and how their views are made."""
+
+    max_length: int = automatic(
+        "Words (of the bag) or tokens that an encoder reads of a text; the rest is left out.", least=1, most=LONGEST
+    )
+    word_deletion: float = automatic("Share of its words that a view leaves out, in [0, 1).", least=0, below=1)
+    span_scale: float = automatic(
+        "Smallest share of a text that a view shows, in (0, 1]: a span of its words.", above=0, most=1
+    )
+    word_shuffle: int = option(0, "How many places a word of a view may move; 0 keeps the order.", least=0, most=1000)
+    buckets: int = option(
+        2**15, "Rows of the bag's table, which words and n-grams share by their hash.", least=2, most=MOST_BUCKETS
+    )

@@ -1,0 +1,99 @@
+"""Texts as samples: lines, cells or files, decoded when they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nearfar.contract import Card, Source
+from nearfar.data.contents import reason_of
+
+if TYPE_CHECKING:
+    from nearfar.contract import Rows
+
+_ON_A_CARD = 400  # characters
+_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
+
+log = logging.getLogger("nearfar")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A raw batch."""
+
+    strings: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+
+class TextSource(Source):
+    """N texts; those that hold nothing but spaces are left out and listed."""
+
+    _told = False
+
+    def text(self, row: int) -> str:
+        """One text; raises OSError where there is none."""
+        text, sure = decoded(self.samples.bytes(row))
+        if not sure and not TextSource._told:
+            TextSource._told = True
+            log.warning("%s: %r is no UTF-8, and read as Windows' Western text", self.name, self.keys[row])
+        return text
+
+    def fetch(self, rows: Rows) -> tuple[Texts, Rows]:
+        """These texts, and the rows that are in them: empty and unreadable ones are left out and listed."""
+        strings, kept, reading = [], [], self.reading
+        for row in np.asarray(rows, dtype=np.int64).tolist():
+            place = int(self.at[row])
+            if reading.unreadable[place]:
+                continue
+            try:
+                text = self.text(row)
+            except OSError as error:
+                self.refuse(row, reason_of(error))
+                continue
+            if not text.strip():
+                self.refuse(row, "no text in it")
+                continue
+            if not reading.tried[place]:
+                reading.ids[place] = _id(text)
+                reading.tried[place] = True
+            strings.append(text)
+            kept.append(row)
+        reading.check()
+        return Texts(strings), np.array(kept, dtype=np.int64)
+
+    def cards(self, rows: Rows) -> list[Card]:
+        """The texts, shortened."""
+        found = []
+        for card, row in zip(super().cards(rows), np.asarray(rows).tolist(), strict=True):
+            try:
+                found.append(replace(card, text=shortened(self.text(row))))
+            except OSError:
+                found.append(card)
+        return found
+
+
+def decoded(raw: bytes) -> tuple[str, bool]:
+    """Bytes as text, and whether they are surely that: what is neither UTF-8 nor marked as UTF-16 is guessed."""
+    encoding = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), "utf-8")
+    try:
+        return raw.decode(encoding), True
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace"), False
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, as a card shows it."""
+    text = text.strip()
+    return text if len(text) <= _ON_A_CARD else text[: _ON_A_CARD - 3].rstrip() + "..."
+
+
+def _id(text: str) -> int:
+    """A number below 0 that equal texts have in common."""
+    return -1 - (int.from_bytes(blake2b(text.strip().encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1)
