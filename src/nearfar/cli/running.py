@@ -16,12 +16,12 @@ from nearfar.cli.commands import Completion, Demo, List, Train, outputs
 from nearfar.cli.parsing import Command
 from nearfar.cli.streams import lenient
 from nearfar.files import check_writable, plain
-from nearfar.threads import never_spin
+from nearfar.threads import sleep_where_busy
 
 
 def run(command: Command) -> None:
     """Do what the command says and print its result on standard output."""
-    never_spin()
+    sleep_where_busy()
     form, trains = command.form, isinstance(command.form, Train | Demo)
     threads = getattr(form, "threads", None)
     if threads is not None and not trains:
