@@ -31,7 +31,7 @@ _NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
 
 def build(report: "Report") -> dict[str, Any]:
     """Return all that the page's script reads, as plain values that JSON can hold."""
-    shelf, found = _Shelf(), report.evaluation
+    shelf, found = Shelf(), report.evaluation
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
     closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
@@ -132,7 +132,7 @@ def thin(values: Sequence[float], limit: int) -> list[int]:
     return sorted(keep)
 
 
-class _Shelf:
+class Shelf:
     """Holds each distinct sample and picture once; the sections refer to them by number."""
 
     def __init__(self) -> None:

@@ -36,6 +36,7 @@ _SCRIPTS = (
     "samples.js",
     "settings.js",
     "start.js",
+    "contents.js",
 )
 
 
@@ -120,11 +121,17 @@ def render(report: Report) -> str:
     data = payload.build(report)
     if data["images_left_out"]:
         _LOG.info("%d thumbnails were left out of the report to keep it small.", data["images_left_out"])
+    verdict = "" if report.evaluation is None else str(report.evaluation.verdict())
+    return page_of(report.title, verdict, data, styles=_STYLES, scripts=_SCRIPTS)
+
+
+def page_of(title: str, summary: str, data: Mapping[str, Any], *, styles: Sequence[str], scripts: Sequence[str]) -> str:
+    """A page as one HTML document: `data` for its scripts, and a `summary` to read where none run."""
     parts = {
-        "title": _as_text(report.title),
-        "verdict": _as_text("" if report.evaluation is None else str(report.evaluation.verdict())),
-        "style": "\n".join(_page_file(name) for name in _STYLES),
-        "script": "\n".join(_page_file(name) for name in _SCRIPTS),
+        "title": _as_text(title),
+        "verdict": _as_text(summary),
+        "style": "\n".join(_page_file(name) for name in styles),
+        "script": "\n".join(_page_file(name) for name in scripts),
         "data": payload.to_json(data),
     }
     # One pass: what a part contains is never searched for further marks.
