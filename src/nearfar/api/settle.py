@@ -69,7 +69,7 @@ def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires:
     Raises ConfigError where a method or an option asks for what the data does not give.
     """
     order, choices = _order(config, source, labels, requires)
-    positives, chosen = _positives(config, source)
+    positives, chosen = _positives(config, source, requires)
     choices += chosen
     if requires.negatives and source.negatives is not None:
         if config.optimisation.gather == "ring":
@@ -169,7 +169,9 @@ def _order(
     return "shuffled", []
 
 
-def _positives(config: TrainConfig, source: Source) -> tuple[Literal["views", "group", "pair"], list[Choice]]:
+def _positives(
+    config: TrainConfig, source: Source, requires: Requirements
+) -> tuple[Literal["views", "group", "pair"], list[Choice]]:
     kind, groups = config.data.positives, source.groups
     grouped = groups is not None and len(np.unique(groups)) < len(groups)
     if kind == "pair" and source.positives is None:
@@ -178,6 +180,9 @@ def _positives(config: TrainConfig, source: Source) -> tuple[Literal["views", "g
         raise ConfigError(f"{source.name!r} has no two samples of one group: leave out --positives group.")
     if kind is not None:
         return kind, []
+    if source.positives is not None and source.scores is not None and not requires.scores:
+        why = "pairs have scores, so that not all are near, and the method does not learn from scores"
+        return "views", [Choice("positives", "views", why)]
     if source.positives is not None:
         return "pair", [Choice("positives", "pair", "the data has a column `positive`")]
     if grouped:

@@ -75,6 +75,14 @@ class Modality(ABC):
         named = not set(self.columns).isdisjoint(found.columns)
         return found.path in self.builtins or named or not self.extensions.isdisjoint(found.files)
 
+    def recognise(self, head: Mapping[str, Sequence[str]]) -> Mapping[str, str | None]:
+        """More on the columns of a table, by their names and first cells as text: a purpose, and the column for it.
+
+        Purposes are content, positive, negative, score, label, group, domain and split; None: no column is for that. By
+        default the names say all.
+        """
+        return {}
+
     def open(self, data: str, how: Opening) -> Source | None:
         """The samples of DATA where the modality finds them itself; by default None: they are found by what it reads.
 

@@ -14,6 +14,7 @@ import numpy as np
 from nearfar.data.contents import reason_of
 from nearfar.data.keys import printable
 from nearfar.data.values import CURRENCIES, MISSING
+from nearfar.data.words import count_words
 from nearfar.errors import DataError
 
 _HEAD = 2**20
@@ -238,8 +239,8 @@ def _decimal(cells: Iterable[str], separator: str) -> str:
 def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: frozenset[str]) -> bool:
     """Whether the first line names the columns, by what stands below each of its cells.
 
-    A name over numbers speaks for it, a text that comes again below against it; numbers are names where they go up or
-    down in steps as years and wavelengths do and the rows below do not.
+    A name over numbers speaks for it, a text that comes again below or stands over texts against it; numbers are names
+    where they go up or down in steps as years and wavelengths do and the rows below do not.
     """
     cells = [cell.strip() for cell in first]
     if not known.isdisjoint(cell.lower() for cell in cells):
@@ -253,7 +254,7 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: froze
         elif below and cell.lower() not in MISSING:
             if 2 * sum(map(is_number, below)) > len(below):
                 score += 3
-            elif cell in below:
+            elif cell in below or (_is_text(cell) and 2 * sum(map(_is_text, below)) > len(below)):
                 score -= 2
             elif 2 * len(set(below)) <= len(below):
                 score += 1
@@ -261,6 +262,10 @@ def _is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: froze
         return score >= 0
     numbers = np.array([_value(cells[i]) for i in numeric])
     return _are_names(numbers, [[row[i] for i in numeric] for row in body], alone=len(numeric) == len(cells))
+
+
+def _is_text(cell: str) -> bool:
+    return count_words(cell) > 2
 
 
 def _are_names(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from nearfar.data.columns import ROLES, is_row_number
 from nearfar.data.dialect import is_number
 from nearfar.data.folder import extension_of
+from nearfar.data.words import count_words
 
 BY_EXTENSION = {
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"), "images"),
@@ -73,13 +74,13 @@ def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> Kind:
 def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     """The kind of rows by their columns: names, and the first cells of each as text."""
     names = {name: "".join(filter(str.isalnum, name.lower())) for name in head}
-    written = [name for name, cells in head.items() if _are_texts(cells)]
+    written = [name for name, cells in head.items() if are_texts(cells)]
     sounds = [name for name in head if names[name] in _SOUNDS or _name_files(head[name], "sounds")]
     named = [name for name in head if name.strip().lower() in IMAGES and name not in sounds]
     images = [name for name in head if name in named or _name_files(head[name], "images")]
     if images:
         captions = [n for n in head if n in written or names[n].rstrip("0123456789") in _CAPTIONS]
-        captions = [name for name in captions if name not in images and not _are_few(head[name])]
+        captions = [name for name in captions if name not in images and not are_few(head[name])]
         if not captions:
             return Kind("image", "images")
         shown_by = f"columns {images[0]!r} and {captions[0]!r}"
@@ -90,7 +91,7 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     items = [name for name in head if names[name] in _ITEMS]
     if users and items and (len(head) <= 4 or 2 * len(set(head[users[0]])) < len(head[users[0]])):
         return Kind("interactions", f"what users did with items (columns {users[0]!r} and {items[0]!r})")
-    written += [n for n in head if n not in written and _stem(n) in _TEXTS and not _are_numbers(head[n])]
+    written += [n for n in head if n not in written and _stem(n) in _TEXTS and not are_numbers(head[n])]
     others = [n for n in head if n not in written and n.lower() not in ROLES["label"] and _is_input(n, head[n])]
     if written and 2 * len(written) >= len(others):
         instead = "--modality table takes the other columns alone" if len(others) > 1 else ""
@@ -98,10 +99,10 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     return Kind("table", "rows of numbers and categories")
 
 
-def _are_texts(cells: Sequence[str]) -> bool:
+def are_texts(cells: Sequence[str]) -> bool:
     """Whether cells are mostly texts of several words, nearly all different."""
-    words = [len(cell.split()) for cell in cells if cell]
-    return bool(words) and sum(words) >= 3 * len(words) and 2 * len(set(cells)) > len(cells) and not _are_numbers(cells)
+    words = [count_words(cell) for cell in cells if cell]
+    return bool(words) and sum(words) >= 3 * len(words) and 2 * len(set(cells)) > len(cells) and not are_numbers(cells)
 
 
 def _name_files(cells: Sequence[str], kind: str) -> bool:
@@ -111,12 +112,13 @@ def _name_files(cells: Sequence[str], kind: str) -> bool:
     )
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
+def are_numbers(cells: Sequence[str]) -> bool:
+    """Whether cells are mostly numbers."""
     filled = [cell for cell in cells if cell]
     return bool(filled) and 2 * sum(map(is_number, filled)) > len(filled)
 
 
-def _are_few(cells: Sequence[str]) -> bool:
+def are_few(cells: Sequence[str]) -> bool:
     """Whether the same cells come again and again, as classes do."""
     return len(cells) > 3 and 2 * len(set(cells)) <= len(cells)
 
@@ -124,7 +126,7 @@ def _are_few(cells: Sequence[str]) -> bool:
 def _is_input(name: str, cells: Sequence[str]) -> bool:
     if is_row_number(name) or name.lower().endswith(("id", "split")):
         return False
-    return _are_numbers(cells) or _are_few(cells)
+    return are_numbers(cells) or are_few(cells)
 
 
 def _stem(name: str) -> str:

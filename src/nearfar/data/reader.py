@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def open_samples(
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     further: Sequence[str] | None = (),
+    recognise: Callable[[Mapping[str, Sequence[str]]], Mapping[str, str | None]] | None = None,
     kind: str = "image",
     builtins: Collection[str] = (),
 ) -> Samples:
@@ -66,9 +67,10 @@ def open_samples(
     row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
     one, else from the usual names, and groups likewise. `ignore_columns`, which must be there, and those `ignored`
     where there are any are as if they were not. The `further` columns are kept in `Samples.table`, None for all that
-    have no other meaning. Where DATA has splits and none is asked for, `train` is taken, or the only one there is;
-    `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and `builtins` only make messages
-    clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the package for them.
+    have no other meaning; `recognise` is as for `Request`. Where DATA has splits and none is asked for, `train` is
+    taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and
+    `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the
+    package for them.
     """
     path, asked = parse_data(data, builtins=builtins)
     asked = split or asked
@@ -83,6 +85,7 @@ def open_samples(
         ignore_columns=ignore_columns,
         ignored=ignored,
         further=further,
+        recognise=recognise,
     )
     found = _open(path, asked, request, kind, builtins)
     if not len(found):

@@ -1,6 +1,6 @@
 """What every kind of file with rows and columns can do, so that one reader serves them all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -20,7 +20,8 @@ class Request:
     With `inline` a cell is the sample itself, else its path; without `columns` the row is the sample. Labels come from
     `label_column`, which must be there, else from `labels_in` where there is one, else from the usual names, and groups
     likewise; `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not;
-    `further` columns are kept, None for all that are nothing else.
+    `further` columns are kept, None for all that are nothing else. `recognise` says more of the columns by their names
+    and first cells: which one is what (content, positive, negative, score, label ...), or None for what is none.
     """
 
     extensions: frozenset[str] = frozenset()
@@ -33,6 +34,7 @@ class Request:
     ignore_columns: Sequence[str] = ()
     ignored: Sequence[str] = ()
     further: Sequence[str] | None = ()
+    recognise: "Callable[[Mapping[str, Sequence[str]]], Mapping[str, str | None]] | None" = None
 
 
 class Columns(NamedTuple):

@@ -112,9 +112,12 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
     wanted["split"] = None if (split := _split_column(table)) in ignored else split
     wanted["label"] = wanted["label"] or next((name for name in table.classes if name in names), None)
     wanted |= {purpose: find_column(names, [purpose]) for purpose in PAIRS}
+    if request.recognise is not None:
+        head = table.head(_LOOKED_AT)
+        wanted |= request.recognise({name: head.get(name, []) for name in names})
     if wanted["positive"] is not None:
-        wanted["score"] = find_column(names, SCORES)
-    if request.columns:
+        wanted["score"] = wanted.get("score") or find_column(names, SCORES)
+    if request.columns and wanted.get("content") is None:
         wanted["content"] = content_column(table.name, names, request.columns)
     said = {"label": (request.label_column, request.labels_in), "group": (request.group_column, request.groups_in)}
     for role, (asked, usual) in said.items():

@@ -120,6 +120,7 @@ def found(
         split=split,
         inline=modality.inline,
         further=modality.further,
+        recognise=modality.recognise,
         kind=modality.name,
         builtins=modality.builtins,
         **columns,

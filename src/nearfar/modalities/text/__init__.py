@@ -5,11 +5,12 @@ A view is a text with some words left out, or a span of it; where the encoder ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar.contract import Modality
 from nearfar.errors import ConfigError, UnknownName
+from nearfar.modalities.text.columns import COLUMNS
 from nearfar.modalities.text.options import ENCODERS, TextOptions
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ class Text(Modality):
     Options = TextOptions
     encoders = ENCODERS
     extensions = frozenset({".txt", ".md"})
-    columns = (
-        *("text", "sentence", "question", "query", "anchor", "premise", "sentence1", "sentence_a", "sentence_1"),
-        *("review", "comment", "document", "content", "body", "message", "tweet", "utterance", "abstract", "title"),
-    )
+    columns = COLUMNS
     inline = True
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as one text in all rows",
@@ -47,6 +45,12 @@ class Text(Modality):
     def claims(self, found: Found) -> bool:
         """Whether it is texts, by the columns' names, the first cells and the files' extensions."""
         return found.kind.name == self.name
+
+    def recognise(self, head: Mapping[str, Sequence[str]]) -> Mapping[str, str | None]:
+        """Which column holds the texts, and which ones what belongs to them, by their names and cells."""
+        from nearfar.modalities.text.columns import recognise
+
+        return recognise(head)
 
     def source(self, samples: Samples, **reading: Any) -> TextSource:
         """The texts of these samples."""

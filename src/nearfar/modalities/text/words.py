@@ -3,7 +3,6 @@
 Texts are normalised by Unicode's NFKC and case folding. What is no letter, digit, mark or symbol separates words.
 """
 
-import re
 import threading
 import unicodedata
 import zlib
@@ -13,13 +12,12 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.words import UNSPACED
+
 PARTS = 24
 """Features of a word: itself, and at most so many less one of its n-grams."""
 _GRAMS = (3, 4)
 _EARLIER = "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
-_UNSPACED = re.compile(
-    f"[{_EARLIER}\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
 
 Rows = NDArray[np.int64]
 
@@ -46,7 +44,7 @@ def units(text: str) -> list[str]:
     found = text.translate(_SEPARATED).split()
     if not found:
         return [character for character in text if not character.isspace()]
-    if text.isascii() or _UNSPACED.search(text) is None:
+    if text.isascii() or UNSPACED.search(text) is None:
         return found
     return [unit for word in found for unit in _cut(word)]
 
@@ -54,7 +52,7 @@ def units(text: str) -> list[str]:
 def _cut(word: str) -> Iterable[str]:
     """A word, where a script has no spaces cut into characters, each followed by the pair that it begins."""
     end = 0
-    for run in _UNSPACED.finditer(word):
+    for run in UNSPACED.finditer(word):
         if run.start() > end:
             yield word[end : run.start()]
         characters = run[0]
