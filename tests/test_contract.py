@@ -166,7 +166,9 @@ def test_every_method_trains_every_encoder(name: str, ground: Ground) -> None:
         views: Views = ground.modality.views(
             raw, rows + 100 * step, requires=method.requires, seed=0, options=ground.options, encoder=encoder
         )
-        batch = Batch(ids=torch.from_numpy(ground.source.ids[rows]), labels=torch.from_numpy(labels[rows]))
+        scores = torch.arange(BATCH) / BATCH if method.requires.scores else None
+        ids = torch.from_numpy(ground.source.ids[rows])
+        batch = Batch(ids=ids, labels=torch.from_numpy(labels[rows]), scores=scores)
         optimizer.zero_grad()
         found, latents = training_step(method, views, batch)
         assert found.total.isfinite()

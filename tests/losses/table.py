@@ -198,6 +198,7 @@ LOSSES = {
         4, lengths=False,
     ),
     "cosent": Loss(L.cosent, lambda z, tags, **o: L.cosent(*z[:2], scores=tags, **o)),
+    "pearson": Loss(L.pearson, lambda z, tags, **o: L.pearson(*z[:2], scores=tags, **o)),
     "angle": Loss(L.angle, lambda z, tags, **o: L.angle(*z[:2], scores=tags, **o)),
     "swav": Loss(L.swav, lambda z, tags, **o: L.swav(z[:2], z[2:], **o), 4, lengths=False, numeric=False),
     "dino": Loss(

@@ -126,6 +126,7 @@ MODULES = {
         {"target_distribution": even}, lambda m, z: m(torch.cat(z[:2]), z[2], z[3]),
         lambda z: L.msn(torch.cat(z[:2]), z[2], z[3], prior=even),
     ),
+    "PearsonLoss": ({}, lambda m, z: m(*z[:2], TAGS), lambda z: L.pearson(*z[:2], scores=TAGS)),
     "PMSNLoss": (
         {"power_law_exponent": 0.0}, lambda m, z: m(torch.cat(z[:2]), z[2], z[3]),
         lambda z: L.msn(torch.cat(z[:2]), z[2], z[3], prior=even),

@@ -5,10 +5,12 @@ import torch
 from torch.nn.functional import normalize
 
 from nearfar.contract import Batch, Latents, Requirements
+from nearfar.errors import ConfigError
+from nearfar.losses import hardest_negative
 from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
 from nearfar.methods.siamese import Siamese, SiameseOptions
 from nearfar.methods.triplet import Triplet, TripletOptions
-from tests.methods.toys import Toy
+from tests.methods.toys import Toy, views_of
 
 KINDS = [(Siamese, SiameseOptions), (Triplet, TripletOptions), (InfoNCE, InfoNCEOptions)]
 LABELS = [0, -1, 1, 0, 1, -1]
@@ -181,3 +183,60 @@ def test_a_sample_without_a_negative_says_nothing_by_its_third_view(kind, option
     none = [i for i in range(6) if i not in HAVE]
     assert (z.grad[2, none] == 0).all()
     assert (z.grad[2, HAVE] != 0).any()
+
+
+@pytest.mark.parametrize("guard", ["self", "start"])
+def test_the_guard_leaves_out_what_it_finds_as_near_as_the_positive(guard):
+    z, guide = torch.randn(3, 6, 8), torch.randn(3, 6, 4)
+    method = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3, guard=guard, guard_margin=0.1))
+    latents = Latents(z=z) if guard == "self" else Latents(z=z, guide=guide)
+    found = method.loss(latents, with_negatives()).total
+    u, g = normalize(z, dim=-1), normalize(z if guard == "self" else guide, dim=-1)
+    scores = u[0] @ torch.cat([u[1], u[2, HAVE]]).T / 0.3
+    guided = g[0] @ torch.cat([g[1], g[2, HAVE]]).T
+    out = guided > guided.diagonal()[:, None] - 0.1
+    out[4, 6 + HAVE.index(2)] = True  # equal content
+    out.fill_diagonal_(False)
+    assert out.any()
+    assert not out.all()
+    torch.testing.assert_close(found, (scores.masked_fill(out, -torch.inf).logsumexp(1) - scores.diagonal()).mean())
+
+
+def test_the_guide_is_the_encoder_as_it_was_before_training():
+    method = InfoNCE(Toy(), InfoNCEOptions(guard="start"))
+    x = torch.randn(2, 6, 6)
+    before = method.encoder(x).detach()
+    with torch.no_grad():
+        method.encoder.layer.weight.mul_(2)
+    torch.testing.assert_close(method.targets(views_of(x))["guide"], before)
+    assert not any(p.requires_grad for p in method.guide.parameters())
+
+
+def test_the_hardest_negative_is_taken_alone_and_given_ones_beside_it():
+    z = torch.randn(3, 6, 8)
+    found = InfoNCE(Toy(), InfoNCEOptions(temperature=0.3, selection="hardest")).loss(Latents(z=z), with_negatives())
+    u = normalize(z, dim=-1)
+    a, p, n = u[:, HAVE]
+    given = torch.nn.functional.softplus(((a * n).sum(1) - (a * p).sum(1)) / 0.3).mean()
+    mined = hardest_negative(z[0], z[1], temperature=0.3)
+    torch.testing.assert_close(found.total, mined + given)
+
+
+def test_without_a_projector_the_encoders_own_vectors_are_compared():
+    method, x = InfoNCE(Toy(), InfoNCEOptions(projector_out=0)), torch.randn(2, 6, 6)
+    torch.testing.assert_close(method.embed(views_of(x))["z"], method.encoder(x))
+    assert not list(method.projector.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"guard": "self", "selection": "hardest"}, "guard must be off"),
+        ({"guard": "self", "supervised": True}, "guard must be off"),
+        ({"selection": "hardest", "supervised": True}, "selection must be all"),
+        ({"guard_margin": 0.1}, "guard_margin must be 0 without guard"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        InfoNCEOptions(**options)

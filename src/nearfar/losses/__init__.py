@@ -32,6 +32,7 @@ from nearfar.losses.multi_similarity import MultiSimilarityLoss, multi_similarit
 from nearfar.losses.n_pair import NPairLoss, n_pair
 from nearfar.losses.nnclr import NNCLRLoss, nnclr
 from nearfar.losses.nt_xent import NTXentLoss, nt_xent
+from nearfar.losses.pearson import PearsonLoss, pearson
 from nearfar.losses.proxy_anchor import ProxyAnchorLoss, proxy_anchor
 from nearfar.losses.proxy_nca import ProxyNCALoss, proxy_nca
 from nearfar.losses.regression import BYOLLoss, NegativeCosineSimilarity, SimSiamLoss, byol, negative_cosine, simsiam
@@ -84,6 +85,7 @@ __all__ = [
     "NegativeCosineSimilarity",
     "PMSNCustomLoss",
     "PMSNLoss",
+    "PearsonLoss",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
     "SIGReg",
@@ -134,6 +136,7 @@ __all__ = [
     "negative_cosine",
     "nnclr",
     "nt_xent",
+    "pearson",
     "proxy_anchor",
     "proxy_nca",
     "siglip",

@@ -32,19 +32,23 @@ def cosent(z1: Tensor, z2: Tensor, *, scores: Tensor, scale: Learned = 20.0) -> 
 
 def ranking(similarities: Tensor, scores: Tensor, scale: float | Tensor) -> Tensor:
     """`log(1 + sum exp(scale (s_j - s_i)))` over all i, j with score_i > score_j: [B], [B] -> []."""
-    b = len(similarities)
-    if not isinstance(scores, Tensor) or scores.is_complex() or scores.dtype == torch.bool:
-        kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-        raise ConfigError(f"scores must be a tensor of numbers, got {kind}.")
-    if scores.shape != (b,):
-        raise ShapeError(f"scores must say how alike each of the {b} pairs is, got shape {list(scores.shape)}.")
-    ordered, order = scores.detach().to(similarities.device).sort()
+    ordered, order = check_scores(scores, len(similarities)).detach().to(similarities.device).sort()
     logits = scale * similarities[order]
     lower = torch.searchsorted(ordered, ordered)  # how many pairs score less than each
     # At k the log-sum-exp of the k first logits: over all pairs that score less, where k = lower.
     below = torch.cat([logits.new_full((1,), -torch.inf), logits.logcumsumexp(0)])
     terms = below[lower] - logits
     return torch.cat([logits.new_zeros(1), terms]).logsumexp(0)
+
+
+def check_scores(scores: Tensor, pairs: int) -> Tensor:
+    """`scores`, one number a pair [pairs]; raises ConfigError for other things and DataError for another shape."""
+    if not isinstance(scores, Tensor) or scores.is_complex() or scores.dtype == torch.bool:
+        kind = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+        raise ConfigError(f"scores must be a tensor of numbers, got {kind}.")
+    if scores.shape != (pairs,):
+        raise ShapeError(f"scores must say how alike each of the {pairs} pairs is, got shape {list(scores.shape)}.")
+    return scores
 
 
 class CoSENTLoss(LossModule, of=cosent):

@@ -11,8 +11,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from nearfar.errors import ConfigError
 from nearfar.kernels import masked_logsumexp, row_scores
-from nearfar.losses.core.batch import ShapeError, check_same_shape, own_rows, part
+from nearfar.losses.core.batch import ShapeError, check_same_shape, integers, own_rows, part
 from nearfar.losses.core.module import LossModule
 from nearfar.losses.core.objective import objective
 from nearfar.losses.core.reduction import reduce
@@ -34,6 +35,8 @@ def gist_embed(
     margin: Finite = 0.0,
     contrast_anchors: bool = True,
     contrast_positives: bool = True,
+    ids: Tensor | None = None,
+    negative_ids: Tensor | None = None,
     rows: slice | None = None,
     reduction: MeanReduction = "mean",
     implementation: str = "auto",
@@ -45,6 +48,9 @@ def gist_embed(
     the guide's embeddings of the same anchors, positives and, where given, negatives, of any width; without gradient.
     A candidate is ruled out where the guide's cosine of it is above that of the pair itself, less the margin
     ("absolute"), or times 1 - margin ("relative"); the pair itself never is.
+
+    ids [B], integers: pairs of equal id are the same thing twice, and are no negatives of each other; negative_ids [K]
+    do the same for `negatives`.
 
     rows: the pairs whose losses are summed; the mean still divides by B, so that shares of disjoint rows sum to the
     whole. reduction "none" gives [rows]. Memory is linear in B + K; `implementation` is "auto", "tiled" or "dense".
@@ -58,6 +64,7 @@ def gist_embed(
     if negatives is not None and (negatives.dim() != 2 or negatives.shape[1] != anchors.shape[1]):
         raise ShapeError(f"negatives must be [K, {anchors.shape[1]}], got shape {list(negatives.shape)}.")
     own = own_rows(rows, len(anchors))
+    names = _names(ids, negative_ids, len(anchors), 0 if negatives is None else len(negatives), anchors.device)
     a, p, *n = (unit(z) for z in named.values())
     with torch.no_grad():
         ga, gp, *gn = (unit(g) for g in guide)
@@ -74,17 +81,31 @@ def gist_embed(
     sums = [positive]
     for k, ((x, y), (gx, gy)) in enumerate(pairs):
         guided, itself = part(gx, own), k < len(pairs) - len(n)
+        columns = names[: len(a)] if itself else names[len(a) :]
 
         def score(similarities: Tensor, at: slice, scale: Tensor, gy: Tensor = gy, guided: Tensor = guided,
-                  itself: bool = itself) -> Tensor:  # fmt: skip
+                  itself: bool = itself, columns: Tensor = columns) -> Tensor:  # fmt: skip
             with torch.no_grad():
                 ruled_out = guided[at] @ gy.T > limit[at, None]
+                ruled_out |= names[own][at, None] == columns
                 if itself:  # the pair stands in the sum already, and nothing is compared with itself
                     ruled_out.diagonal(own.start + at.start).fill_(True)
             return masked_logsumexp((similarities * scale).masked_fill(ruled_out, -torch.inf), 1)
 
         sums.append(row_scores(score, part(x, own), y, factor, implementation=implementation))
     return reduce(torch.stack(sums).logsumexp(0) - positive, reduction, len(anchors))
+
+
+def _names(ids: Tensor | None, negative_ids: Tensor | None, b: int, k: int, device: torch.device) -> Tensor:
+    """Names of the B pairs and of the K negatives after them, equal for what is the same."""
+    if negative_ids is not None and ids is None:
+        raise ConfigError("negative_ids are compared with ids: give both.")
+    if ids is None:
+        return torch.arange(b + k, device=device)
+    own = integers(ids, b).to(device)
+    if negative_ids is None:
+        return torch.cat([own, own.max() + 1 + torch.arange(k, device=device)])
+    return torch.cat([own, integers(negative_ids, k, name="negative_ids").to(device)])
 
 
 class GISTEmbedLoss(LossModule, of=gist_embed):

@@ -64,7 +64,9 @@ class Projected(Method):
         self.projector = self.head()
 
     def head(self) -> nn.Sequential:
-        """The projector under the method's options: one hidden layer."""
+        """The projector under the method's options: one hidden layer, or none at all."""
+        if not self.options.projector_out:
+            return nn.Sequential()
         return mlp(self.encoder.dim, self.options.projector_hidden, self.options.projector_out)
 
     @classmethod

@@ -7,6 +7,12 @@ every anchor, too. With `--supervised`, of the labelled samples alone, all candi
 positives, each with a softmax of its own over all candidates (Khosla et al., 2020, eq. 2), and classes alone say what
 is a negative.
 
+`--selection hardest` weighs a positive against the nearest view of another sample alone (Schroff et al., "FaceNet",
+2015, section 3.2), in both directions; given negatives then are each their own anchor's second candidate, and the mean
+over these is added. `--guard` leaves out candidates that a guide finds nearer to the anchor than its positive, most
+likely positives that nobody has marked (Solatorio, "GISTEmbed", 2024, eq. 2 to 5): the guide is the encoder itself as
+it is, or, for one that starts from weights, as it was before training.
+
 Differs from the paper: scores are cosines over a temperature, where it has the bilinear products of a context with each
 step ahead of it; samples of equal content (`ids`) are not each other's negatives.
 """
@@ -14,20 +20,27 @@ step ahead of it; samples of equal content (`ids`) are not each other's negative
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from nearfar.contract import Batch, Latents, Losses, Requirements
-from nearfar.losses import info_nce, multi_positive
+from torch import Tensor
+
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements, Views
+from nearfar.losses import contrastive_cross_entropy, gist_embed, hardest_negative, info_nce, multi_positive
 from nearfar.methods.heads import Projected
+from nearfar.methods.momentum import frozen_copy
 from nearfar.methods.options import InfoNCEOptions
-from nearfar.methods.relations import Classes, given_negatives
+from nearfar.methods.relations import Classes, Given, given_negatives
 
 
 class InfoNCE(Projected):
     """An encoder with a projector, under InfoNCE."""
 
     Options = InfoNCEOptions
-    ring: ClassVar[Mapping[str, Any]] = {"supervised": False}
+    ring: ClassVar[Mapping[str, Any]] = {"supervised": False, "selection": "all", "guard": "off"}
     requires = Requirements(negatives=True)
     options: InfoNCEOptions
+
+    def __init__(self, encoder: Encoder, options: InfoNCEOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        self.guide = frozen_copy(encoder) if self.options.guard == "start" else None
 
     @classmethod
     def required(cls, options: InfoNCEOptions) -> Requirements:
@@ -35,26 +48,47 @@ class InfoNCE(Projected):
         learns = options.supervised
         return Requirements(labels=learns, unlabelled=not learns, negatives=not learns)
 
+    def targets(self, views: Views) -> Latents:
+        """What the guide makes of the views, where it is another encoder."""
+        return Latents() if self.guide is None else Latents(guide=self.guide(views))
+
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """InfoNCE of the own anchors against all ranks' candidates."""
         anchors, candidates = z["z"][:2]
         temperature = self.options.temperature
-        if not self.options.supervised:
-            given = given_negatives(z["z"], batch)
-            negatives, ids = (None, None) if given is None else (given.z, given.ids)
-            loss = info_nce(
-                anchors, candidates, temperature=temperature, negatives=negatives, ids=batch.ids, negative_ids=ids,
-                rows=batch.rows, ring=batch.ring,
+        if self.options.supervised:
+            classes = Classes.of(batch, supervised=True)
+            if not len(classes.at):
+                return Losses(z["z"].sum() * 0)
+            loss = multi_positive(
+                anchors[classes.at], candidates[classes.at], groups=(classes.names, classes.names),
+                temperature=temperature, rows=classes.rows,
             )  # fmt: skip
             return Losses(loss)
-        classes = Classes.of(batch, supervised=True)
-        if not len(classes.at):
-            return Losses(z["z"].sum() * 0)
-        loss = multi_positive(
-            anchors[classes.at], candidates[classes.at], groups=(classes.names, classes.names),
-            temperature=temperature, rows=classes.rows,
+        given = given_negatives(z["z"], batch)
+        if self.options.selection == "hardest":
+            loss = hardest_negative(anchors, candidates, temperature=temperature, ids=batch.ids, rows=batch.rows)
+            return Losses(loss if given is None else loss + self._against(given, z["z"]))
+        negatives, ids = (None, None) if given is None else (given.z, given.ids)
+        shared: dict[str, Any] = {"temperature": temperature, "ids": batch.ids, "rows": batch.rows}
+        if self.options.guard == "off":
+            return Losses(
+                info_nce(anchors, candidates, negatives=negatives, negative_ids=ids, ring=batch.ring, **shared)
+            )
+        guide = z["z"].detach() if self.guide is None else z["guide"]
+        guides = [*guide[:2]] + ([] if given is None else [guide[2, given.at]])
+        loss = gist_embed(
+            anchors, candidates, guide=guides, negatives=negatives, negative_ids=ids, margin=self.options.guard_margin,
+            contrast_anchors=False, contrast_positives=False, **shared,
         )  # fmt: skip
         return Losses(loss)
+
+    def _against(self, given: Given, z: Tensor) -> Tensor:
+        """The cross-entropy of anchors between their positive and the negative that is given for them."""
+        anchors, positives = z[:2, given.at]
+        return contrastive_cross_entropy(
+            anchors, positives, given.z[:, None], temperature=self.options.temperature, rows=given.rows
+        )
 
 
 METHOD = InfoNCE

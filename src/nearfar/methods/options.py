@@ -22,6 +22,10 @@ def _out(default: int = 128) -> Any:
     return option(default, "Dimensions of the space the loss is computed in.", least=2, most=WIDEST)
 
 
+def _scale() -> Any:
+    return option(20.0, "What differences of similarities are multiplied by.", above=0)
+
+
 def _predictor(more: str = "", least: int = 1) -> Any:
     return automatic(f"Width of the predictor's hidden layer{more}.", least=least, most=WIDEST)
 
@@ -39,7 +43,12 @@ class ProjectorOptions(Options):
     """Options of a projector with one hidden layer."""
 
     projector_hidden: int = _hidden()
-    projector_out: int = _out()
+    projector_out: int = option(
+        128,
+        "Dimensions of the space the loss is computed in; 0 is no projector: the encoder's own vectors are compared.",
+        least=0,
+        most=WIDEST,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +137,28 @@ class InfoNCEOptions(ProjectorOptions):
     supervised: bool = option(
         False, "Whether all samples of a class are positives, where else a sample has one; needs labels."
     )
+    selection: Literal["all", "hardest"] = option(
+        "all", "Which candidates of the batch are an anchor's negatives: all others, or the nearest one alone."
+    )
+    guard: Literal["off", "self", "start"] = option(
+        "off",
+        "Who tells false negatives, candidates as near as the positive, which are then left out (GISTEmbed): nobody, "
+        "the encoder itself, or the encoder as it was before training.",
+    )
+    guard_margin: float = option(
+        0.0, "By how much less near than the positive a candidate is left out by the guard, too.", least=-1, most=1
+    )
+
+    def check(self) -> None:
+        """What goes with what."""
+        must(
+            not self.supervised or self.selection == "all", "selection must be all with supervised", got=self.selection
+        )
+        plain = not self.supervised and self.selection == "all"
+        must(plain or self.guard == "off", "guard must be off with supervised or selection hardest", got=self.guard)
+        must(
+            self.guard != "off" or not self.guard_margin, "guard_margin must be 0 without guard", got=self.guard_margin
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,3 +289,35 @@ class SigLIPOptions(ProjectorOptions):
 
     temperature: float = option(0.1, "What cosines are divided by at the start; it is learned from there.", above=0)
     bias: float = option(-10.0, "What is added to each pair's logit at the start; it is learned from there.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TupletOptions(ProjectorOptions):
+    """Options of tuplet."""
+
+    temperature: float = _temperature(0.1)
+    mined: int = option(
+        4,
+        "Nearest candidates of the batch that are negatives of an anchor, beside the one that the data gives for it.",
+        least=0,
+        most=WIDEST,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoSENTOptions(Options):
+    """Options of cosent."""
+
+    scale: float = _scale()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnglEOptions(Options):
+    """Options of angle."""
+
+    scale: float = _scale()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PearsonOptions(Options):
+    """Options of pearson."""

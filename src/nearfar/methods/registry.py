@@ -17,6 +17,7 @@ METHODS: dict[str, str] = {
     "siamese": "pairs that belong together attract, others repel up to a margin (Hadsell et al., 2006)",
     "triplet": "an anchor is nearer to its positive than to its negative by a margin (Schroff et al., 2015)",
     "infonce": "an anchor finds its positive among those of all anchors (van den Oord et al., 2018)",
+    "tuplet": "an anchor finds its positive among its own negatives, given or the nearest: a softmax (Sohn, 2016)",
     "moco": "a view finds a slow encoder's key of the other view among a queue of keys (He et al., 2020)",
     "byol": "predict what a slow copy of the networks makes of another view; no negatives (Grill et al., 2020)",
     "simsiam": "predict what the same networks make of another view; no negatives, no copy (Chen & He, 2021)",
@@ -27,6 +28,9 @@ METHODS: dict[str, str] = {
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
+    "cosent": "of two pairs the one with the higher score has the larger cosine; needs pairs with scores (Su, 2022)",
+    "angle": "as cosent, of an angle in complex space, which does not saturate; needs scores (Li & Li, 2023)",
+    "pearson": "cosines of pairs rise and fall with their scores; needs pairs with scores (Agirre et al., 2012)",
 }
 _OPTIONS = {
     name.removesuffix("Options").lower(): kind for name, kind in vars(options).items() if isinstance(kind, type)

@@ -77,6 +77,8 @@ def _batch(step: int, requires: Requirements, **more: Any) -> Batch:
     if requires.negatives:
         present = torch.ones(requires.wide + 1 + requires.small, _SAMPLES, dtype=torch.bool)
         more |= {"negative_ids": ids + 100, "present": present}
+    if requires.scores:
+        more |= {"scores": (ids * 0.1).where(ids != 2, torch.nan)}
     return Batch(ids=ids, labels=ids % 3, progress=step / _STEPS, **more)
 
 
