@@ -7,6 +7,7 @@ the keyword of `nearfar.train`, the flag of `nearfar train` and the key in `conf
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, must
@@ -76,14 +77,24 @@ class Model(Options):
         None, "Channels of the network's first stage (narrower is faster).", least=1, most=8192, automatic=True
     )
     pretrained: str | None = option(
-        None, "Start from weights: `hub`, a file (.safetensors, .pth, .pt), or a run folder.", path="input"
+        None,
+        "Start from weights: `hub` (those that the library of the encoder's name publishes), a file (.safetensors, "
+        ".pth, .pt), or a run folder.",
+        path="input",
     )
-    whiten: bool = option(
-        True,
-        "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search).",
-        off="Leave the finished encoder's vectors as they were trained; by default they are whitened half way, so that "
-        "weak directions count more in cosines (kNN, search).",
+    keep_start: bool = automatic(
+        "After training from published weights, mix the weights at the end with those at the start, or keep these, "
+        "where that is better on the training part."
     )
+    whiten: bool = automatic(
+        "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search). Not "
+        "done by itself to published weights."
+    )
+
+    @property
+    def published(self) -> str | None:
+        """The published weights that it starts from; None where it starts from none, or from another run."""
+        return None if self.pretrained is None or Path(self.pretrained).is_dir() else self.pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +143,24 @@ class Optimisation(Options):
     )
     lr: float = automatic("Peak learning rate, after warm-up; it falls along a cosine.", above=0)
     weight_decay: float = automatic("L2 penalty on weights; biases and norms are free of it.", least=0)
+    encoder_rate: float = automatic(
+        "Learning rate of the encoder as a share of that of the heads: low where it starts from published weights.",
+        above=0,
+        most=1,
+    )
+    layer_decay: float = automatic(
+        "Learning rate of each layer of the encoder as a share of that of the layer behind it; 1 for all alike.",
+        above=0,
+        most=1,
+    )
+    freeze: int = automatic("Layers of the encoder, from the input on, that stay as they are.", least=0)
+    anchor: float = option(
+        0.0,
+        "How far each step takes the encoder's weights back towards where they started, a share of the way at the "
+        "peak of the learning rate (0.01: about the last hundred steps are remembered); 0 not at all.",
+        least=0,
+        most=1,
+    )
     warmup: float = automatic("Share of the run in which the learning rate rises, in [0, 1).", least=0, below=1)
     clip: float | None = option(
         None, "Largest norm of the gradient; longer ones are cut to it. Off when not given.", above=0

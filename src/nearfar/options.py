@@ -187,7 +187,8 @@ class Facts:
     """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
 
     `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
-    judge by.
+    judge by. `weights` is what published weights to start from are named by, `hub` or a file; None where there are
+    none. `targets` is the length of the vectors that a teacher gives for each sample; 0 without one.
     """
 
     samples: int
@@ -198,6 +199,8 @@ class Facts:
     seconds: float | None = None
     steps: int | None = None
     epochs: int | None = None
+    weights: str | None = None
+    targets: int = 0
 
 
 UNKNOWN = Facts(samples=5_000, device="cpu", threads=1)

@@ -7,9 +7,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from nearfar import randomness
+from nearfar import given, randomness
+from nearfar.errors import RunError
+from nearfar.evaluation.task import STARTED, UNTRAINED
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nearfar.contract import Encoder, Source
 
 START = "start.safetensors"
@@ -19,6 +23,28 @@ _BATCHES, _BATCH = 8, 256
 def seed_weights(seed: int) -> None:
     """Seed torch for new weights, so that the untrained encoder can be made again."""
     torch.manual_seed(randomness.seed_of(seed, "weights"))
+
+
+def first_weights(path: Path) -> dict[str, "Tensor"]:
+    """The weights that a run started from, as it has kept them; raises RunError."""
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # of an altered file, safetensors raises its own error, OSError and others
+        raise RunError(f"{str(path)!r}, from where the run started, cannot be read: {str(error)[:200]}.") from None
+
+
+def start_of(encoder: "Encoder", run: Path | None) -> str:
+    """What an evaluation calls the encoder as it was before training."""
+    kept = run is not None and any(place.is_file() for place in _places(run))
+    own = given.is_given(encoder.config.get("encoder"))
+    return str(encoder.config.get("start") or (STARTED if kept and not own else UNTRAINED))
+
+
+def _places(run: Path) -> list[Path]:
+    """Where the first weights may lie: in a run folder, or the encoder's folder copied out of one."""
+    return [run / "encoder" / START, run / START]
 
 
 def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> "Encoder":
@@ -35,9 +61,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     seed_weights(int(config.get("seed", 0)))
     with held_again(encoder):
         fresh = registry.load(config["modality"]).restore(config)
-    # A run folder, or the encoder's folder copied out of one.
-    places = [] if run is None else [run / "encoder" / START, run / START]
-    start = next((place for place in places if place.is_file()), None)
+    start = None if run is None else next((place for place in _places(run) if place.is_file()), None)
     if start is not None:
         load_weights(start, fresh)
     else:

@@ -9,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from nearfar import given
-from nearfar.api.baselines import seed_weights
+from nearfar.api.baselines import first_weights, seed_weights
 from nearfar.api.judging import Judges
 from nearfar.api.load import load
 from nearfar.config import TrainConfig
@@ -18,9 +18,10 @@ from nearfar.errors import ConfigError, RunError
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
 from nearfar.evaluation.split import stratified_split
+from nearfar.evaluation.task import PUBLISHED, STARTED
 from nearfar.modalities.opening import open_source
 from nearfar.modalities.own_views import own_views
-from nearfar.training import optimisers, syncnorm
+from nearfar.training import layers, optimisers, syncnorm
 from nearfar.training.order import Balanced, Labelled, Order, Streamed
 from nearfar.training.plan import MakeViews, Probe
 from nearfar.training.positives import Against, Given, OfGroup, Positives
@@ -62,6 +63,8 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         "ignored": list(config.data.named_columns["ignore_columns"]),
     }
     made.config.update({name: value for name, value in columns.items() if value})  # for other data of the same columns
+    if config.model.pretrained is not None:
+        made.config["start"] = PUBLISHED if config.model.published else STARTED
     if run is not None:
         try:
             state = load(run).state_dict()
@@ -113,10 +116,15 @@ def positives(config: TrainConfig, source: Source, requires: Requirements) -> Po
     return Against(source, found) if requires.negatives and source.negatives is not None else found
 
 
-def optimizer(config: TrainConfig, method: Method) -> Optimizer:
-    """The optimiser of the method's parameters."""
+def optimizer(config: TrainConfig, method: Method, start: Path | None) -> Optimizer:
+    """The optimiser of the method's parameters; of a run that goes on, `start` is the file of the first weights."""
     given = config.optimisation
-    return optimisers.build(method, name=given.optimizer, lr=given.lr, weight_decay=given.weight_decay)
+    made = optimisers.build(method, name=given.optimizer, lr=given.lr, weight_decay=given.weight_decay)
+    if given.anchor:
+        first = method.encoder.state_dict() if start is None else first_weights(start)
+        learning = {name: one for name, one in method.encoder.named_parameters() if one.requires_grad}
+        layers.anchor(made, {one: first[name].to(one, copy=True) for name, one in learning.items()}, given.anchor)
+    return made
 
 
 def synchronise(config: TrainConfig, method: Method, ranks: Ranks) -> None:

@@ -13,6 +13,8 @@ from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
+_BEFORE = {"normalise": "data", "encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, "keep_start": False}
+"""What runs did before there were these options."""
 LENGTHS = tuple(field.name for field in fields(Length))
 
 
@@ -37,9 +39,18 @@ def assemble(given: Mapping[str, Any], method_options: type, modality_options: t
 
 
 def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options of a config.toml by name; sections serve the reader only."""
+    """The options of a config.toml by name; sections serve the reader only.
+
+    Of a run of an earlier version, options that came since are as that version did it.
+    """
     found: dict[str, Any] = {}
-    for name, section in read_config(Path(path)).items():
+    config = read_config(Path(path))
+    if "format" in config:
+        about = config.get("data")
+        kind = about.get("modality") if isinstance(about, dict) else None
+        kinds = [*SECTIONS.values(), *([modalities.options(kind)] if kind in modalities.MODALITIES else [])]
+        found = {name: value for name, value in _BEFORE.items() if any(name in declared(one) for one in kinds)}
+    for name, section in config.items():
         if name == "chosen":
             continue
         if not isinstance(section, dict):

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from nearfar.api import build, settle
 from nearfar.api import options as opts
+from nearfar.api.baselines import START
 from nearfar.api.judging import Judges, judges_of, parts_of, split_off
 from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
@@ -17,7 +19,7 @@ from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import splits, suited
 from nearfar.options import Choice
-from nearfar.training import precision
+from nearfar.training import layers, precision
 from nearfar.training.plan import Plan
 from nearfar.training.ranks import ALONE, Ranks
 
@@ -61,11 +63,11 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     )
 
 
-def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) -> Ready:
+def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, run: Path, fresh: bool = True) -> Ready:
     """Open the data, settle what was left open, and build the encoder, the method and all that the loop needs.
 
-    All ranks do the same, and what the first settles holds for all. A run that goes on (`fresh=False`) gets its weights
-    from a checkpoint: pretrained ones are not looked for again. Raises UserError.
+    All ranks do the same, and what the first settles holds for all. `run` is its folder. A run that goes on
+    (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again. Raises UserError.
     """
     modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
     config, choices = ranks.on_first(settle.machine, config)
@@ -91,6 +93,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
     labels = settle.labels_of(source, requires, judges.held_out)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
+    layers.settle(encoder, config.optimisation)
     method = method_class(encoder, config.method_options).to(device)
     config, chosen = ranks.on_first(settle.sampling, config, source, labels, method.requires)
     choices += chosen
@@ -116,7 +119,7 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, fresh: bool = True) ->
         make_views=make_views,
         order=order,
         positives=positives,
-        optimizer=build.optimizer(config, method),
+        optimizer=build.optimizer(config, method, None if fresh else run / "encoder" / START),
         lr=optimisation.lr,
         warmup=optimisation.warmup,
         clip=optimisation.clip,

@@ -46,7 +46,7 @@ def _one(path: Path) -> Path:
         saved = checkpoint.latest(path / "checkpoint")
         if saved is None:
             raise RunError(f"The run in {str(path)!r} has saved nothing yet; let it train for a while.")
-        ready = prepare(assemble(options.from_file(path / CONFIG)), fresh=False)
+        ready = prepare(assemble(options.from_file(path / CONFIG)), run=path, fresh=False)
         state = restore(ready.plan, saved)
         found = _evaluated(path, ready, state.step)
         if found is None:

@@ -16,7 +16,7 @@ from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
-from nearfar.options import Choice, Facts
+from nearfar.options import Choice, Facts, Settling
 from nearfar.training import automatic, microbatch, precision, thread_count
 from nearfar.training.order import Balanced
 from nearfar.training.plan import MakeViews
@@ -33,9 +33,18 @@ def machine(config: TrainConfig) -> Settled:
 
 def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
     """What the inputs and views are like, and the name of the encoder."""
-    facts = _facts(config, len(source))
-    options, name, choices = modality.settle(config.modality_options, source, config.model.encoder, facts)
-    return replace(config, modality_options=options, model=replace(config.model, encoder=name)), choices
+    model = config.model
+    if model.pretrained is None and model.encoder is not None:
+        model = replace(model, pretrained=modality.weights_of(model.encoder))
+    config = replace(config, model=model)
+    options, name, choices = modality.settle(
+        config.modality_options, source, model.encoder, _facts(config, len(source))
+    )
+    settling = Settling(replace(model, encoder=name))
+    published = model.published is not None
+    settling.choose("whiten", not published, "published weights are left as they came" if published else "")
+    settling.choose("keep_start", published, "")
+    return replace(config, modality_options=options, model=settling.options), choices + settling.choices
 
 
 def learning(
@@ -201,4 +210,5 @@ def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 
         seconds=None if length.budget is None else seconds(length.budget),
         steps=length.steps,
         epochs=length.epochs,
+        weights=config.model.published,
     )

@@ -128,7 +128,8 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         machine = ready.config.machine
         facts = {"device": machine.device, "threads": machine.threads, "precision": machine.precision}
         folder.write_environment(facts | {"ranks": ready.plan.ranks.world})
-        if ready.config.model.pretrained or given.is_given(ready.config.model.encoder):
+        anchored = ready.config.optimisation.anchor > 0
+        if ready.config.model.pretrained or anchored or given.is_given(ready.config.model.encoder):
             write_file(folder.path / "encoder" / START, packed(ready.encoder.state_dict()))
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.api.baselines import untrained
+from nearfar.api.baselines import start_of, untrained
 from nearfar.api.judging import Judges
 from nearfar.contract import Baseline, Encoder, RawInput, Rows, Source
 from nearfar.errors import DataError
 from nearfar.evaluation.copies import near_copies
 from nearfar.evaluation.embedding import embed_source, whiten
 from nearfar.evaluation.split import grouped_split, stratified_split
-from nearfar.evaluation.task import TRAINED, UNTRAINED, Vectors
+from nearfar.evaluation.task import PUBLISHED, TRAINED, Vectors
 from nearfar.modalities import registry as modalities
 
 _TIMED = 512
@@ -107,10 +107,12 @@ def measure(
             notes.append(f"To stay within {seconds:.0f} s, {said} were used.")
         for baseline in kind.baselines():
             systems[baseline.name] = _answers(baseline, train, test)
-        encoders = {UNTRAINED: before, TRAINED: encoder}
-        theirs, _ = whiten(before, train) if encoder.config.get("whitened") else embed_source(before, train)
+        start = start_of(encoder, run)
+        encoders = {start: before, TRAINED: encoder}
+        whitened = encoder.config.get("whitened") and start != PUBLISHED  # those are judged as they came
+        theirs, _ = whiten(before, train) if whitened else embed_source(before, train)
         others = None if test is None else embed_source(before, test)[0]
-        systems[UNTRAINED] = Vectors(theirs, others, embed=partial(_embed, before))
+        systems[start] = Vectors(theirs, others, embed=partial(_embed, before))
     systems[TRAINED] = Vectors(first, second, embed=partial(_embed, encoder))
     # A baseline without anything that can be compared is none.
     systems = {name: one for name, one in systems.items() if one.known or one.baseline is not None}

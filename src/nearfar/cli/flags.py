@@ -90,6 +90,9 @@ def _add(group: argparse._ArgumentGroup, one: Option) -> None:
         return
     words = [*([about["short"]] if "short" in about else []), flag_of(one)]
     if bool in one.kinds:
+        if one.automatic:  # either may be asked for
+            group.add_argument(*words, dest=one.name, action=argparse.BooleanOptionalAction, **shared)
+            return
         group.add_argument(*words, dest=one.name, action="store_const", const=one.default is not True, **shared)
         return
     group.add_argument(*words, dest=one.name, metavar=_metavar(one), **shared)

@@ -51,6 +51,15 @@ class Encoder(nn.Module):
         super().__init__()
         self.output: nn.Module = nn.Identity()
         """What follows the features in a finished encoder: nothing, or a `Whitening`."""
+        self.fixed: list[nn.Module] = []
+        """Parts that stay as they are when the others learn: norms of them keep their statistics."""
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As of any module; what is `fixed` stays in evaluation mode."""
+        super().train(mode)
+        for module in self.fixed:
+            module.eval()
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -117,6 +117,10 @@ class Modality(ABC):
             raise UnknownName("encoder", encoder, self.encoders)
         return options, encoder, []
 
+    def weights_of(self, encoder: str) -> str | None:
+        """The file of weights that the name of an encoder stands for, such as that of a folder; None where none."""
+        return None
+
     @abstractmethod
     def encoder(
         self, name: str, source: Any, options: Any, *, width: int | None = None, pretrained: str | None = None

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nearfar.contract import Baseline, Source
 
 RAW, UNTRAINED, TRAINED = "raw input", "untrained encoder", "trained encoder"
+PUBLISHED, STARTED = "published weights", "start of the run"
+"""What the encoder started from, where that was no fresh one: weights that others made, or another run."""
+STARTS = (UNTRAINED, PUBLISHED, STARTED)
 """Names of the usual systems: two baselines, and the one in question."""
 
 Role = Literal["judged", "shown", "detail"]

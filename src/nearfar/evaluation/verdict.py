@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nearfar.config import too_short
 from nearfar.evaluation.joint import MARGIN, Tested, error_of, jointly
-from nearfar.evaluation.task import RAW, UNTRAINED, Row
+from nearfar.evaluation.task import RAW, STARTS, UNTRAINED, Row
 
 if TYPE_CHECKING:
     from nearfar.evaluation.result import Evaluation
@@ -32,7 +32,7 @@ _WORDS = {
     },
 }
 _LEAST = f"no figure is sure to differ by more than {100 * MARGIN:.0f} points"
-_QUESTIONS = {UNTRAINED: "Does training help?"}
+_QUESTIONS = dict.fromkeys(STARTS, "Does training help?")
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _headline(statements: Sequence[Statement], compared: Sequence[Answer]) -> st
 
 
 def _importance(baseline: str) -> int:
-    return [UNTRAINED, RAW].index(baseline) if baseline in (UNTRAINED, RAW) else 2
+    return [*STARTS, RAW].index(baseline) if baseline in (*STARTS, RAW) else len(STARTS) + 1
 
 
 def _against(baseline: str, found: "Evaluation") -> Statement | None:
@@ -131,7 +131,7 @@ def _against(baseline: str, found: "Evaluation") -> Statement | None:
         return None
     ahead, behind = ([t for t in tested if t.outcome == outcome] for outcome in ("ahead", "behind"))
     answer: Answer = "mixed" if ahead and behind else "yes" if ahead else "no" if behind else "unclear"
-    words = _WORDS.get(baseline, _WORDS[None])[answer].format(baseline)
+    words = _WORDS[UNTRAINED if baseline in STARTS else None][answer].format(baseline)
     parts = []
     for word, those in (("ahead", ahead), ("behind", behind)):
         if those:

@@ -74,5 +74,9 @@ def optimisation(
     settling.choose("lr", round(rate * rates[settling.options.optimizer], 6), why)
     decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}
     settling.choose("weight_decay", decays[settling.options.optimizer], f"usual with {settling.options.optimizer}")
+    known = facts.weights is not None
+    settling.choose("encoder_rate", *((0.1, "it starts from published weights") if known else (1.0, "")))
+    settling.choose("layer_decay", *((0.9, "early layers of published weights suit most data") if known else (1.0, "")))
+    settling.choose("freeze", 0, "")
     settling.choose("warmup", 0.05, "a twentieth of the run")
     return settling.options, settling.choices

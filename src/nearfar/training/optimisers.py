@@ -4,6 +4,7 @@ A parameter says how it differs by an attribute, `parameter.nearfar_tags = {...}
 
     decay         False: free of weight decay (biases, norms and scalars are, without being tagged)
     fixed_lr      True: its rate stays at the peak (SimSiam's predictor)
+    rate          its rate in units of the others', under any optimiser (layers of an encoder that was trained before)
     frozen_until  the share of the run before which it does not move (prototypes, logit scale)
     sgd_rate      its rate in units of the others', under sgd and lars: their steps grow with the gradient, and that of
                   a scalar sums over a whole batch (logit scale, bias); adamw's steps do not, and take no notice
@@ -24,7 +25,7 @@ BETAS = (0.9, 0.95)
 """AdamW's: 0.95 forgets a gradient's size within 20 steps, as in MAE (He et al. 2022) and SigLIP (Zhai et al. 2023);
 0.999 would remember it longer than a short run lasts."""
 
-_TAGS = {"decay": True, "fixed_lr": False, "frozen_until": 0.0, "sgd_rate": 1.0}
+_TAGS = {"rate": 1.0, "decay": True, "fixed_lr": False, "frozen_until": 0.0, "sgd_rate": 1.0}
 _FUSED_ON = ("cpu", "cuda")
 
 
@@ -111,12 +112,13 @@ def _groups(method: nn.Module, lr: float, weight_decay: float, *, adaptive: bool
         assert not given.keys() - _TAGS.keys(), f"{name} has unknown tags {sorted(given.keys() - _TAGS.keys())}"
         tags = {**_TAGS, **given}
         tags["decay"] = tags["decay"] and parameter.ndim > 1
-        rate = 1.0 if adaptive else tags["sgd_rate"]
+        rate = tags["rate"] * (1.0 if adaptive else tags["sgd_rate"])
         group = groups.setdefault(
             tuple(tags.values()),
             {
                 "params": [],
                 "lr": rate * lr,
+                "peak": rate * lr,
                 "rate": rate,
                 "weight_decay": weight_decay if tags["decay"] else 0.0,
                 "fixed_lr": tags["fixed_lr"],

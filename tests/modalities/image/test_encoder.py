@@ -12,6 +12,7 @@ from torch import nn
 
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.modalities.image import encoder as encoders
+from nearfar.modalities.image import published
 from nearfar.modalities.image.encoder import build, load_pretrained, stem_for
 from nearfar.modalities.image.pictures import Pictures
 from tests.modalities.image.opening import open_images, suited
@@ -190,7 +191,7 @@ def test_dim_is_the_length_of_a_vector(name, channels):
 
 
 def test_width_is_refused_for_timms_networks():
-    with pytest.raises(ConfigError, match="width has no meaning for timm's 'test_vit'"):
+    with pytest.raises(ConfigError, match="width has no meaning for 'test_vit'"):
         make("test_vit", size=64, width=32)
 
 
@@ -301,7 +302,7 @@ def test_the_hub_is_asked_for_the_size_and_the_channels_of_the_encoder(monkeypat
         return timm.create_model(name, num_classes=0, in_chans=channels, img_size=size)
 
     encoder = make("test_vit", size=64, channels=1)
-    monkeypatch.setattr(encoders, "_timm", fetch)
+    monkeypatch.setattr(published, "timm_network", fetch)
     assert load_pretrained(encoder, "hub") == []
     assert asked == {"name": "test_vit", "channels": 1, "size": 64, "published": True}
 

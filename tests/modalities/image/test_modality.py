@@ -23,6 +23,7 @@ from tests.modalities.image.opening import open_images, suited
 AUTOMATIC = [field.name for field in fields(ImageOptions) if field.default is None and field.name not in STRENGTH]
 GIVEN = ImageOptions(
     image_size=24,
+    normalise="imagenet",
     views_strength=0.3,
     brightness=0.1,
     contrast=0.2,

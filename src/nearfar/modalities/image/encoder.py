@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from nearfar import given
 from nearfar.contract import Encoder, Map, Unreadable
-from nearfar.errors import ConfigError, DataError, UnknownName, must
+from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
 from nearfar.modalities import pretrained
+from nearfar.modalities.image import published
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
+from nearfar.modalities.image.transformer import Transformer, weights_in
 from nearfar.modalities.image.views import squares
 from nearfar.modalities.network import OwnNetwork
 from nearfar.options import text, whole
@@ -159,10 +161,12 @@ def build(config: Mapping[str, Any]) -> ImageEncoder:
         network = _fitting(lambda: ResNet(name, channels=channels, width=width or 64, stem=stem, pool=pool))
         dim = network.dim
     else:
-        network = _timm(name, channels, size)  # first of all, it knows whether there is such a name
+        # First of all, it knows whether there is such a name.
+        network, dim = published.network_of(name, channels, size, config.get("transformer"))
         if width is not None:
-            raise ConfigError(f"width has no meaning for timm's {name!r}; it goes with small_cnn and the resnets.")
-        dim = _timm_dim(network)
+            raise ConfigError(f"width has no meaning for {name!r}; it goes with small_cnn and the resnets.")
+        if isinstance(network, Transformer):
+            config = {**config, "transformer": network.config}
     return ImageEncoder(network.to(memory_format=torch.channels_last), dim, config)
 
 
@@ -201,13 +205,15 @@ def pool_for(name: str, asked: str = "auto") -> str:
 
 
 def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
-    """Fill the network from `hub` (timm) or from a local file; returns the names of weights left as they were.
+    """Fill the network from `hub` (the library of its name) or a local file; returns the weights left as they were.
 
     Raises ConfigError when nothing fits, or the hub cannot be reached.
     """
     name = encoder.config["encoder"]
-    if source == "hub":
-        found = _fetched(name, encoder.config["channels"], encoder.config["image_size"])
+    if source == published.HUB:
+        found = published.hub_weights(name, encoder.config["channels"], encoder.config["image_size"])
+    elif isinstance(encoder.network, Transformer) and Path(source).parent == Path(name.removeprefix("hf:")):
+        found = weights_in(Path(source).parent)
     else:
         found = pretrained.read(Path(source))
     return pretrained.load(encoder.network, found, source, name, adapt=_adapted, also_known_as=_IN_SEQUENCE)
@@ -222,49 +228,6 @@ def _adapted(value: Tensor, shape: torch.Size) -> Tensor | None:
     if value.ndim == len(shape) == 4 and (value.shape[1], shape[1]) == (3, 1):
         value = value.sum(1, keepdim=True)
     return value if value.shape == shape else None
-
-
-def _fetched(name: str, channels: int, size: int) -> dict[str, Tensor]:
-    """timm's weights of this name, fitted by timm to the channels and the size."""
-    try:
-        network = _timm(name, channels, size, published=True)
-    except UnknownName:
-        raise ConfigError(f"The hub has no weights for {name!r}: they are there for timm's names only.") from None
-    except Exception as error:
-        raise ConfigError(
-            f"The weights of {name!r} could not be fetched ({type(error).__name__}: {str(error)[:200]}); "
-            "give a local file: --pretrained weights.safetensors."
-        ) from None
-    return network.state_dict()
-
-
-def _timm(name: str, channels: int, size: int, *, published: bool = False) -> nn.Module:
-    import timm
-
-    if not timm.is_model(name):
-        raise UnknownName("encoder", name, [*ENCODERS, *timm.list_models()])
-    wants: dict[str, Any] = {"pretrained": published, "num_classes": 0, "in_chans": channels}
-    try:
-        try:
-            network: nn.Module = timm.create_model(name, img_size=size, **wants)
-        except TypeError:  # convolutional models take any size and no such argument
-            network = timm.create_model(name, **wants)
-    except Exception as error:
-        if published:
-            raise
-        raise ConfigError(f"timm cannot make {name!r} for pictures of {size} pixels: {str(error)[:200]}") from None
-    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None) or (1, 1)
-    must(
-        size % patch[0] == 0 and size % patch[1] == 0,
-        f"--image-size must be a multiple of {patch[0]} for timm's {name!r}",
-        got=size,
-    )
-    return network
-
-
-def _timm_dim(network: Any) -> int:
-    """The length of its features: some models put a layer behind their last map's channels."""
-    return int(getattr(network, "head_hidden_size", None) or network.num_features)
 
 
 def _encoded(given: Any, name: str, config: Mapping[str, Any]) -> Encoded:

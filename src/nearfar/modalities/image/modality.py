@@ -72,14 +72,18 @@ class Images(Modality):
         takes these options and another strength.
         """
         from nearfar.modalities.image import encoder as encoders
+        from nearfar.modalities.image import published
         from nearfar.modalities.image.resnet import LAYERS
         from nearfar.modalities.image.sizes import without
         from nearfar.options import Choice, Settling
 
         settling = Settling(options)
         native = source.short_side
+        if facts.weights is not None and encoder is not None and not given.is_given(encoder):
+            published.settle(settling, encoder, facts, source.channels)
+        settling.choose("normalise", "data", "nothing else is known to suit them")
 
-        # timm's models halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
+        # Networks of others halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
         step, least = (8, 16) if encoder in {None, *ENCODERS, *LAYERS} else (32, 32)
         largest = 224 if facts.device.startswith("cuda") else 64
         size = min(largest, max(least, step * round(native / step)))
@@ -104,6 +108,18 @@ class Images(Modality):
             settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
         return settling.options, encoder, settling.choices
 
+    def weights_of(self, encoder: str) -> str | None:
+        """The file in a folder of transformers."""
+        from pathlib import Path
+
+        if not encoder.startswith("hf:"):
+            return None
+        folder = Path(encoder.removeprefix("hf:"))
+        return next(
+            (str(folder / name) for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()),
+            None,
+        )
+
     def encoder(
         self,
         name: str,
@@ -115,6 +131,7 @@ class Images(Modality):
     ) -> ImageEncoder:
         """A new encoder; some of the pictures are decoded for their statistics."""
         from nearfar.modalities.image import encoder as encoders
+        from nearfar.modalities.image.published import channels_of, numbers_of
         from nearfar.modalities.image.sizes import statistics, stored_size
 
         if width is None and name in encoders.SMALL:
@@ -123,7 +140,7 @@ class Images(Modality):
             "modality": self.name,
             "encoder": name,
             "width": width,
-            "channels": source.channels,
+            "channels": channels_of(name, source.channels),
             "image_size": options.image_size,
             "stored_size": stored_size(source.short_side, options.image_size, options.crop_scale or 1),
             "stem": encoders.stem_for(name, options.image_size, options.stem),
@@ -133,7 +150,8 @@ class Images(Modality):
         }
         made = encoders.build(config)  # before the pictures are decoded: a wrong name should cost no minutes
         suited = source.suited(config)
-        made.config["mean"], made.config["std"] = statistics(suited)
+        own = statistics(suited) if options.normalise in (None, "data") else None
+        made.config["mean"], made.config["std"] = own or numbers_of(options.normalise, made.config["channels"])
         if given.is_given(name):
             made.measure(suited.fetch(suited.sample[:2])[0])
         if pretrained:

@@ -37,6 +37,10 @@ class ImageOptions(Options):
     """How images are sized and how their views are made."""
 
     image_size: int = automatic("Side in pixels of what the encoder sees.", least=8, most=LARGEST)
+    normalise: str = automatic(
+        "What pictures are normalised by: `data` (their own mean and spread), `imagenet`, or numbers of [0, 1] as "
+        "MEAN,MEAN,MEAN/STD,STD,STD; when not given, what published weights were trained with, else the data."
+    )
     max_pixels: int = option(
         MAX_PIXELS, "Images with more pixels than this are skipped, before any decoder sees them.", least=1
     )
