@@ -24,16 +24,17 @@ def settled(encoder, *, weights="hub", options=None, **more):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "mean"),
+    ("name", "weights", "size", "mean"),
     [
-        ("tf_efficientnet_lite0", 224, 0.5),
-        ("timm:resnet18", 224, 0.485),
-        ("torchvision:resnet18", 224, 0.485),
-        ("resnet18", None, 0.485),
+        ("tf_efficientnet_lite0", "a.pth", 224, 0.5),
+        ("timm:resnet18", "a.pth", 224, 0.485),
+        ("torchvision:resnet18", "hub", 224, 0.485),
+        ("resnet18", "hub", 224, 0.485),
+        ("resnet18", "a.pth", None, 0.485),
     ],
 )
-def test_size_and_normalisation_are_those_of_the_weights(name, size, mean):
-    found = inputs_of(name, "hub")
+def test_size_and_normalisation_are_those_of_the_weights(name, weights, size, mean):
+    found = inputs_of(name, weights)
     assert (found.size, found.mean[0]) == (size, mean)
 
 

@@ -51,7 +51,7 @@ def inputs_of(encoder: str, weights: str) -> Inputs | None:
         return _of_torchvision(name)
     if kind == "hf":
         return _of_processor(Path(name))
-    if name in ENCODERS:
+    if encoder in ENCODERS and weights != HUB:
         return Inputs(None, *IMAGENET, source="ImageNet, as nearly all weights of resnets")
     return _of_timm(name)
 
