@@ -118,3 +118,28 @@ def test_coinciding_embeddings_give_log_of_the_documents(implementation):
 def test_mistakes_are_named(options, error, message):
     with pytest.raises(error, match=message):
         info_nce(torch.ones(3, 4), torch.ones(3, 4), **options)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_how_often_things_come_is_taken_from_their_logits_as_candidates(symmetric):
+    q, d, log_q = normal(6, 3), normal(6, 3, seed=1), normal(2, 6, seed=2)
+    logits = F.normalize(q) @ F.normalize(d).T / 0.3
+    wanted = [
+        F.cross_entropy(logits - log_q[1], torch.arange(6)),
+        F.cross_entropy(logits.T - log_q[0], torch.arange(6)),
+    ]
+    found = info_nce(q, d, temperature=0.3, symmetric=symmetric, log_q=log_q)
+    torch.testing.assert_close(found, torch.stack(wanted[: 1 + symmetric]).mean())
+    halves = [
+        info_nce(q, d, temperature=0.3, symmetric=symmetric, log_q=log_q, rows=r) for r in (slice(4), slice(4, 6))
+    ]
+    torch.testing.assert_close(sum(halves), found)
+
+
+def test_things_of_one_id_that_come_often_are_still_no_negatives_of_each_other():
+    q, d, log_q = normal(4, 3), normal(4, 3, seed=1), normal(2, 4, seed=2)
+    logits = F.normalize(q) @ F.normalize(d).T / 0.1 - log_q[1]
+    ids = torch.tensor([5, 7, 5, 8])
+    same = (ids[:, None] == ids) & ~torch.eye(4, dtype=torch.bool)
+    wanted = F.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(4))
+    torch.testing.assert_close(info_nce(q, d, ids=ids, log_q=log_q), wanted)

@@ -87,6 +87,8 @@ def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires:
                 "a column `negative`."
             )
         choices.append(Choice("negatives", "given", "the data has a column `negative`"))
+    if source.log_q is not None and config.optimisation.gather == "ring":
+        raise ConfigError(f"How often what {source.name!r} shows comes does not go round a ring: give --gather all.")
     return replace(config, data=replace(config.data, order=order, positives=positives)), choices
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nearfar.contract.batches import Views as Views
     from nearfar.contract.encoder import Encoder as Encoder
     from nearfar.contract.encoder import Map as Map
+    from nearfar.contract.encoder import Recommendation as Recommendation
+    from nearfar.contract.encoder import Recommended as Recommended
     from nearfar.contract.inputs import Inputs as Inputs
     from nearfar.contract.method import Method as Method
     from nearfar.contract.modality import Builtin as Builtin
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from nearfar.contract.modality import Opening as Opening
     from nearfar.contract.source import Card as Card
     from nearfar.contract.source import Reading as Reading
+    from nearfar.contract.source import Relation as Relation
     from nearfar.contract.source import Rows as Rows
     from nearfar.contract.source import Shards as Shards
     from nearfar.contract.source import Skipped as Skipped
@@ -41,10 +44,10 @@ _HOME = {
     "inputs": ("Inputs",),
     "baseline": ("Baseline", "RawInput"),
     "batches": ("Batch", "Latents", "Losses", "Requirements", "Views"),
-    "encoder": ("Encoder", "Map"),
+    "encoder": ("Encoder", "Map", "Recommendation", "Recommended"),
     "method": ("Method",),
     "modality": ("Builtin", "Modality", "Opening"),
-    "source": ("Card", "Reading", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
+    "source": ("Card", "Reading", "Relation", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
 }
 _FILES = {name: file for file, names in _HOME.items() for name in names}
 

@@ -78,7 +78,9 @@ class Batch:
     (`--positives`), and never negatives of each other.
     `labels` [n] is -1 where there is none; `groups` [n] may be missing. `scores` [n] say how near a sample and the
     positive that the user gives for it are, NaN where that is not said. Where the last wide view shows negatives that
-    the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `rows` are this
+    the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `log_q` [2, n] is
+    the logarithm of how often what the first and the second view show comes among all samples. `weights` [n] say how
+    much each counts, 1 in the mean of all samples. `rows` are this
     rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
     With a `ring`, the latents of the others stay with them: a loss sees those of its own rows alone.
     """
@@ -89,6 +91,8 @@ class Batch:
     scores: Tensor | None = None
     present: Tensor | None = None
     negative_ids: Tensor | None = None
+    log_q: Tensor | None = None
+    weights: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     world: int = 1
     ring: Ring | None = None

@@ -27,6 +27,25 @@ class Map:
     stride: int
 
 
+@dataclass(frozen=True)
+class Recommended:
+    """An answer by its `key`, what it is called where that is known, and its score where it has one."""
+
+    key: str
+    title: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What is recommended to a `query`, best first, and what it `had`, the last first; `note` adds what matters."""
+
+    query: str
+    items: Sequence[Recommended]
+    had: Sequence[Recommended] = ()
+    note: str = ""
+
+
 class Encoder(nn.Module):
     """Maps inputs to vectors; `dim` is their length.
 
@@ -42,6 +61,8 @@ class Encoder(nn.Module):
     """What trains it best where nothing is asked for: `sgd` for convolutions with batch norm, else `adamw`."""
     whitens: bool = True
     """Whether a whitening may follow its features: not where those of inputs of several kinds lie in one space."""
+    projected: bool = True
+    """Whether methods put a projector behind its features: not where its own vectors are what is to be compared."""
     embed_batch: int = 256
     """Samples a batch that it embeds at a time, so that a batch takes much the same memory for all encoders."""
     cheaper: str = "a smaller encoder"
@@ -90,6 +111,10 @@ class Encoder(nn.Module):
     def tokens(self, inputs: Any) -> Tensor:
         """A vector for each part of each input `[n, t, d]`; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no tokens: take a transformer.")
+
+    def recommend(self, queries: Sequence[Any], k: int) -> list[Recommendation]:
+        """The `k` answers nearest to each query that it has not had; raises ConfigError where samples join nothing."""
+        raise ConfigError(f"The encoder {self._name!r} recommends nothing: that is for data of users and items.")
 
     def prepare(self, raw: Any) -> Inputs:
         """A batch as `Source.fetch` gives it to the inputs of `features`, on the encoder's device, without randomness.

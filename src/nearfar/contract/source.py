@@ -58,6 +58,21 @@ class Shards:
     size: int
 
 
+@dataclass(frozen=True)
+class Relation:
+    """What N samples join: each one of the `queries` [Q] with one of the `answers` [A], such as a user with an item.
+
+    `query` and `answer` [N] say which. `held_out` says in words what a held-out part has of each query. The two parts
+    of a split number them differently; they have the same keys.
+    """
+
+    queries: Source
+    answers: Source
+    query: Rows
+    answer: Rows
+    held_out: str
+
+
 class Reading:
     """What reading has shown of the N samples of opened data; all sources taken from one another share it.
 
@@ -255,6 +270,27 @@ class Source:
 
         None where the raw input is nothing that can be compared.
         """
+        return None
+
+    @property
+    def relation(self) -> Relation | None:
+        """What the samples join, where each is a pair of things that come again in others; else None.
+
+        The answers are then what is embedded, searched and shown.
+        """
+        return None
+
+    @property
+    def log_q(self) -> NDArray[np.float32] | None:
+        """[2, N]: the logarithm of how often what the first and the second view show comes among the samples.
+
+        None where each comes once.
+        """
+        return None
+
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """[N]: how much each sample counts in training, 1 in the mean; None where all count alike."""
         return None
 
     def split(self, seed: int) -> tuple[Rows, Rows] | None:

@@ -25,6 +25,7 @@ def clip(
     *,
     scale: Learned,
     ids: Tensor | None = None,
+    log_q: Tensor | None = None,
     rows: slice | None = None,
     ring: Ring | None = None,
     reduction: MeanReduction = "mean",
@@ -35,8 +36,8 @@ def clip(
     Shapes and options as in `info_nce`; `scale` gets its exact gradient.
     """
     return info_nce(
-        images, texts, temperature=1 / scale, symmetric=True, ids=ids, rows=rows, ring=ring, reduction=reduction,
-        implementation=implementation,
+        images, texts, temperature=1 / scale, symmetric=True, ids=ids, log_q=log_q, rows=rows, ring=ring,
+        reduction=reduction, implementation=implementation,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ def info_nce(
     symmetric: bool = False,
     ids: Tensor | None = None,
     negative_ids: Tensor | None = None,
+    log_q: Tensor | None = None,
     rows: slice | None = None,
     ring: Ring | None = None,
     reduction: MeanReduction = "mean",
@@ -49,11 +50,18 @@ def info_nce(
     "dense", "tiled" or "triton", which multiplies embeddings in the half precision that all of them come in
     (`kernels.triton_lse`: its error).
 
+    log_q [2, B]: the logarithm of how often each query and each document comes in batches (up to a constant), which is
+    taken from its logits as a candidate: what is popular is a negative more often than it should be (Yi et al.,
+    "Sampling-bias-corrected neural modeling for large corpus item recommendations", 2019, equation 3). Not with a ring
+    or other negatives.
+
     Where all embeddings coincide the loss is log of the number of documents. Raises DataError for shapes that do not
     agree, ConfigError for options out of range.
     """
     check_same_shape({"queries": queries, "documents": documents}, ring=ring)
     must(ring is None or negatives is None, "with a ring, negatives must be None", got="some")
+    must(log_q is None or (ring is None and negatives is None), "log_q needs no ring and no negatives", got="some")
+    must(log_q is None or log_q.shape == (2, len(queries)), f"log_q must be [2, {len(queries)}]", got=log_q)
     b, own, here = anchored(rows, len(queries), ring)
     extra = None if negatives is None else _flat_negatives(negatives, queries.shape)
     query_groups, document_groups = _groups(ids, negative_ids, b, 0 if extra is None else len(extra))
@@ -63,14 +71,17 @@ def info_nce(
     q, docs = unit(queries), unit(documents)
     candidates = docs if extra is None else torch.cat([docs, unit(extra)])
 
-    def directed(anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None) -> Tensor:
+    def directed(
+        anchors: Tensor, columns: Tensor, own_groups: Tensor | None, groups: Tensor | None, bias: Tensor | None
+    ) -> Tensor:
         pairs = Pairs(row_groups=None if own_groups is None else own_groups[own], column_groups=groups)
         return row_lse(
-            part(anchors, here), columns, scale=scale, pairs=pairs, implementation=implementation, product=product,
-            ring=ring,
+            part(anchors, here), columns, scale=scale, bias=bias, pairs=pairs, implementation=implementation,
+            product=product, ring=ring,
         )  # fmt: skip
 
-    if symmetric and ring is None and own == slice(0, b):
+    biases = (None, None) if log_q is None else (-log_q[0].detach(), -log_q[1].detach())
+    if symmetric and ring is None and own == slice(0, b) and log_q is None:
         pairs = Pairs(row_groups=query_groups, column_groups=document_groups)
         # One matrix serves both directions.
         by_row, by_column = row_column_lse(
@@ -78,14 +89,15 @@ def info_nce(
         )
         directions = [by_row, by_column[:b]]
     else:
-        directions = [directed(q, candidates, query_groups, document_groups)]
+        directions = [directed(q, candidates, query_groups, document_groups, biases[1])]
         if symmetric:
-            directions.append(directed(docs, q, query_groups, query_groups))
-    positives = (part(q, here) * part(docs, here)).sum(-1) * scale
+            directions.append(directed(docs, q, query_groups, query_groups, biases[0]))
+    positive = (part(q, here) * part(docs, here)).sum(-1) * scale
+    positives = [positive if bias is None else positive + bias[own] for bias in (biases[1], biases[0])]
     if query_groups is not None:
         # Equal ids left the kernel's sums together with the pair itself: that comes back.
-        directions = [torch.logaddexp(lse, positives) for lse in directions]
-    losses = torch.stack(directions).mean(0) - positives
+        directions = [torch.logaddexp(lse, one) for lse, one in zip(directions, positives, strict=False)]
+    losses = torch.stack([lse - one for lse, one in zip(directions, positives, strict=False)]).mean(0)
     return reduce(losses, reduction, b)
 
 

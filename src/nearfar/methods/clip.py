@@ -6,7 +6,8 @@ finding side 1 and half that of side 1 finding side 0. s = 1 / temperature is le
 
 The sides are the two views of a sample; where the data names positives, the second shows the positive. Differs from the
 paper: one encoder sees both sides, and so one linear projection serves both; the temperature starts higher; samples of
-equal content (`ids`) are not each other's negatives.
+equal content (`ids`) are not each other's negatives; and what comes often is a negative that much less (`log_q`), where
+the data is of pairs whose sides come again.
 """
 
 import math
@@ -20,6 +21,7 @@ from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.losses import clip
 from nearfar.methods.heads import Projected, learned, mlp
 from nearfar.methods.options import CLIPOptions
+from nearfar.methods.relations import share
 from nearfar.options import Facts, Settling
 
 LARGEST_SCALE = 100.0
@@ -49,8 +51,12 @@ class CLIP(Projected):
     def loss(self, z: Latents, batch: Batch) -> Losses:
         """Symmetric InfoNCE of the own rows against all ranks' sides."""
         scale = self.log_scale.exp()
-        value = clip(z["z"][0], z["z"][1], scale=scale, ids=batch.ids, rows=batch.rows, ring=batch.ring)
-        return Losses(value, {"temperature": 1 / scale.detach()})
+        log_q = batch.log_q if self.options.log_q else None
+        losses = clip(
+            z["z"][0], z["z"][1], scale=scale, ids=batch.ids, log_q=log_q, rows=batch.rows, ring=batch.ring,
+            reduction="none",
+        )  # fmt: skip
+        return Losses(share(losses, batch), {"temperature": 1 / scale.detach()})
 
     @torch.no_grad()
     def after_step(self, z: Latents, batch: Batch) -> None:

@@ -61,7 +61,7 @@ class Projected(Method):
 
     def __init__(self, encoder: Encoder, options: Any = None) -> None:
         super().__init__(encoder, options)
-        self.projector = self.head()
+        self.projector: nn.Module = self.head() if encoder.projected else nn.Identity()
 
     def head(self) -> nn.Sequential:
         """The projector under the method's options: one hidden layer, or none at all."""
@@ -72,7 +72,8 @@ class Projected(Method):
     @classmethod
     def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:
         """The hidden layer as wide as suits the encoder."""
-        settling.choose("projector_hidden", *projector_width(encoder))
+        width, why = projector_width(encoder)
+        settling.choose("projector_hidden", width, why if encoder.projected else "")
 
     def embed(self, views: Views) -> Latents:
         """Project the features of all views, which pass through the networks together."""

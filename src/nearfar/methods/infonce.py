@@ -13,6 +13,9 @@ over these is added. `--guard` leaves out candidates that a guide finds nearer t
 likely positives that nobody has marked (Solatorio, "GISTEmbed", 2024, eq. 2 to 5): the guide is the encoder itself as
 it is, or, for one that starts from weights, as it was before training.
 
+What comes often in batches is a negative that much less (`log_q`), where the data is of pairs whose sides come again
+(Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", 2019, eq. 3).
+
 Differs from the paper: scores are cosines over a temperature, where it has the bilinear products of a context with each
 step ahead of it; samples of equal content (`ids`) are not each other's negatives.
 """
@@ -27,7 +30,7 @@ from nearfar.losses import contrastive_cross_entropy, gist_embed, hardest_negati
 from nearfar.methods.heads import Projected
 from nearfar.methods.momentum import frozen_copy
 from nearfar.methods.options import InfoNCEOptions
-from nearfar.methods.relations import Classes, Given, given_negatives
+from nearfar.methods.relations import Classes, Given, given_negatives, share
 
 
 class InfoNCE(Projected):
@@ -72,9 +75,11 @@ class InfoNCE(Projected):
         negatives, ids = (None, None) if given is None else (given.z, given.ids)
         shared: dict[str, Any] = {"temperature": temperature, "ids": batch.ids, "rows": batch.rows}
         if self.options.guard == "off":
-            return Losses(
-                info_nce(anchors, candidates, negatives=negatives, negative_ids=ids, ring=batch.ring, **shared)
-            )
+            losses = info_nce(
+                anchors, candidates, negatives=negatives, negative_ids=ids, reduction="none",
+                log_q=batch.log_q if self.options.log_q else None, ring=batch.ring, **shared,
+            )  # fmt: skip
+            return Losses(share(losses, batch))
         guide = z["z"].detach() if self.guide is None else z["guide"]
         guides = [*guide[:2]] + ([] if given is None else [guide[2, given.at]])
         loss = gist_embed(

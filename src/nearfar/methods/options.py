@@ -38,6 +38,15 @@ def _samples_per_class(more: str) -> Any:
     return option(0, f"Labelled samples of each class in a batch{more}; 0 takes samples as they come.", least=0)
 
 
+def _log_q() -> Any:
+    return option(
+        True,
+        "Whether what comes often in batches is a negative that much less (logQ), for data whose samples are pairs of "
+        "things that come again.",
+        off="Weigh what comes often in batches as a negative as often as it comes.",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProjectorOptions(Options):
     """Options of a projector with one hidden layer."""
@@ -148,6 +157,7 @@ class InfoNCEOptions(ProjectorOptions):
     guard_margin: float = option(
         0.0, "By how much less near than the positive a candidate is left out by the guard, too.", least=-1, most=1
     )
+    log_q: bool = _log_q()
 
     def check(self) -> None:
         """What goes with what."""
@@ -281,6 +291,7 @@ class CLIPOptions(Options):
         "Softmax temperature at the start, at least 0.01; it is learned from there.", least=0.01
     )
     projector_out: int = _out()
+    log_q: bool = _log_q()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +300,14 @@ class SigLIPOptions(ProjectorOptions):
 
     temperature: float = option(0.1, "What cosines are divided by at the start; it is learned from there.", above=0)
     bias: float = option(-10.0, "What is added to each pair's logit at the start; it is learned from there.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPROptions(ProjectorOptions):
+    """Options of bpr."""
+
+    temperature: float = _temperature()
+    negatives: int = option(16, "Other samples of the batch that each positive is to score above.", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)

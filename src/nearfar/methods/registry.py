@@ -28,6 +28,7 @@ METHODS: dict[str, str] = {
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",
+    "bpr": "an anchor is nearer to its positive than to others of the batch, pair by pair (Rendle et al., 2009)",
     "cosent": "of two pairs the one with the higher score has the larger cosine; needs pairs with scores (Su, 2022)",
     "angle": "as cosent, of an angle in complex space, which does not saturate; needs scores (Li & Li, 2023)",
     "pearson": "cosines of pairs rise and fall with their scores; needs pairs with scores (Agirre et al., 2012)",

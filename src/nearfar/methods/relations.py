@@ -8,6 +8,12 @@ from torch import Tensor
 from nearfar.contract import Batch
 
 
+def share(losses: Tensor, batch: Batch) -> Tensor:
+    """This rank's share of the mean over all n samples of the losses [rows] of its own, each times its weight."""
+    weighted = losses if batch.weights is None else losses * batch.weights[batch.rows].to(losses.dtype)
+    return weighted.sum() / len(batch.ids)
+
+
 class Classes(NamedTuple):
     """The m samples of a batch that are compared: their places `at` [m], and names [m] that are equal for positives.
 

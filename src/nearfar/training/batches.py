@@ -20,6 +20,9 @@ class Batches:
         self._source, self._requires, self._ranks, self._device = source, requires, ranks, device
         self._labels = None if labels is None else torch.from_numpy(labels)
         self._groups = None if groups is None else torch.from_numpy(groups)
+        log_q = source.log_q
+        self._log_q = None if log_q is None else torch.from_numpy(log_q)
+        self._weights = None if source.weights is None else torch.from_numpy(source.weights)
         self._scores = None if source.scores is None else torch.from_numpy(source.scores)
 
     def of(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
@@ -38,6 +41,8 @@ class Batches:
             labels=labels.to(device),
             groups=None if self._groups is None else self._groups[at].to(device),
             scores=None if self._scores is None else self._scores[at].to(device),
+            log_q=None if self._log_q is None else self._log_q[:, at].to(device),
+            weights=None if self._weights is None else self._weights[at].to(device),
             present=present,
             negative_ids=negative_ids,
             rows=shares.rows,
