@@ -1,0 +1,200 @@
+"""Automatic settings on a basket of sets, beside the untrained encoder, fixed settings and a grid of colours x batch.
+
+    python benchmarks/basket_sets.py ARCHIVES data/basket
+    python benchmarks/basket.py data/basket --samples 30000 --seeds 1 --name basket-30k -- --image-size 32
+    python benchmarks/basket.py data/basket --name basket-30k --report          # what has been measured so far
+
+Every recipe is a set of options of `nearfar train`, and sees the same number of `samples`: what a time budget holds on
+the machine that it stands for, so that the figures do not depend on what else this one does. Each run that is done is written to
+benchmarks/results/NAME.json at once, and an interrupted benchmark goes on from there: more seeds, sets and recipes may
+be asked for later. Accuracies are in percent, kNN (k = 20) and linear, with all labels: `train` by cross-validation on the train
+part, which rules are set by; `test` on the test part, which the report alone reads.
+
+The report has, for every set, each recipe's figures on the test part, and the means over the sets; `left out` is the
+recipe of the grid that was best on the train parts of all other sets, in turn.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from basket_sets import SETS
+from machine import RESULTS, facts, read, split, write
+from methods import ROWS, accuracies, interval
+from torch import Tensor
+
+from nearfar.data.embeddings import Embeddings
+from nearfar.evaluation import fit_linear, nearest
+from nearfar.evaluation.knn import vote
+
+KEPT = "--views-strength 0.1 --hue 0 --greyscale 0"
+COLOURS = {"changed": "--views-strength 0.5", "kept": KEPT}
+BATCHES = (256, 64, 32)
+RECIPES = {"automatic": "", "before": COLOURS["changed"]}
+RECIPES |= {f"{colour}, {size}": f"{words} --batch-size {size}" for colour, words in COLOURS.items() for size in BATCHES}
+FOLDS = 5
+
+
+def samples_of(data: Path) -> int:
+    """The size of the train part."""
+    return sum(1 for path in (data / "train").rglob("*") if path.is_file())
+
+
+def largest_batch(samples: int) -> int:
+    """The batch that was taken whatever the budget: 256, and at most a quarter of the data."""
+    return min(256, max(32, 1 << (samples // 4).bit_length() - 1))
+
+
+def options(recipe: str, data: Path, samples: int) -> list[str]:
+    """The words of a recipe, with as many steps as see `samples` samples."""
+    words, count = RECIPES[recipe].split(), samples_of(data)
+    if "--batch-size" in words:
+        size = int(words[words.index("--batch-size") + 1])
+        return [*words, "--steps", str(samples // size)]
+    if recipe == "before":
+        size = largest_batch(count)
+        return [*words, "--batch-size", str(size), "--steps", str(samples // size)]
+    return [*words, "--epochs", str(max(1, round(samples / count)))]
+
+
+def cross_validated(vectors: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracies in percent on the train part: of each sample's nearest others, and of probes on four fifths of it."""
+    classes = int(labels.max()) + 1
+    similarities, at = nearest(vectors, vectors, 20, exclude_self=True)
+    near = vote(similarities, labels[at], classes=classes) == labels
+    fold = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)) % FOLDS
+    right = torch.zeros(len(labels), dtype=torch.bool)
+    for one in range(FOLDS):
+        probe = fit_linear(vectors[fold != one], labels[fold != one], classes=classes)
+        right[fold == one] = probe.predict(vectors[fold == one]) == labels[fold == one]
+    return {"kNN": round(100 * float(near.float().mean()), 2), "linear": round(100 * float(right.float().mean()), 2)}
+
+
+def one(data: Path, recipe: str, samples: int, seed: int, more: list[str], folder: Path) -> dict[str, Any]:
+    """Train with one recipe and seed in a process of its own; how good its encoder is."""
+    run = folder / f"{data.name}-{list(RECIPES).index(recipe)}-{seed}"
+    command = [sys.executable, "-m", "nearfar", "train", str(data), *options(recipe, data, samples), "--seed", str(seed)]
+    began = time.monotonic()
+    subprocess.run(
+        [*command, "--out", str(run), "--knn-every", "0", "--quiet", *more], check=True, stdout=subprocess.DEVNULL
+    )
+    evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    found = Embeddings.load(run / "embeddings.parquet")
+    names = sorted({str(label) for label in found.labels or ()})
+    labels = torch.tensor([names.index(str(label)) for label in found.labels or ()])
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return {
+        "set": data.name,
+        "recipe": recipe,
+        "seed": seed,
+        "train": cross_validated(torch.from_numpy(found.vectors), labels),
+        "test": {system: accuracies(evaluation, system) for system in evaluation["systems"]},
+        "chosen": chosen(run),
+        "steps": records[-1]["step"],
+        "effective_rank": round(records[-1]["effective_rank"], 1),
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def chosen(run: Path) -> dict[str, Any]:
+    """What the run has settled of its batch and views."""
+    import tomllib
+
+    config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    flat = {name: value for section in config.values() if isinstance(section, dict) for name, value in section.items()}
+    return {name: flat[name] for name in ("batch_size", "views_strength", "hue", "greyscale") if name in flat}
+
+
+def so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that are in the result of this name; raises SystemExit where they have other settings."""
+    if not (RESULTS / f"{name}.json").is_file():
+        return []
+    before = read(name)
+    if before["settings"] != settings:
+        raise SystemExit(f"The result {name} has other settings: {before['settings']}")
+    runs: list[dict[str, Any]] = before["runs"]
+    return runs
+
+
+def report(runs: list[dict[str, Any]], part: str = "test") -> str:
+    """A table in Markdown: a line for each recipe, kNN / linear on each set, and the mean over the sets all have."""
+    sets = [name for name in [*SETS, "adult"] if any(run["set"] == name for run in runs)]
+    recipes = [name for name in RECIPES if any(run["recipe"] == name for run in runs)]
+    figures: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for run in runs:
+        own = run["train"] if part == "train" else list(run["test"].values())[-1]
+        figures.setdefault((run["recipe"], run["set"]), []).append(own)
+        if part == "test":
+            theirs = next(value for system, value in run["test"].items() if "untrained" in system)
+            figures.setdefault(("untrained", run["set"]), []).append(theirs)
+    lines = [f"| {part} | {' | '.join(sets)} | mean |", "|---" * (len(sets) + 2) + "|"]
+    for recipe in [*(["untrained"] if part == "test" else []), *recipes]:
+        cells, means = [], []
+        for name in sets:
+            found = figures.get((recipe, name))
+            if found is None:
+                cells.append("")
+                continue
+            of = [sum(one[row] for one in found) / len(found) for row in ROWS]
+            means.append(of)
+            cells.append(" / ".join(f"{value:.1f}" for value in of))
+        mean = [sum(column) / len(column) for column in zip(*means, strict=True)] if len(means) == len(sets) else []
+        lines.append(f"| {recipe} | {' | '.join(cells)} | {' / '.join(f'{value:.1f}' for value in mean)} |")
+    return "\n".join(lines)
+
+
+def left_out(runs: list[dict[str, Any]]) -> str:
+    """For each set the recipe of the grid that is best on the train parts of all others, and what it gives there."""
+    grid = [name for name in RECIPES if "," in name]
+    score: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        score.setdefault((run["recipe"], run["set"]), []).append(sum(run["train"].values()) / len(run["train"]))
+    sets = sorted({run["set"] for run in runs if run["recipe"] in grid})
+    lines = []
+    for name in sets:
+        others = [other for other in sets if other != name]
+        whole = [recipe for recipe in grid if all((recipe, other) in score for other in [*others, name])]
+        if not others or not whole:
+            continue
+        best = max(whole, key=lambda recipe: sum(sum(score[recipe, o]) / len(score[recipe, o]) for o in others))
+        own = [list(run["test"].values())[-1] for run in runs if (run["set"], run["recipe"]) == (name, best)]
+        lines.append(f"| {name} | {best} | {' | '.join(interval([one[row] for one in own]) for row in ROWS)} |")
+    return "\n".join(["| set | best on the others | kNN | linear |", "|---|---|---|---|", *lines])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--samples", type=int, default=30_000)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--sets", nargs="+", choices=[*SETS, "adult"], default=list(SETS))
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--name", required=True, help="of the result")
+    parser.add_argument("--report", action="store_true", help="run nothing, show what is there")
+    ours, more = split(sys.argv[1:])
+    given = parser.parse_args(ours)
+    if given.report:
+        runs = read(given.name)["runs"]
+        print("\n\n".join([report(runs, "train"), report(runs), left_out(runs)]))
+        raise SystemExit
+    settings = {"samples": given.samples, "options": more}
+    runs = so_far(given.name, settings)
+    with tempfile.TemporaryDirectory() as place:
+        for seed in range(given.seeds):
+            for name in given.sets:
+                for recipe in given.recipes:
+                    if any((run["set"], run["recipe"], run["seed"]) == (name, recipe, seed) for run in runs):
+                        continue
+                    if recipe not in ("automatic", "before") and int(recipe.split()[-1]) > samples_of(given.data / name):
+                        continue
+                    found = one(given.data / name, recipe, given.samples, seed, more, Path(place))
+                    runs = [*so_far(given.name, settings), found]  # others may have added theirs
+                    print(name, recipe, seed, found["train"], found["seconds"], flush=True)
+                    write(given.name, {"settings": settings, "runs": runs, **facts()})
+    print(report(runs, "train"))
