@@ -5,10 +5,10 @@
     python benchmarks/basket.py data/basket --name basket-30k --report          # what has been measured so far
 
 Every recipe is a set of options of `nearfar train`, and sees the same number of `samples`: what a time budget holds on
-the machine that it stands for, so that the figures do not depend on what else this one does. Each run that is done is written to
-benchmarks/results/NAME.json at once, and an interrupted benchmark goes on from there: more seeds, sets and recipes may
-be asked for later. Accuracies are in percent, kNN (k = 20) and linear, with all labels: `train` by cross-validation on the train
-part, which rules are set by; `test` on the test part, which the report alone reads.
+the machine that it stands for, so that the figures do not depend on what else this one does. Each run that is done is
+written to benchmarks/results/NAME.json at once, and an interrupted benchmark goes on from there: more seeds, sets and
+recipes may be asked for later. Accuracies are in percent, kNN (k = 20) and linear, with all labels: `train` by
+cross-validation on the train part, which rules are set by; `test` on the test part, which the report alone reads.
 
 The report has, for every set, each recipe's figures on the test part, and the means over the sets; `left out` is the
 recipe of the grid that was best on the train parts of all other sets, in turn.
@@ -37,7 +37,9 @@ KEPT = "--views-strength 0.1 --hue 0 --greyscale 0"
 COLOURS = {"changed": "--views-strength 0.5", "kept": KEPT}
 BATCHES = (256, 64, 32)
 RECIPES = {"automatic": "", "before": COLOURS["changed"]}
-RECIPES |= {f"{colour}, {size}": f"{words} --batch-size {size}" for colour, words in COLOURS.items() for size in BATCHES}
+RECIPES |= {
+    f"{colour}, {size}": f"{words} --batch-size {size}" for colour, words in COLOURS.items() for size in BATCHES
+}
 FOLDS = 5
 
 
@@ -79,7 +81,16 @@ def cross_validated(vectors: Tensor, labels: Tensor) -> dict[str, float]:
 def one(data: Path, recipe: str, samples: int, seed: int, more: list[str], folder: Path) -> dict[str, Any]:
     """Train with one recipe and seed in a process of its own; how good its encoder is."""
     run = folder / f"{data.name}-{list(RECIPES).index(recipe)}-{seed}"
-    command = [sys.executable, "-m", "nearfar", "train", str(data), *options(recipe, data, samples), "--seed", str(seed)]
+    command = [
+        sys.executable,
+        "-m",
+        "nearfar",
+        "train",
+        str(data),
+        *options(recipe, data, samples),
+        "--seed",
+        str(seed),
+    ]
     began = time.monotonic()
     subprocess.run(
         [*command, "--out", str(run), "--knn-every", "0", "--quiet", *more], check=True, stdout=subprocess.DEVNULL
@@ -191,7 +202,9 @@ if __name__ == "__main__":
                 for recipe in given.recipes:
                     if any((run["set"], run["recipe"], run["seed"]) == (name, recipe, seed) for run in runs):
                         continue
-                    if recipe not in ("automatic", "before") and int(recipe.split()[-1]) > samples_of(given.data / name):
+                    if recipe not in ("automatic", "before") and int(recipe.split()[-1]) > samples_of(
+                        given.data / name
+                    ):
                         continue
                     found = one(given.data / name, recipe, given.samples, seed, more, Path(place))
                     runs = [*so_far(given.name, settings), found]  # others may have added theirs

@@ -2,8 +2,8 @@
 
     python benchmarks/basket_sets.py ARCHIVES data/basket            # ARCHIVES: the folder that holds them
 
-Pictures are kept at 64 px of their short side, CIFAR's at 32. `hues_tell` has every photo in three hues, and the hue is the class;
-in `hues_are_noise` every flower has a hue drawn at random, and the class is the flower's.
+Pictures are kept at 64 px of their short side, CIFAR's at 32. `hues_tell` has every photo in three hues, and the hue is
+the class; in `hues_are_noise` every flower has a hue drawn at random, and the class is the flower's.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """From settings to a run that can start: the data opened, open options settled, everything built."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,12 +64,16 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     )
 
 
-def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, run: Path, fresh: bool = True) -> Ready:
+def prepare(
+    config: TrainConfig, ranks: Ranks = ALONE, *, run: Path, fresh: bool = True, started: float | None = None
+) -> Ready:
     """Open the data, settle what was left open, and build the encoder, the method and all that the loop needs.
 
     All ranks do the same, and what the first settles holds for all. `run` is its folder. A run that goes on
-    (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again. Raises UserError.
+    (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again. A budget counts from
+    `started` (a `time.monotonic` value), by default from now. Raises UserError.
     """
+    started = time.monotonic() if started is None else started
     modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
     config, choices = ranks.on_first(settle.machine, config)
     most_threads = torch.get_num_threads() if config.machine.threads is None else None
@@ -88,24 +93,28 @@ def prepare(config: TrainConfig, ranks: Ranks = ALONE, *, run: Path, fresh: bool
     )
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
-    # The method, and which samples meet in a step.
+    # The method.
     requires = method_class.required(config.method_options)
     labels = settle.labels_of(source, requires, judges.held_out)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
     layers.settle(encoder, config.optimisation)
     method = method_class(encoder, config.method_options).to(device)
+
+    # What is measured on this machine, and which samples meet in a step.
+    make_views = build.views(config, modality, encoder)
+    config, chosen = ranks.on_first(settle.computing, config, source, method)
+    choices += chosen
+    torch.set_num_threads(config.machine.threads or 1)
+    config, chosen = ranks.on_first(settle.optimisation, config, method, source, labels, make_views, started)
+    choices += chosen
     config, chosen = ranks.on_first(settle.sampling, config, source, labels, method.requires)
     choices += chosen
     order = build.order(config, source, labels, method.requires)
     order.part(ranks.rank, ranks.world)  # raises ConfigError for batches that cannot be shared out
     positives = build.positives(config, source, method.requires)
-    make_views = build.views(config, modality, encoder)
-
-    # What is measured, with all in place.
-    config, chosen = ranks.on_first(settle.measured, config, source, method, make_views)
+    config, chosen = ranks.on_first(settle.memory, config, source, method, make_views)
     choices += chosen
-    torch.set_num_threads(config.machine.threads or 1)
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
         encoder.compile()

@@ -4,6 +4,7 @@ Each function gives the settings with some options filled in, and what it chose 
 settles, and what it settled is sent to the others. In the settings of a run that goes on nothing is open.
 """
 
+import time
 from dataclasses import replace
 from typing import Literal
 
@@ -17,7 +18,7 @@ from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Sour
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice, Facts, Settling
-from nearfar.training import automatic, microbatch, precision, thread_count
+from nearfar.training import automatic, microbatch, pace, precision, thread_count
 from nearfar.training.order import Balanced
 from nearfar.training.plan import MakeViews
 
@@ -55,7 +56,7 @@ def learning(
     labels: Rows | None,
     held_out: Rows | None,
 ) -> Settled:
-    """The options of the method and of the optimiser.
+    """The options of the method, and how fast each layer of the encoder learns.
 
     `labels` [N] are those that the method may learn from, None where it learns without; the labels of the samples
     `held_out` are kept from it.
@@ -65,11 +66,39 @@ def learning(
     choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
     facts = _facts(config, len(source), labelled=labelled, held=kept_back)
     method_options, chosen = method.settle(config.method_options, facts, encoder)
-    choices += chosen
-    if labels is not None and not method.required(method_options).unlabelled:
-        facts = replace(facts, samples=labelled)
-    optimisation, chosen = automatic.optimisation(config.optimisation, facts, encoder, rate=method.rate)
-    return replace(config, method_options=method_options, optimisation=optimisation), choices + chosen
+    by_layer, rates = automatic.by_layer(config.optimisation, facts)
+    return replace(config, method_options=method_options, optimisation=by_layer), choices + chosen + rates
+
+
+def optimisation(
+    config: TrainConfig, method: Method, source: Source, labels: Rows | None, make_views: MakeViews, started: float
+) -> Settled:
+    """Batch size and the options of the optimiser, by how many steps the run will have; see `automatic`.
+
+    How many a time budget holds, which counts from `started` (a `time.monotonic` value), is measured.
+    """
+    taught = labels is not None and not method.requires.unlabelled
+    facts = _facts(config, int((labels >= 0).sum()) if labels is not None and taught else len(source))
+    encoder, world = method.encoder, torchrun.place().world
+
+    def measured_pace() -> automatic.Steps | None:
+        raw, kept = source.fetch(np.arange(min(len(source), _MEASURED_ON // 2)))
+        if len(kept) < 2 or facts.seconds is None:
+            return None
+        views, autocast = make_views(raw, kept, requires=method.requires), precision.dtype_of(config.machine.precision)
+        found = pace.measure(method, views, processes=torchrun.place().neighbours, autocast=autocast)
+        left = max(0.0, facts.seconds - (time.monotonic() - started))
+        return lambda size: found.steps(left, -(-size // world))
+
+    settled, choices = automatic.optimisation(
+        config.optimisation,
+        facts,
+        encoder,
+        rate=method.rate,
+        smallest_batch=max(method.smallest_batch, encoder.smallest_batch, 2 * method.requires.samples_per_class),
+        pace=None if facts.seconds is None else measured_pace,
+    )
+    return replace(config, optimisation=settled), choices
 
 
 def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Settled:
@@ -92,14 +121,14 @@ def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires:
     return replace(config, data=replace(config.data, order=order, positives=positives)), choices
 
 
-def measured(config: TrainConfig, source: Source, method: Method, make_views: MakeViews) -> Settled:
-    """What is measured on this machine and some samples: threads, the faster precision, how much fits into memory."""
-    machine, optimisation, choices = config.machine, config.optimisation, list[Choice]()
+def computing(config: TrainConfig, source: Source, method: Method) -> Settled:
+    """What is measured on this machine and some samples: how many threads are fastest, and which precision."""
+    machine, choices = config.machine, list[Choice]()
     open_threads, open_precision = machine.threads is None, machine.precision is None
-    open_memory = optimisation.micro_batch in (None, "auto")
-    if not open_threads and not open_precision and not open_memory:
+    if not open_threads and not open_precision:
         return config, []
-    raw, kept = source.fetch(np.arange(min(len(source), optimisation.batch_size, _MEASURED_ON)))
+    most = config.optimisation.batch_size or _MEASURED_ON
+    raw, kept = source.fetch(np.arange(min(len(source), most, _MEASURED_ON)))
     if open_threads:
         threads, why = torch.get_num_threads(), "as many as torch takes of this machine"
         if len(kept) > 1 and threads > 1 and machine.device == "cpu":
@@ -115,17 +144,23 @@ def measured(config: TrainConfig, source: Source, method: Method, make_views: Ma
                 kind, why = precision.choose(run, method.encoder.prepare(raw))
         machine = replace(machine, precision=kind)
         choices.append(Choice("precision", kind, why))
-    if open_memory:
-        here = torchrun.place()
-        own = -(-optimisation.batch_size // here.world)
-        choice = Choice("micro_batch", own, "nothing could be read to measure memory with")
-        if len(kept) > 1:
-            autocast = precision.dtype_of(machine.precision)
-            views = make_views(raw, kept, requires=method.requires)
-            choice = microbatch.choose(method, views, own, processes=here.neighbours, autocast=autocast)
-        optimisation = replace(optimisation, micro_batch=choice.value)
-        choices.append(choice)
-    return replace(config, machine=machine, optimisation=optimisation), choices
+    return replace(config, machine=machine), choices
+
+
+def memory(config: TrainConfig, source: Source, method: Method, make_views: MakeViews) -> Settled:
+    """How many samples are embedded with one graph, by how much memory is free."""
+    optimisation = config.optimisation
+    if optimisation.micro_batch not in (None, "auto"):
+        return config, []
+    here = torchrun.place()
+    own = -(-optimisation.batch_size // here.world)
+    choice = Choice("micro_batch", own, "nothing could be read to measure memory with")
+    raw, kept = source.fetch(np.arange(min(len(source), optimisation.batch_size, _MEASURED_ON)))
+    if len(kept) > 1:
+        autocast = precision.dtype_of(config.machine.precision)
+        views = make_views(raw, kept, requires=method.requires)
+        choice = microbatch.choose(method, views, own, processes=here.neighbours, autocast=autocast)
+    return replace(config, optimisation=replace(optimisation, micro_batch=choice.value)), [choice]
 
 
 def labels_of(source: Source, requires: Requirements, held_out: Rows | None) -> Rows | None:

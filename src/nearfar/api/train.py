@@ -74,7 +74,7 @@ def train(
 
         # Open the data, settle what was left open, build.
         with advising("take a smaller encoder (--width), or a smaller --batch-size"):
-            ready = prepare(start.config, together, run=start.path, fresh=start.saved is None)
+            ready = prepare(start.config, together, run=start.path, fresh=start.saved is None, started=started)
         state = State() if start.saved is None else restore(ready.plan, start.saved)
         clock = starting.clock(ready, state, started)
         folder = RunFolder(start.path)

@@ -59,6 +59,8 @@ class Encoder(nn.Module):
     splits: bool = True
     optimizer: str = "adamw"
     """What trains it best where nothing is asked for: `sgd` for convolutions with batch norm, else `adamw`."""
+    smallest_batch: int = 2
+    """The smallest batch that is chosen to train it, where the method does not want a larger one."""
     whitens: bool = True
     """Whether a whitening may follow its features: not where those of inputs of several kinds lie in one space."""
     projected: bool = True

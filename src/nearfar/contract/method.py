@@ -17,13 +17,14 @@ class Method(nn.Module):
 
     `Options` is the class of its options. `requires` says which views it asks for: of the class what it asks for by
     default, of a method what it asks for under its options (`required`). `rate` is its learning rate where none is
-    given, in units of the optimiser's usual one. `ring` are the options that its loss needs to compare over a ring of
-    ranks; None where it cannot. A method is made by `Method(encoder, options)`; options that were left open are settled
-    as for data that is not known.
+    given, in units of the optimiser's usual one, `smallest_batch` the smallest batch that is chosen for it. `ring` are
+    the options that its loss needs to compare over a ring of ranks; None where it cannot. A method is made by
+    `Method(encoder, options)`; options that were left open are settled as for data that is not known.
     """
 
     Options: ClassVar[type] = Options
     rate: ClassVar[float] = 1.0
+    smallest_batch: ClassVar[int] = 32
     ring: ClassVar[Mapping[str, Any] | None] = None
     requires: Requirements
     options: Any

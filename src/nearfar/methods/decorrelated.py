@@ -14,6 +14,8 @@ from nearfar.options import Facts, Settling
 class Decorrelated(Projected):
     """A method whose one latent `z` [v b d] is the projected features, each view with batch statistics of its own."""
 
+    smallest_batch = 128  # a correlation of few samples is noise
+
     def head(self) -> nn.Sequential:
         """The projector: two hidden layers."""
         hidden = self.options.projector_hidden

@@ -1,6 +1,7 @@
 """Settings that nobody gave: from the size of the data, the length of the run and the device, each with its reason."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,11 @@ from nearfar.errors import ConfigError
 from nearfar.options import Choice, Facts, Settling
 
 LARGEST_LARS = 1024
+STEPS_A_SAMPLE = 22
+"""How many steps a run has, at least, for each sample of its batch; see docs/automatic.md."""
+
+Steps = Callable[[int], float]
+"""How many steps a run will have with batches of a size."""
 
 
 def device_of(asked: str | None) -> tuple[str, str | None]:
@@ -42,20 +48,61 @@ def machine(given: Machine) -> tuple[Machine, list[Choice]]:
     return replace(given, device=device), choices
 
 
+def batch_size(facts: Facts, steps: Steps | None, *, smallest: int) -> tuple[int, str]:
+    """The size of a batch, a power of two but for data that has fewer samples, and the reason.
+
+    The largest that leaves a run STEPS_A_SAMPLE steps for each sample of its batch, from `smallest` up to 256 (512 on a
+    GPU) and a quarter of the data. Where `steps` is None the run has so many steps whatever the batch: then the
+    largest.
+    """
+    most = 512 if facts.device.startswith("cuda") else 256
+    # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
+    fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
+    largest = min(facts.samples, most, max(32, fitting))
+    if steps is None:
+        return largest, f"{facts.samples} samples on {facts.device}"
+    size = largest
+    while size // 2 >= smallest and steps(size) < STEPS_A_SAMPLE * size:
+        size = 2 ** math.ceil(math.log2(size) - 1)
+    return size, f"for {facts.samples} samples" + ("" if size == largest else ", so that the run has more steps")
+
+
+def by_layer(given: Optimisation, facts: Facts) -> tuple[Optimisation, list[Choice]]:
+    """How fast each layer of the encoder learns, where it was not given."""
+    settling = Settling(given)
+    known = facts.weights is not None
+    settling.choose("encoder_rate", *((0.1, "it starts from published weights") if known else (1.0, "")))
+    settling.choose("layer_decay", *((0.9, "early layers of published weights suit most data") if known else (1.0, "")))
+    settling.choose("freeze", 0, "")
+    return settling.options, settling.choices
+
+
 def optimisation(
-    given: Optimisation, facts: Facts, encoder: Encoder, *, rate: float = 1.0
+    given: Optimisation,
+    facts: Facts,
+    encoder: Encoder,
+    *,
+    rate: float = 1.0,
+    smallest_batch: int = 32,
+    pace: Callable[[], Steps | None] | None = None,
 ) -> tuple[Optimisation, list[Choice]]:
     """Batch size, optimiser, learning rate, decay and warm-up where they were not given.
 
-    `rate` is the method's learning rate in units of the optimiser's usual one.
+    `rate` is the method's learning rate in units of the optimiser's usual one, and `smallest_batch` the smallest that
+    is chosen for it. `pace` measures how many steps the budget holds.
     """
     settling = Settling(given)
-    gpu = facts.device.startswith("cuda")
-    wanted = 512 if gpu else 256
-    # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
-    fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
-    size = min(facts.samples, wanted, max(32, fitting))
-    settling.choose("batch_size", size, f"{facts.samples} samples on {facts.device}")
+    if given.batch_size is None:
+        steps: Steps | None = None
+        if pace is not None:
+            steps = pace()
+        elif facts.epochs is not None:
+            samples = facts.epochs * facts.samples
+            steps = lambda size: samples / size  # noqa: E731
+        size, why = batch_size(facts, steps, smallest=smallest_batch)
+        if steps is not None:
+            why = f"about {steps(size):,.0f} steps {why}"
+        settling.choose("batch_size", size, why)
     if settling.options.batch_size > facts.samples:
         raise ConfigError(
             f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "
@@ -74,9 +121,5 @@ def optimisation(
     settling.choose("lr", round(rate * rates[settling.options.optimizer], 6), why)
     decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}
     settling.choose("weight_decay", decays[settling.options.optimizer], f"usual with {settling.options.optimizer}")
-    known = facts.weights is not None
-    settling.choose("encoder_rate", *((0.1, "it starts from published weights") if known else (1.0, "")))
-    settling.choose("layer_decay", *((0.9, "early layers of published weights suit most data") if known else (1.0, "")))
-    settling.choose("freeze", 0, "")
     settling.choose("warmup", 0.05, "a twentieth of the run")
     return settling.options, settling.choices
