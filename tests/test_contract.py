@@ -168,7 +168,8 @@ def test_every_method_trains_every_encoder(name: str, ground: Ground) -> None:
         )
         scores = torch.arange(BATCH) / BATCH if method.requires.scores else None
         ids = torch.from_numpy(ground.source.ids[rows])
-        batch = Batch(ids=ids, labels=torch.from_numpy(labels[rows]), scores=scores)
+        targets = torch.randn(BATCH, encoder.dim) if method.requires.targets else None
+        batch = Batch(ids=ids, labels=torch.from_numpy(labels[rows]), scores=scores, targets=targets)
         optimizer.zero_grad()
         found, latents = training_step(method, views, batch)
         assert found.total.isfinite()

@@ -82,6 +82,13 @@ class Model(Options):
         ".pth, .pt), or a run folder.",
         path="input",
     )
+    teacher: str | None = option(
+        None,
+        "Learn from the vectors that another encoder makes of each sample (method distill): the folder of a run, the "
+        "name of a published encoder, or a file of weights with --teacher-encoder.",
+        path="input",
+    )
+    teacher_encoder: str | None = option(None, "Network of a teacher that is given as a file of weights.")
     keep_start: bool = automatic(
         "After training from published weights, mix the weights at the end with those at the start, or keep these, "
         "where that is better on the training part."
@@ -90,6 +97,11 @@ class Model(Options):
         "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search). Not "
         "done by itself to published weights."
     )
+
+    def check(self) -> None:
+        """A network is named for a teacher alone."""
+        known = self.teacher is not None or self.teacher_encoder is None
+        must(known, "teacher_encoder goes with teacher", got="none")
 
     @property
     def published(self) -> str | None:

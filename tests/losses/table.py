@@ -127,6 +127,7 @@ LOSSES = {
     "hcl": views(L.hcl, beta=0.7),
     "hardest_negative": views(L.hardest_negative),
     "weighted_negatives": views(L.weighted_negatives, numeric=False),
+    "seed_distill": views(L.seed_distill, numeric=False),
     "moco": views(L.moco, inputs=3, numeric=False),
     "nnclr": Loss(L.nnclr, lambda z, tags, **o: L.nnclr(z[:2], z[2:], z[3].flip(0), **o), 4, numeric=False),
     "sup_con-out": labelled(L.sup_con),

@@ -107,6 +107,7 @@ MODULES = {
         {"temperature": 0.3, "sinkhorn_iterations": 2}, lambda m, z: m(torch.cat(z[:2]), z[2], z[3]),
         lambda z: L.msn(torch.cat(z[:2]), z[2], z[3], temperature=0.3, iterations=2),
     ),
+    "SEEDLoss": ({"temperature": 0.3}, lambda m, z: m(*z[:2]), lambda z: L.seed_distill(*z[:2], temperature=0.3)),
     "MoCoLoss": ({"temperature": 0.3}, lambda m, z: m(*z[:3]), lambda z: L.moco(*z[:3], temperature=0.3)),
     "MultiPositiveLoss": (
         {"variant": "in"}, lambda m, z: m(*z[:2], MASK), lambda z: L.multi_positive(*z[:2], mask=MASK, variant="in")

@@ -7,11 +7,11 @@ import pytest
 
 import nearfar as nf
 from nearfar.api.run import Run
-from nearfar.methods.registry import METHODS
+from tests.methods.toys import PLAIN
 
 
 @pytest.mark.usefixtures("unjudged")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_stopped_run_ends_as_if_it_never_was(
     name: str,
     tiny: Callable[..., Run],

@@ -1,5 +1,7 @@
 """Automatic options of every method make sense from twenty samples to a million, and tiny batches train."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -106,8 +108,8 @@ def test_tiny_and_constant_batches_train_to_finite_weights(name, samples):
         method = registry.load(name)(encoder, settled(name, 20, encoder)[0]).train()
         before = [p.detach().clone() for p in encoder.parameters()]
         count = method.requires.wide + method.requires.small
-        batch = batch_of(samples)
-        batch = type(batch)(ids=batch.ids, labels=torch.arange(samples) % 4)
+        more = {"labels": torch.arange(samples) % 4, "scores": torch.rand(samples), "targets": torch.randn(samples, 12)}
+        batch = replace(batch_of(samples), **more)
         optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01, momentum=0.9)
         for _ in range(3):  # the first fills MoCo's queue and teaches nothing
             x = torch.randn(count, samples, 6)

@@ -4,7 +4,11 @@ import torch
 from torch import nn
 
 from nearfar.contract import Batch, Encoder, Views
+from nearfar.methods.registry import METHODS, load
 from nearfar.options import Facts
+
+PLAIN = [name for name in METHODS if not (load(name).requires.scores or load(name).requires.targets)]
+"""Methods that need nothing but samples: no pairs with scores, no teacher."""
 
 
 class Toy(Encoder):

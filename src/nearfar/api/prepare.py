@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nearfar.api import build, settle
+from nearfar.api import build, settle, teacher
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.judging import Judges, judges_of, parts_of, split_off
@@ -47,20 +47,29 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
     modality = options.get("modality") or modalities.find(data)
-    method = methods.load(options.get("method") or "simclr")
-    named = {**options, "modality": modality}
+    name = options.get("method") or ("simclr" if options.get("teacher") is None else "distill")
+    method = methods.load(name)
+    named = {**options, "modality": modality, "method": name}
     config = opts.with_default_length(opts.assemble(named, method.Options, modalities.load(modality).Options))
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
-    cache, start = config.data.cache, config.model.pretrained
+    if method.required(config.method_options).targets != (config.model.teacher is not None):
+        raise ConfigError(
+            "--teacher goes with --method distill, which learns from its vectors."
+            if config.model.teacher
+            else f"The method {name} learns from a teacher: give --teacher, the folder of a run or a published encoder."
+        )
+    cache, start, other = config.data.cache, config.model.pretrained, config.model.teacher
     if cache not in ("auto", "off"):
         cache = os.path.abspath(os.path.expanduser(cache))
     if start is not None and os.path.exists(start):
         start = os.path.abspath(start)
+    if other is not None and os.path.exists(other):
+        other = os.path.abspath(other)
     return replace(
         config,
         data=replace(config.data, data=modalities.lasting(data), modality=modality, cache=cache),
-        model=replace(config.model, pretrained=start),
+        model=replace(config.model, pretrained=start, teacher=other),
     )
 
 
@@ -95,6 +104,8 @@ def prepare(
 
     # The method.
     requires = method_class.required(config.method_options)
+    if requires.targets:
+        source = source.with_targets(ranks.on_first(teacher.vectors_of, config, modality, source, run))
     labels = settle.labels_of(source, requires, judges.held_out)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen

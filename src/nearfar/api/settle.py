@@ -65,6 +65,8 @@ def learning(
     kept_back = 0 if labels is None or held_out is None else len(held_out)
     choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
     facts = _facts(config, len(source), labelled=labelled, held=kept_back)
+    if source.targets is not None:
+        facts = replace(facts, targets=source.targets.shape[1])
     method_options, chosen = method.settle(config.method_options, facts, encoder)
     by_layer, rates = automatic.by_layer(config.optimisation, facts)
     return replace(config, method_options=method_options, optimisation=by_layer), choices + chosen + rates

@@ -11,6 +11,7 @@ from typing import Any
 
 from nearfar import given, torchrun
 from nearfar.api import options as opts
+from nearfar.api import teacher
 from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble
@@ -131,6 +132,7 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         anchored = ready.config.optimisation.anchor > 0
         if ready.config.model.pretrained or anchored or given.is_given(ready.config.model.encoder):
             write_file(folder.path / "encoder" / START, packed(ready.encoder.state_dict()))
+    teacher.keep(ready.source, folder.path)
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)
     if start.resumed:

@@ -77,11 +77,12 @@ class Batch:
     `ids` [n] names what each row shows: equal ids are the same content, or positives of each other by the user's word
     (`--positives`), and never negatives of each other.
     `labels` [n] is -1 where there is none; `groups` [n] may be missing. `scores` [n] say how near a sample and the
-    positive that the user gives for it are, NaN where that is not said. Where the last wide view shows negatives that
-    the user gives, `negative_ids` [n] names what they show, and `present` [v, n] says who has one. `log_q` [2, n] is
-    the logarithm of how often what the first and the second view show comes among all samples. `weights` [n] say how
-    much each counts, 1 in the mean of all samples. `rows` are this
-    rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is done, in [0, 1].
+    positive that the user gives for it are, NaN where that is not said. `targets` [n, d] are what a teacher makes of
+    the samples as they are. Where the last wide view shows negatives that the user gives, `negative_ids` [n] names what
+    they show, and `present` [v, n] says who has one. `log_q` [2, n] is the logarithm of how often what the first and
+    the second view show comes among all samples. `weights` [n] say how much each counts, 1 in the mean of all samples.
+    `rows` are this rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is
+    done, in [0, 1].
     With a `ring`, the latents of the others stay with them: a loss sees those of its own rows alone.
     """
 
@@ -89,6 +90,7 @@ class Batch:
     labels: Tensor
     groups: Tensor | None = None
     scores: Tensor | None = None
+    targets: Tensor | None = None
     present: Tensor | None = None
     negative_ids: Tensor | None = None
     log_q: Tensor | None = None
@@ -131,8 +133,8 @@ class Requirements:
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
     label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
     False, of a method that wants `labels`. One that wants `scores` learns from pairs that have one, in its first two
-    views. With `negatives` there is one more wide view, the last, where the data gives
-    negatives: it shows that of each sample.
+    views; one that wants `targets` needs a teacher. With `negatives` there is one more wide view, the last, where the
+    data gives negatives: it shows that of each sample.
     """
 
     wide: int = 2
@@ -142,3 +144,4 @@ class Requirements:
     samples_per_class: int = 0
     negatives: bool = False
     scores: bool = False
+    targets: bool = False

@@ -133,6 +133,7 @@ class Source:
         self.reading = reading or Reading(samples)
         self._positives: Rows | None = None
         self._negatives: Rows | None = None
+        self._targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.at)
@@ -202,6 +203,19 @@ class Source:
         """[N]: of the samples fetched so far, equal for those whose content is the same."""
         ids: Rows = self.reading.ids[self.at]
         return ids
+
+    @property
+    def targets(self) -> Tensor | None:
+        """[N, D]: the vector that a teacher gives for each sample; None without one."""
+        return None if self._targets is None else self._targets[self.at]
+
+    def with_targets(self, vectors: Tensor) -> Source:
+        """The same samples with these vectors [N, D] of a teacher."""
+        some = self._showing(self.at)
+        table = vectors.new_full((len(self.whole), vectors.shape[1]), float("nan"))
+        table[self.at] = vectors
+        some._targets = table
+        return some
 
     @property
     def positives(self) -> Source | None:

@@ -36,6 +36,7 @@ from nearfar.losses.pearson import PearsonLoss, pearson
 from nearfar.losses.proxy_anchor import ProxyAnchorLoss, proxy_anchor
 from nearfar.losses.proxy_nca import ProxyNCALoss, proxy_nca
 from nearfar.losses.regression import BYOLLoss, NegativeCosineSimilarity, SimSiamLoss, byol, negative_cosine, simsiam
+from nearfar.losses.seed import SEEDLoss, seed_distill
 from nearfar.losses.selection import HardestNegativeLoss, WeightedNegativesLoss, hardest_negative, weighted_negatives
 from nearfar.losses.siglip import SigLIPLoss, siglip
 from nearfar.losses.sup_con import SupConLoss, sup_con
@@ -88,6 +89,7 @@ __all__ = [
     "PearsonLoss",
     "ProxyAnchorLoss",
     "ProxyNCALoss",
+    "SEEDLoss",
     "SIGReg",
     "SigLIPLoss",
     "SimSiamLoss",
@@ -139,6 +141,7 @@ __all__ = [
     "pearson",
     "proxy_anchor",
     "proxy_nca",
+    "seed_distill",
     "siglip",
     "sigreg",
     "simsiam",

@@ -324,6 +324,28 @@ class TupletOptions(ProjectorOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillOptions(Options):
+    """Options of distill."""
+
+    form: Literal["contrast", "similarity", "cosine", "mse"] = option(
+        "contrast",
+        "What of the teacher is learnt: to find its vector of the sample among those of the batch, how alike it finds "
+        "the samples of the batch, or its vectors, by cosine or squared error.",
+    )
+    temperature: float = _temperature(0.1)
+    teacher_temperature: float = option(
+        0.05, "Softmax temperature of the teacher, for `similarity`; lower makes its targets sharper.", above=0
+    )
+    projector_hidden: int = option(
+        0,
+        "Width of a hidden layer between the encoder and the teacher's vectors; 0 is a linear map.",
+        least=0,
+        most=WIDEST,
+    )
+    target_dim: int = automatic("Dimensions of the teacher's vectors.", least=1, most=2**24)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CoSENTOptions(Options):
     """Options of cosent."""
 

@@ -15,7 +15,7 @@ from nearfar.testing.comparing import check
 from nearfar.training.step import training_step
 
 _SAMPLES, _WIDTH, _STEPS = 8, 6, 3
-_FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=_STEPS)
+_FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=_STEPS, targets=5)
 
 
 class _Flat(Encoder):
@@ -79,6 +79,8 @@ def _batch(step: int, requires: Requirements, **more: Any) -> Batch:
         more |= {"negative_ids": ids + 100, "present": present}
     if requires.scores:
         more |= {"scores": (ids * 0.1).where(ids != 2, torch.nan)}
+    if requires.targets:
+        more |= {"targets": torch.from_numpy(randomness.uniform(0, "targets", ids.numpy(), 5, 0)).double() - 0.5}
     return Batch(ids=ids, labels=ids % 3, progress=step / _STEPS, **more)
 
 

@@ -24,6 +24,7 @@ class Batches:
         self._log_q = None if log_q is None else torch.from_numpy(log_q)
         self._weights = None if source.weights is None else torch.from_numpy(source.weights)
         self._scores = None if source.scores is None else torch.from_numpy(source.scores)
+        self._targets = source.targets if requires.targets else None
 
     def of(self, raw: Any, rows: Rows, shares: Shares, progress: float) -> Batch:
         """The batch of which this rank holds `rows`, as the raw batch `raw`, and each rank what `shares` say."""
@@ -43,6 +44,7 @@ class Batches:
             scores=None if self._scores is None else self._scores[at].to(device),
             log_q=None if self._log_q is None else self._log_q[:, at].to(device),
             weights=None if self._weights is None else self._weights[at].to(device),
+            targets=None if self._targets is None else self._targets[at].to(device),
             present=present,
             negative_ids=negative_ids,
             rows=shares.rows,

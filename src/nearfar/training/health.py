@@ -57,6 +57,7 @@ def collapse_gain(method: Method, z: Latents, batch: Batch) -> float:
         ids=batch.ids[:count],
         labels=batch.labels[:count],
         groups=None if batch.groups is None else batch.groups[:count],
+        targets=None if batch.targets is None else batch.targets[:count],
         scores=None if batch.scores is None else batch.scores[:count],
         present=None if batch.present is None else batch.present[:, :count],
         negative_ids=None if batch.negative_ids is None else batch.negative_ids[:count],
