@@ -69,6 +69,12 @@ def _of_any_kind(section: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name in own or name not in others}
 
 
+def earlier(modality: str) -> dict[str, Any]:
+    """What those options of a modality are in runs that were made before there were those options."""
+    options = declared(modalities.options(modality)).items()
+    return {name: one.about["before"] for name, one in options if "before" in one.about}
+
+
 def overlay(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Options `given` over those of `base`; a length that is given replaces any other."""
     given = {name: value for name, value in given.items() if value is not None}

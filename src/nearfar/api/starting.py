@@ -83,6 +83,7 @@ def resumed(
         raise RunError(f"There is no run to go on with in {str(out)!r}.")
     locks.enter_context(folder.locked())
     settled = opts.from_file(folder.path / CONFIG)
+    settled = opts.earlier(str(settled.get("modality"))) | settled
     free = {name: value for name, value in options.items() if name in ("cache", *opts.LENGTHS)}
     others = [] if config is None else ["config"]
     others += [] if init is None or _of_run(init) == settled.get("pretrained") else ["init"]
@@ -182,7 +183,7 @@ def _from_run(init: Path_ | None, options: Mapping[str, Any]) -> Mapping[str, An
     config = load_encoder_config(folder_of(run))
     names = {"encoder", "width", *(field.name for field in fields(modalities.options(str(config["modality"]))))}
     made = {name: config[name] for name in names if config.get(name) is not None}
-    return {**made, **options, "pretrained": run}
+    return {**opts.earlier(str(config["modality"])), **made, **options, "pretrained": run}
 
 
 def _of_run(init: Path_) -> str:

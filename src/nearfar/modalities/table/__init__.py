@@ -29,6 +29,9 @@ __all__ = ["MODALITY", "Table"]
 
 log = logging.getLogger("nearfar")
 
+BINS = 32
+"""Most pieces that numbers are cut into where nothing is asked for."""
+
 
 class Table(Modality):
     """The modality `table`."""
@@ -51,7 +54,8 @@ class Table(Modality):
         """The rows, and a line that says which columns are inputs; raises DataError where too few can be used."""
         from nearfar.modalities.table.source import TableSource
 
-        source = TableSource(samples)
+        options = reading.get("options")
+        source = TableSource(samples, dates=options is None or options.dates)
         names = [column.name for column in source.columns]
         log.info("%s: inputs are %s", source.name, ", ".join(names[:20]) + (", ..." if len(names) > 20 else ""))
         if samples.label_column is None:
@@ -66,13 +70,17 @@ class Table(Modality):
         from nearfar.options import Choice, Settling
 
         few, settling = facts.samples < 2000, Settling(options)
+        own = encoder is not None and given.is_given(encoder)
+        pieces = 0 if own else min(BINS, max(4, facts.samples // 64))
+        settling.choose("bins", pieces, "a network of one's own sees standardised numbers" if own else "by the rows")
         settling.choose("corruption", CORRUPTION, "SCARF's share of replaced cells")
         settling.choose("hidden", 128 if few else 256, "few rows" if few else "SCARF's width")
         settling.choose("layers", 2 if few else 4, "few rows" if few else "SCARF's depth")
+        usual = next(iter(ENCODERS))
         if not encoder:
-            settling.choices.append(Choice("encoder", "mlp", "the encoder of tables"))
-        self._check(encoder or "mlp")
-        return settling.options, encoder or "mlp", settling.choices
+            settling.choices.append(Choice("encoder", usual, "the encoder of tables"))
+        self._check(encoder or usual)
+        return settling.options, encoder or usual, settling.choices
 
     def encoder(
         self,
@@ -97,7 +105,9 @@ class Table(Modality):
             "encoder": name,
             "hidden": width or options.hidden or 256,
             "layers": options.layers or 4,
-            "columns": to_config(source.columns),
+            "bins": options.bins or 0,
+            "dates": options.dates,
+            "columns": to_config(source.measured(options.bins or 0, gaps=options.replace_by == "nothing")),
         }
         made = TableEncoder(config)
         if given.is_given(name):
@@ -128,7 +138,15 @@ class Table(Modality):
         from nearfar.modalities.table.views import CORRUPTION, make_views
 
         corruption = CORRUPTION if options.corruption is None else options.corruption
-        return make_views(raw, draws, requires=requires, seed=seed, corruption=corruption, encoder=encoder)
+        return make_views(
+            raw,
+            draws,
+            requires=requires,
+            seed=seed,
+            corruption=corruption,
+            swaps=options.replace_by == "others",
+            encoder=encoder,
+        )
 
     def show(self, inputs: Tensor, encoder: TableEncoder) -> list[Card]:
         """The rows of one view, as the encoder sees them: a line for each of the first twelve columns."""

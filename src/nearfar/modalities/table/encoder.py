@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from numbers import Real
 from typing import Any
 
@@ -14,21 +13,20 @@ from torch import Tensor, nn
 from nearfar import given
 from nearfar.contract import Encoder
 from nearfar.data.values import MISSING, spelling
-from nearfar.errors import DataError
+from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
 from nearfar.modalities.network import OwnNetwork
-from nearfar.modalities.table.columns import Inputs, from_config, same_layout
+from nearfar.modalities.table import dates
+from nearfar.modalities.table.columns import from_config, same_layout
+from nearfar.modalities.table.encoding import Inputs
+from nearfar.modalities.table.networks import Transformer, Wide, mlp
 from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.source import Cells
 from nearfar.options import whole
 
 
 class TableEncoder(Encoder):
-    """A network over standardised rows `[n, D]`; `config["columns"]` says what the columns are.
-
-    Where it is none of the user's own: linear layers of one width with ReLU between them, none after the last, and no
-    normalisation: a vector never depends on the other rows of its batch, and any micro-batch gives the same gradients.
-    """
+    """A network over rows of numbers `[n, D]` as `Inputs` makes them; `config["columns"]` says what the columns are."""
 
     cheaper = "a smaller encoder (--hidden, --layers)"
 
@@ -42,21 +40,30 @@ class TableEncoder(Encoder):
             self.dim = whole(config, "dim") if "dim" in config else 0
             self.network = OwnNetwork(config["encoder"])
             return
-        self.dim = whole(config, "hidden")
-        widths = [self.inputs.width] + [self.dim] * whole(config, "layers", most=MOST_LAYERS)
-        check_weights(sum(wide * next_wide for wide, next_wide in pairwise(widths)), "hidden or number of layers")
-        layers: list[nn.Module] = []
-        for wide, next_wide in pairwise(widths):
-            layers += [nn.Linear(wide, next_wide), nn.ReLU()]
-        self.network = nn.Sequential(*layers[:-1])
+        name, hidden, layers = config["encoder"], whole(config, "hidden"), whole(config, "layers", most=MOST_LAYERS)
+        width, wrong = self.inputs.width, "hidden or number of layers"
+        if name == "transformer":
+            check_weights(8 * hidden * hidden * layers + hidden * width * len(self.columns), wrong)
+            self.dim, self.network = hidden, Transformer(self.inputs, hidden, layers)
+            return
+        check_weights(width * hidden + hidden * hidden * (layers - 1), wrong)
+        self.dim, self.network = hidden, mlp(width, hidden, layers)
+        if name == "wide":
+            self.dim, self.network = hidden + width, Wide(self.network)
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Standardised rows `[n, D]` to vectors `[n, dim]`."""
+        """Rows of numbers `[n, D]` to vectors `[n, dim]`."""
         found: Tensor = self.network(inputs)
         return found
 
+    def tokens(self, inputs: Tensor) -> Tensor:
+        """The transformer's output for each column, `[n, C, dim]`; raises ConfigError for another encoder."""
+        if not isinstance(self.network, Transformer):
+            raise ConfigError(f"The encoder {self._name!r} has no tokens: take the transformer.")
+        return self.network.tokens(inputs)
+
     def prepare(self, raw: Cells) -> Tensor:
-        """Cells to standardised rows `[n, D]` on the encoder's device."""
+        """Cells to rows of numbers `[n, D]` on the encoder's device."""
         if not same_layout(raw.columns, self.columns):
             raise DataError(
                 "The table's columns are not those of the encoder: fetch from source.suited(encoder.config)."
@@ -115,9 +122,13 @@ class TableEncoder(Encoder):
             text = spelling(str(cell))
             return float(known.index(text)) if text in known else float("nan")
         try:
-            number = float(cell)
+            if column.dates:
+                number = dates.days([spelling(str(cell))], column.dates).item()
+                number = number if number == number else float("inf")
+            else:
+                number = float(cell)
         except (TypeError, ValueError):
             number = float("inf")
         if abs(number) > float(np.finfo(np.float32).max):
-            raise DataError(f"Input {i}: the cell {cell!r} of column {column.name!r} is no finite number.")
+            raise DataError(f"Input {i}: the cell {cell!r} of column {column.name!r} is no finite number or date.")
         return number - column.origin

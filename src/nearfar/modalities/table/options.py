@@ -1,11 +1,14 @@
 """The options of tables; imports nothing heavy, so that help stays quick."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from nearfar.options import Options, automatic
+from nearfar.options import Options, automatic, option
 
 ENCODERS: dict[str, str] = {
-    "mlp": "layers of one width, ReLU between them, on standardised numbers and one-hot categories",
+    "wide": "the mlp's vector, and behind it the row itself: what columns say alone, and together",
+    "mlp": "layers of one width, ReLU between them, on numbers in pieces and one-hot categories",
+    "transformer": "attention among the columns of a row, each a token (FT-Transformer)",
 }
 """Names built in, and a line for each."""
 
@@ -19,5 +22,22 @@ class TableOptions(Options):
     corruption: float = automatic(
         "Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF.", above=0, below=1
     )
+    replace_by: Literal["others", "nothing"] = option(
+        "others", "What a view puts there: cells of the column in other rows (SCARF), or nothing, as if missing."
+    )
     hidden: int = automatic("Width of the encoder's layers, and length of its vectors.", least=1, most=65_536)
-    layers: int = automatic("Linear layers of the encoder.", least=1, most=MOST_LAYERS)
+    layers: int = automatic("Layers of the encoder.", least=1, most=MOST_LAYERS)
+    bins: int = automatic(
+        "Pieces that numbers are cut into, of equally many rows each, so that an encoder sees more than a straight "
+        "line; 0 for none.",
+        least=0,
+        most=1024,
+        before=0,
+    )
+    dates: bool = option(
+        True,
+        "Read dates as such, and leave columns of sentences out.",
+        off="Take dates and sentences for categories; by default dates are numbers and parts of the day, week and "
+        "year, and sentences are left out.",
+        before=False,
+    )

@@ -20,7 +20,9 @@ from torch import Tensor
 from nearfar.contract import Card, Source
 from nearfar.data.samples import Samples
 from nearfar.errors import DataError
-from nearfar.modalities.table.columns import Column, Inputs, from_config, lay_out, measure, recognise, same_layout
+from nearfar.modalities.table.columns import Column, from_config, measure, same_layout
+from nearfar.modalities.table.encoding import Inputs, plain
+from nearfar.modalities.table.recognition import lay_out, recognise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +50,12 @@ class Cells:
 class TableSource(Source):
     """N rows of C columns in memory; rows without a filled cell or with an infinite one are left out and listed.
 
-    Raises DataError where more than half of the rows are lost, or none is left.
+    Without `dates` dates and sentences are categories. Raises DataError where more than half of the rows are lost, or
+    none is left.
     """
 
-    def __init__(self, samples: Samples) -> None:
-        layout = tuple(recognise(samples))
+    def __init__(self, samples: Samples, *, dates: bool = True) -> None:
+        layout = tuple(recognise(samples, with_dates=dates))
         cells = lay_out(samples, layout)
         usable, refused = _usable(samples, layout, cells)
         lost = len(samples.refused) + len(refused)
@@ -94,6 +97,14 @@ class TableSource(Source):
     def _measured(self) -> tuple[Column, ...]:
         return measure(self._layout, self._table)
 
+    def measured(self, pieces: int, *, gaps: bool = False) -> tuple[Column, ...]:
+        """The input columns with the statistics of these rows, numbers cut into at most `pieces`.
+
+        With `gaps` an encoder is to see which numbers are missing, even where none is in these rows.
+        """
+        found = measure(self._layout, self._table, pieces)
+        return tuple(replace(c, gaps=c.values is None) for c in found) if gaps else found
+
     @property
     def label_column(self) -> str | None:
         """The column the labels come from."""
@@ -126,8 +137,8 @@ class TableSource(Source):
         return Cells(table[torch.from_numpy(at)], at, table, self.columns), at
 
     def vectors(self) -> Tensor:
-        """Standardised numbers and one-hot categories, `[N, D]`."""
-        found: Tensor = Inputs(self.columns)(torch.from_numpy(self._table))
+        """Standardised numbers, dates among them, and one-hot categories, `[N, D]`."""
+        found: Tensor = Inputs(plain(self.columns))(torch.from_numpy(self._table))
         return found
 
     def cards(self, rows: Rows) -> list[Card]:
@@ -163,6 +174,8 @@ def _shown(column: Column, cell: float) -> str:
         return "missing"
     if column.values is not None:
         return column.values[int(cell)] if cell < len(column.values) else "another value"
+    if column.dates:
+        return str(np.datetime64(round((column.origin + cell) * 86_400), "s")).replace("T00:00:00", "")
     if column.origin:
         return f"{column.origin + cell:.12g}"
     return f"{cell:.0f}" if cell == round(cell) and abs(cell) < 1e15 else f"{cell:.6g}"

@@ -1,4 +1,4 @@
-"""Views of rows: some cells are replaced by what stands in the same column of other rows.
+"""Views of rows: some cells are replaced by what stands in the same column of other rows, or by nothing.
 
 Bahri et al., "SCARF: self-supervised contrastive learning using random feature corruption", 2022, section 3: in each
 sample a fixed number of cells is chosen at random, and each is drawn anew from its column's empirical marginal, by
@@ -51,10 +51,15 @@ def donors(numbers: NDArray[np.float32], at: Rows, size: int) -> Rows:
     return drawn + (drawn >= at[:, None])
 
 
-def corrupt(raw: Cells, draws: Rows, *, view: int, seed: int, share: float) -> Tensor:
-    """View number `view` of the raw rows, `[b, C]`; row i is a function of (seed, draws[i], view) and the table."""
+def corrupt(raw: Cells, draws: Rows, *, view: int, seed: int, share: float, swaps: bool = True) -> Tensor:
+    """View number `view` of the raw rows, `[b, C]`; row i is a function of (seed, draws[i], view) and the table.
+
+    Cells are swapped for those of other rows, or else become missing.
+    """
     columns = raw.rows.shape[1]
     mask = chosen(randomness.uniform(seed, "table cells", draws, columns, view), replaced(columns, share))
+    if not swaps:
+        return raw.rows.masked_fill(torch.from_numpy(mask).to(raw.rows.device), float("nan"))
     given_by = donors(randomness.uniform(seed, "table donors", draws, columns, view), raw.at, len(raw.table))
     drawn = raw.table[torch.from_numpy(given_by), torch.arange(columns)]  # [b C]
     device = raw.rows.device
@@ -62,14 +67,21 @@ def corrupt(raw: Cells, draws: Rows, *, view: int, seed: int, share: float) -> T
 
 
 def make_views(
-    raw: Cells, draws: Rows, *, requires: Requirements, seed: int, corruption: float, encoder: TableEncoder
+    raw: Cells,
+    draws: Rows,
+    *,
+    requires: Requirements,
+    seed: int,
+    corruption: float,
+    swaps: bool = True,
+    encoder: TableEncoder,
 ) -> Views:
     """Views as the encoder's inputs; small ones keep half as many cells as wide ones."""
 
     def make(view: int, start: int, stop: int) -> Tensor:
         share = corruption if view < requires.wide else (1 + corruption) / 2
         part = replace(raw, rows=raw.rows[start:stop], at=raw.at[start:stop])
-        rows = corrupt(part, draws[start:stop], view=view, seed=seed, share=share)
+        rows = corrupt(part, draws[start:stop], view=view, seed=seed, share=share, swaps=swaps)
         return encoder.prepare(replace(part, rows=rows))
 
     return Views(make, range(requires.wide + requires.small), 0, len(raw.rows), requires.wide)
