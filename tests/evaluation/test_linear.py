@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 
 from nearfar.errors import ConfigError, DataError
 from nearfar.evaluation import linear
-from nearfar.evaluation.linear import GRID, Scaler, fit_linear, fixed_strength
+from nearfar.evaluation.linear import FOLDED, GRID, Scaler, fit_linear, fixed_strength
 
 
 def blobs(count, dims, classes, *, noise=1.0, seed=0):
@@ -36,6 +36,16 @@ def test_strength_is_chosen_on_the_training_set():
     probe = fit_linear(*blobs(300, 10, 3), classes=3)
     assert probe.chosen
     assert probe.strength in GRID
+
+
+def test_strength_of_few_labels_may_be_cross_validated():
+    noisy, labels = blobs(40, 30, 2, noise=6.0)
+    clear, same = blobs(40, 30, 2, noise=0.3)
+    weak, strong = (fit_linear(x, y, classes=2, folds=5) for x, y in ((clear, same), (noisy, labels)))
+    assert weak.chosen
+    assert {weak.strength, strong.strength} <= set(FOLDED)
+    assert weak.strength < strong.strength
+    assert not fit_linear(noisy[:3], labels[:3], classes=2, folds=5).chosen  # a class of one sample
 
 
 def test_few_labels_get_the_stated_strength():

@@ -8,7 +8,7 @@ from nearfar.evaluation import Evaluation, Row, Task, TaskData, Vectors, judge_s
 from nearfar.evaluation.intervals import figure
 from nearfar.evaluation.task import describe
 from nearfar.evaluation.tasks import load
-from nearfar.evaluation.tasks.classify import draws_of
+from nearfar.evaluation.tasks.classify import draws_of, shares_of
 from tests.evaluation.systems import CLASSES, blobs, data_of, labels
 
 
@@ -103,6 +103,29 @@ def test_draws_are_balanced_and_nested(seed):
         assert torch.tensor([0] * 9 + [2] * 6)[five].tolist() == [0] * 5 + [2] * 5
         assert set(one.tolist()) < set(five.tolist())
     assert len({tuple(d.tolist()) for d in drawn[5]}) == 4
+
+
+def test_draws_in_all_hold_of_every_class_its_share_and_are_nested():
+    labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 5)
+    drawn = shares_of(labels, (10, 40), 4, seed=0)
+    for ten, forty in zip(drawn[10], drawn[40], strict=True):
+        assert torch.bincount(labels[ten]).tolist() == [5, 3, 2]
+        assert torch.bincount(labels[forty]).tolist() == [25, 13, 2]
+        assert set(ten.tolist()) < set(forty.tolist())
+
+
+def test_numbers_of_labels_in_all_have_rows_of_their_own():
+    data = data_of(draws=3)
+    data.few_in_all = (12, 10_000)
+    found = judge_systems({"a": blobs(2.0), "b": blobs(0.3)}, data)
+    rows = [row for row in found.rows if row.setting.get("labels") == 12]
+    assert [(row.system, row.setting["probe"]) for row in rows] == [
+        ("a", "kNN"), ("b", "kNN"), ("a", "linear"), ("b", "linear")
+    ]  # fmt: skip
+    assert describe(rows[-1].setting) == "linear, 12 labels"
+    assert rows[-1].value.mean > rows[2].value.mean
+    assert any("No row with 10000 labels in all" in note for note in found.notes)
+    assert "strength chosen by 5-fold cross-validation" in found.protocol
 
 
 def test_what_few_or_missing_labels_leave_out_is_said():

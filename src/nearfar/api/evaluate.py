@@ -1,7 +1,7 @@
 """Say how good an encoder is, next to the raw input and to the same encoder untrained."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def evaluate(
     cache: str = "auto",
     label_column: str | None = None,
     group_column: str | None = None,
+    labels: "Sequence[int]" = (),
     compile: bool = False,
 ) -> "Evaluation":
     """kNN and linear accuracy with few and with all labels of `train`, judged on `test`; with 95 % intervals.
@@ -33,8 +34,9 @@ def evaluate(
     `encoder` is an encoder or a run folder; `train` and `test` are data as `nearfar.train` takes them. Without `test`,
     the data's own test split serves, else a stratified fifth of `train` keyed by the seed: by that of the run where
     none is given, which is the fifth whose labels no method saw. Data without labels gets the figures that need none.
-    `cache`, `label_column`, `group_column` and `compile` are as for `train`. Samples that cannot be read are left out,
-    and counted in the notes. Raises UserError.
+    `labels` are numbers of labels, in all, that probes are given too, such as 100 and 1,000. `cache`, `label_column`,
+    `group_column` and `compile` are as for `train`. Samples that cannot be read are left out, and counted in the notes.
+    Raises UserError.
     """
     from nearfar.api.judging import Judges, judges_of, parts_of, split_off
     from nearfar.api.load import load_on
@@ -59,7 +61,8 @@ def evaluate(
         judges = Judges(test=judged)
         if judged.labels is None and learnt.labels is not None:
             raise DataError(f"{judged.name!r} has no labels to judge by.")
-    found = compare_systems(measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run), seed=seed)
+    measured = measure(encoder, learnt, judges, seed=seed, baselines=baselines, run=run)
+    found = compare_systems(measured, seed=seed, few_in_all=labels)
     found.notes.extend(tell_unreadable(learnt, judges.test))
     steps, epochs = (encoder.config.get(name) for name in ("steps", "epochs"))
     if isinstance(steps, int) and isinstance(epochs, int | float):  # not of older runs
@@ -68,11 +71,15 @@ def evaluate(
 
 
 def compare_systems(
-    measured: "Measured", *, seed: int, views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None
+    measured: "Measured",
+    *,
+    seed: int,
+    views: "Mapping[str, tuple[Tensor, Tensor]] | None" = None,
+    few_in_all: Sequence[int] = (),
 ) -> "Evaluation":
     """The evaluation of measured systems: by labels where both parts have them, else by the figures without.
 
-    `views` are, for some of the systems, the vectors of two views of the same samples.
+    `views` are, for some of the systems, the vectors of two views of the same samples; `few_in_all` as for `TaskData`.
     """
     import torch
 
@@ -82,6 +89,7 @@ def compare_systems(
 
     train, test, systems = measured.train, measured.test, measured.systems
     data = TaskData(seed=seed, notes=list(measured.notes), raw_baseline=measured.raw, train=train, test=test)
+    data.few_in_all = few_in_all
     tasks = load(measured.tasks)
     if train.labels is None or not measured.has_labels:
         return judge_systems(systems, replace(data, views=views or {}), tasks)

@@ -9,7 +9,7 @@ from nearfar.cli.listing import KINDS, names
 from nearfar.cli.output import columns
 from nearfar.config import MOST_THREADS
 from nearfar.errors import ConfigError
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, automatic, listed, option
 
 Result = tuple[dict[str, Any], str]
 """The JSON object, and the text."""
@@ -125,15 +125,32 @@ class Evaluate(Form):
     group_column: str | None = option(
         None, "Column of what belongs together; when not given: that of the run, else `group`."
     )
+    labels: str | None = option(
+        None, "Numbers of labels, in all, that probes are given too, parted by commas: `100,1000`.", local=True
+    )
     seed: int | None = option(None, "Key of the split and of the intervals; the run's own when not given.", least=0)
     compile: bool = _compile()
     cache: str = _cache()
     device: str | None = _device()
     threads: int | None = _threads()
 
+    def check(self) -> None:
+        """The numbers of labels are numbers."""
+        _ = self.numbers_of_labels
+
+    @property
+    def numbers_of_labels(self) -> tuple[int, ...]:
+        """The numbers in `labels`; raises ConfigError."""
+        words = listed(self.labels)
+        if not all(word.isdecimal() and int(word) > 0 for word in words):
+            raise ConfigError(
+                f"--labels must be whole numbers parted by commas, such as 100,1000, got {self.labels!r}."
+            )
+        return tuple(map(int, words))
+
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Evaluate."""
-        found = api.evaluate(self.run, self.train, self.test, **given)
+        found = api.evaluate(self.run, self.train, self.test, labels=self.numbers_of_labels, **given)
         return {"run": self.run, **_judged(found)}, _table(found)
 
 

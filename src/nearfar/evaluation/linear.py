@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nearfar.errors import DataError, must
@@ -17,6 +18,8 @@ from nearfar.evaluation.threads import one_thread
 
 GRID = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7)
 """L2 strengths, strong to weak: mean cross-entropy + strength / 2 * |w|^2, on features of mean square norm one."""
+FOLDED = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
+"""The same, tried by cross-validation where there are few labels."""
 _CHOOSE_ON = 10_000
 _PATIENCE = 2
 _MAX_ITERATIONS = 300
@@ -97,12 +100,14 @@ def fit_linear(
     strength: float | None = None,
     scaler: Scaler | None = None,
     groups: Tensor | None = None,
+    folds: int = 0,
 ) -> LinearProbe:
     """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
 
-    The L2 strength is the one of `GRID` with the highest accuracy on a stratified 20 % of (at most 10,000 samples of)
-    the training set, tried from strong to weak until two in a row are no better (equal: the stronger); then all of the
-    training set is fitted.
+    The L2 strength is the one of `GRID` with the highest accuracy, or of two classes the least cross-entropy, on a
+    stratified 20 % of (at most 10,000 samples of) the training set, tried from strong to weak until two in a row are no
+    better (equal: the stronger); then all of the training set is fitted. With `folds` it is the one of `FOLDED` with
+    the least cross-entropy in a cross-validation of so many folds.
     Where the median class has fewer than 5 samples it is `fixed_strength`. With a `scaler` the features are taken as
     standardised by it already. Samples of equal `groups` `[N]` stand on one side of the split. Classes without a sample
     are never predicted.
@@ -123,7 +128,9 @@ def fit_linear(
     with full_precision(x.device), one_thread(x.device.type == "cpu" and x.numel() <= _ONE_THREAD):
         problem = _Problem(x if basis is None else x @ basis, targets, len(names), x.shape[1])
         start, chosen = None, False
-        if strength is None and int(sizes.median()) >= 5 and len(names) > 1:
+        if strength is None and folds > 1 and int(sizes.min()) > 1:
+            strength, chosen = _cross_validated(problem, min(folds, int(sizes.min())), seed), True
+        elif strength is None and int(sizes.median()) >= 5 and len(names) > 1:
             strength, start = _choose(problem, seed, groups)
             chosen = True
         elif strength is None:
@@ -148,18 +155,41 @@ def _choose(problem: "_Problem", seed: int, groups: Tensor | None = None) -> tup
     fitted, validation = (i.to(problem.x.device) for i in halves)
     part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
     x, targets = problem.x[validation], problem.targets[validation]
-    best, chosen, waited = -1, GRID[0], 0
+    best, chosen, waited = -torch.inf, GRID[0], 0
     weight = kept = problem.zeros()
     for strength in GRID:
         weight, _, _ = part.solve(strength, weight, tolerance=1e-3)
-        right = int(((x @ weight[:, :-1].T + weight[:, -1]).argmax(dim=1) == targets).sum())
-        if right > best:
-            best, chosen, kept, waited = right, strength, weight, 0
+        scores = x @ weight[:, :-1].T + weight[:, -1]
+        if problem.classes == 2:  # which of them ranks well, too
+            score = -float(F.cross_entropy(scores.double(), targets))
+        else:
+            score = float((scores.argmax(dim=1) == targets).sum())
+        if score > best:
+            best, chosen, kept, waited = score, strength, weight, 0
         else:
             waited += 1
             if waited == _PATIENCE:
                 break
     return chosen, kept
+
+
+def _cross_validated(problem: "_Problem", folds: int, seed: int) -> float:
+    """The strength of `FOLDED` with the least cross-entropy over folds that hold of every class its share."""
+    shuffled = torch.randperm(len(problem.targets), generator=torch.Generator().manual_seed(seed))
+    shuffled = shuffled.to(problem.x.device)
+    order = shuffled[problem.targets[shuffled].argsort(stable=True)]
+    fold = torch.empty_like(order)
+    fold[order] = torch.arange(len(order), device=order.device) % folds
+    costs = dict.fromkeys(FOLDED, 0.0)
+    for number in range(folds):
+        fitted, left = fold != number, fold == number
+        part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
+        weight = problem.zeros()
+        for strength in FOLDED:
+            weight, _, _ = part.solve(strength, weight, tolerance=1e-3)
+            scores = problem.x[left] @ weight[:, :-1].T + weight[:, -1]
+            costs[strength] += float(F.cross_entropy(scores.double(), problem.targets[left], reduction="sum"))
+    return min(costs, key=costs.__getitem__)
 
 
 @dataclass(frozen=True)

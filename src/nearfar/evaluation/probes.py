@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +19,25 @@ TEMPERATURE = 0.1
 _SMALL = 2**32
 """Multiplications of one kNN up to which one thread is as good as many: a few tenths of a second."""
 
-Setting = tuple[str, int | None, int | None]
-"""A probe, k, and labels per class (None: all)."""
+FOLDS = 5
+
+
+class Count(NamedTuple):
+    """A number of labels, of each class or `in_all`; None: all there are."""
+
+    labels: int | None = None
+    in_all: bool = False
+
+
+ALL = Count()
+
+
+class Setting(NamedTuple):
+    """What is fitted to how many labels."""
+
+    probe: str
+    k: int | None
+    given: Count
 
 
 @dataclass
@@ -34,7 +52,7 @@ class Probed:
     guess: Tensor | None = None
 
 
-def judge(name: str, vectors: Vectors, chosen: Mapping[int, list[Tensor]], data: TaskData) -> Probed:
+def judge(name: str, vectors: Vectors, chosen: Mapping[Count, list[Tensor]], data: TaskData) -> Probed:
     """What probes make of one system, given all labels and those of the rows `chosen` for each number of them."""
     found = Probed()
     if vectors.known:
@@ -47,7 +65,9 @@ def judge(name: str, vectors: Vectors, chosen: Mapping[int, list[Tensor]], data:
     return found
 
 
-def _few_labels(found: Probed, train: Tensor, test: Tensor, chosen: Mapping[int, list[Tensor]], data: TaskData) -> None:
+def _few_labels(
+    found: Probed, train: Tensor, test: Tensor, chosen: Mapping[Count, list[Tensor]], data: TaskData
+) -> None:
     """Both probes with few labels, on every draw."""
     if not chosen:
         return
@@ -59,20 +79,25 @@ def _few_labels(found: Probed, train: Tensor, test: Tensor, chosen: Mapping[int,
     classes = len(data.classes)
     for count, draws in chosen.items():
         knn, linear, scores = [], [], []
+        k = NEIGHBOURS[0] if count.in_all else count.labels
+        assert k is not None
         with one_thread(test.device.type == "cpu"), full_precision(test.device):
             for rows in (r.to(train.device) for r in draws):
-                similarities, near = (queries @ bank[rows].T).topk(min(count, len(rows)), dim=1)
+                similarities, near = (queries @ bank[rows].T).topk(min(k, len(rows)), dim=1)
                 guess = vote(similarities, names[rows][near], classes=classes, temperature=TEMPERATURE)
                 knn.append(guess == truth)
-                strength = fixed_strength(len(rows))
-                probe = fit_linear(scaled[rows], names[rows], classes=classes, strength=strength, scaler=scaler)
+                strength = None if count.in_all else fixed_strength(len(rows))
+                folds = FOLDS if count.in_all else 0
+                probe = fit_linear(
+                    scaled[rows], names[rows], classes=classes, strength=strength, scaler=scaler, folds=folds
+                )
                 linear.append(probe.predict_standardised(scaled_test) == truth)
                 if classes == 2:
                     scores.append(probe.margin_standardised(scaled_test))
-        found.right["kNN", count, count] = torch.stack(knn).cpu()
-        found.right["linear", None, count] = torch.stack(linear).cpu()
+        found.right[Setting("kNN", k, count)] = torch.stack(knn).cpu()
+        found.right[Setting("linear", None, count)] = torch.stack(linear).cpu()
         if scores:
-            found.scores["linear", None, count] = torch.stack(scores).cpu()
+            found.scores[Setting("linear", None, count)] = torch.stack(scores).cpu()
 
 
 def _all_labels(found: Probed, name: str, vectors: Vectors, data: TaskData) -> None:
@@ -83,17 +108,17 @@ def _all_labels(found: Probed, name: str, vectors: Vectors, data: TaskData) -> N
     similarities, near = vectors.nearest(max(NEIGHBOURS))
     for k in NEIGHBOURS:
         guess = vote(similarities[:, :k], names[near[:, :k]], classes=len(data.classes), temperature=TEMPERATURE)
-        found.right["kNN", k, None] = (guess == truth).cpu()
+        found.right[Setting("kNN", k, ALL)] = (guess == truth).cpu()
     probe = fit_linear(train, names, classes=len(data.classes), seed=data.seed, groups=data.train_groups)
     if not probe.converged:
         data.note(f"The linear probe of {name!r} had not converged after {probe.iterations} iterations.")
     if not probe.chosen and len(probe.labels) > 1:
         data.note("Too few labels per class to choose the strength of the linear probe: it is 0.1 / labels.")
     guess = probe.predict(test)
-    found.right["linear", None, None] = (guess == truth).cpu()
+    found.right[Setting("linear", None, ALL)] = (guess == truth).cpu()
     found.guess = guess.cpu()
     if len(data.classes) == 2:
-        found.scores["linear", None, None] = probe.margin_standardised(probe.scaler.apply(test)).cpu()
+        found.scores[Setting("linear", None, ALL)] = probe.margin_standardised(probe.scaler.apply(test)).cpu()
 
 
 def _own_classifier(
@@ -101,7 +126,7 @@ def _own_classifier(
     vectors: Vectors,
     train: Source,
     test: Source,
-    chosen: Mapping[int, list[Tensor]],
+    chosen: Mapping[Count, list[Tensor]],
     data: TaskData,
 ) -> None:
     """A baseline's own classifier in place of the linear probe, where it has one."""
@@ -117,16 +142,16 @@ def _own_classifier(
             raise DataError(f"Its classifier must give [{len(truth)}, {classes}], got {list(made.shape)}.")
         return made
 
-    asked: dict[int | None, list[Tensor | None]] = {None: [None]}
+    asked: dict[Count, list[Tensor | None]] = {ALL: [None]}
     asked.update({count: [*draws] for count, draws in chosen.items()})
     for count, draws in asked.items():
         answers = [made for rows in draws if (made := ask(rows)) is not None]
         if len(answers) < len(draws):
             continue
         right = torch.stack([made.argmax(dim=1) == truth for made in answers])
-        found.right["linear", None, count] = right[0] if count is None else right
+        found.right[Setting("linear", None, count)] = right[0] if count == ALL else right
         if classes == 2:
             scores = torch.stack([made[:, 1] for made in answers])
-            found.scores["linear", None, count] = scores[0] if count is None else scores
-        if count is None:
+            found.scores[Setting("linear", None, count)] = scores[0] if count == ALL else scores
+        if count == ALL:
             found.guess = answers[0].argmax(dim=1)

@@ -218,6 +218,8 @@ class TaskData:
     """How often few labels are drawn."""
     few: Sequence[int] = (1, 5)
     """Numbers of labels a class that probes are given, beside all."""
+    few_in_all: Sequence[int] = ()
+    """Numbers of labels in all that probes are given, beside those, of every class its share."""
     raw_baseline: str = RAW
     """The system whose vectors are the raw input, if it is there."""
     notes: list[str] = field(default_factory=list)

@@ -1,6 +1,6 @@
 """Classify: kNN and linear probes on frozen vectors, with few labels and with all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError, must
 from nearfar.evaluation.auc import auc_rows
-from nearfar.evaluation.probes import NEIGHBOURS, TEMPERATURE, Setting, judge
+from nearfar.evaluation.probes import ALL, FOLDS, NEIGHBOURS, TEMPERATURE, Count, Setting, judge
 from nearfar.evaluation.task import Listing, Row, Systems, Task, TaskData, rows_over_draws, rows_over_samples
 from nearfar.progress import track
 
@@ -39,27 +39,39 @@ class Classify(Task):
 
     def protocol(self, data: TaskData) -> str:
         """How the probes are fitted and judged."""
-        few = ", ".join(map(str, data.few))
-        return (
+        few, in_all = (", ".join(map(str, counts)) for counts in (data.few, data.few_in_all))
+        said = [
             f"kNN: cosine, k = {' and '.join(map(str, NEIGHBOURS))} with all labels, k = labels per class with few, "
-            f"votes weighted by exp(similarity / {TEMPERATURE}). Linear: multinomial logistic regression on features "
-            "standardised by the training vectors; L2 strength chosen on a stratified 20 % of at most 10,000 training "
-            "samples, then fitted on all of them; with few labels a fixed strength of 0.1 / labels. All labels: one "
-            "fit, 95 % interval by bootstrap over test samples. "
-        ) + (
-            f"Few labels ({few} per class): mean of {data.draws} draws, the same for every system, 95 % interval over "
-            "draws and test samples."
-            if few
-            else ""
-        )
+            f"votes weighted by exp(similarity / {TEMPERATURE}).",
+            "Linear: multinomial logistic regression on features standardised by the training vectors; L2 strength "
+            "chosen on a stratified 20 % of at most 10,000 training samples (by accuracy, of two classes by "
+            "cross-entropy), then fitted on all of them; with few labels a fixed strength of 0.1 / labels.",
+            "All labels: one fit, 95 % interval by bootstrap over test samples.",
+        ]
+        if few:
+            said.append(
+                f"Few labels ({few} per class): mean of {data.draws} draws, the same for every system, 95 % interval "
+                "over draws and test samples."
+            )
+        if in_all:
+            said.append(
+                f"{in_all} labels in all, of every class its share: {data.draws} draws likewise; kNN with k = "
+                f"{NEIGHBOURS[0]}, strength chosen by {FOLDS}-fold cross-validation."
+            )
+        return " ".join(said)
 
     def run(self, systems: Systems, data: TaskData) -> list[Row]:
         """Accuracy of each probe, few labels first; raises DataError where vectors or settings cannot be used."""
         train_labels, test_labels = data.labels
         must(data.draws >= 2, "draws must be >= 2", got=data.draws)
-        must(all(count >= 1 for count in data.few), "few must hold numbers of labels >= 1", got=tuple(data.few))
+        for name in ("few", "few_in_all"):
+            counts = tuple(getattr(data, name))
+            must(all(count >= 1 for count in counts), f"{name} must hold numbers of labels >= 1", got=counts)
         _note_sizes(train_labels, test_labels, data)
-        chosen = draws_of(train_labels, _possible(train_labels, data), data.draws, data.seed)
+        few = draws_of(train_labels, _possible(train_labels, data), data.draws, data.seed)
+        in_all = shares_of(train_labels, _possible_in_all(train_labels, data), data.draws, data.seed)
+        chosen = {Count(count): rows for count, rows in few.items()}
+        chosen |= {Count(count, in_all=True): rows for count, rows in in_all.items()}
         right: dict[Setting, dict[str, Tensor]] = {}
         scores: dict[Setting, dict[str, Tensor]] = {}
         guesses: dict[str, Tensor] = {}
@@ -80,7 +92,7 @@ class Classify(Task):
         rows = []
         for setting in sorted(right, key=_order):
             named = _named(setting)
-            if setting[2] is None:
+            if setting.given == ALL:
                 rows += rows_over_samples(self.name, "accuracy", named, right[setting], chance=chance, seed=data.seed)
             else:
                 rows += rows_over_draws(self.name, "accuracy", named, right[setting], chance=chance)
@@ -115,18 +127,49 @@ def _possible(labels: Tensor, data: TaskData) -> list[int]:
     return kept
 
 
+def _possible_in_all(labels: Tensor, data: TaskData) -> list[int]:
+    """Keep the numbers of labels that leave at least two of each class, and others to draw."""
+    classes = len(torch.unique(labels))
+    kept = []
+    for count in sorted(set(data.few_in_all)):
+        if 2 * classes <= count < len(labels):
+            kept.append(count)
+        else:
+            data.note(f"No row with {count} labels in all: there are {len(labels)} labels of {classes} classes.")
+    return kept
+
+
+def shares_of(labels: Tensor, counts: Sequence[int], draws: int, seed: int) -> dict[int, list[Tensor]]:
+    """Draw rows, `count` in all, of every class its share and at least two where it has them."""
+    sizes = torch.unique(labels, return_counts=True)[1]
+    starts = sizes.cumsum(0) - sizes
+    chosen: dict[int, list[Tensor]] = {count: [] for count in counts}
+    for by_class in _shuffled(labels, draws, seed):
+        for count in counts:
+            shares = (count * sizes / len(labels)).round().long().clamp_min(2).minimum(sizes)
+            shares[sizes.argmax()] += count - shares.sum()  # what rounding has left or taken
+            parts = zip(starts.tolist(), shares.tolist(), strict=True)
+            chosen[count].append(torch.cat([by_class[start : start + share] for start, share in parts]))
+    return chosen
+
+
 def draws_of(labels: Tensor, few: Sequence[int], draws: int, seed: int) -> dict[int, list[Tensor]]:
     """Draw rows, `count` of each class; a draw with more labels holds the same draw with fewer."""
     sizes = torch.unique(labels, return_counts=True)[1]
     starts = sizes.cumsum(0) - sizes
     chosen: dict[int, list[Tensor]] = {count: [] for count in few}
-    for draw in range(draws):
-        key = (1_000_003 * (seed + 1) + draw) % 2**63
-        shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(key))
-        by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    for by_class in _shuffled(labels, draws, seed):
         for count in few:
             chosen[count].append(by_class[(starts[:, None] + torch.arange(count)).flatten()])
     return chosen
+
+
+def _shuffled(labels: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
+    """The rows of each draw, class by class."""
+    for draw in range(draws):
+        key = (1_000_003 * (seed + 1) + draw) % 2**63
+        shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(key))
+        yield shuffled[labels[shuffled].argsort(stable=True)]
 
 
 def _by_class(guess: Tensor, truth: Tensor, classes: Sequence[str]) -> list[Listing]:
@@ -151,11 +194,11 @@ def _by_class(guess: Tensor, truth: Tensor, classes: Sequence[str]) -> list[List
 
 
 def _named(setting: Setting) -> dict[str, str | int]:
-    probe, k, count = setting
+    probe, k, (labels, in_all) = setting
     named: dict[str, str | int] = {"probe": probe} | ({} if k is None else {"k": k})
-    return named | {"labels per class": "all" if count is None else count}
+    return named | {"labels" if in_all else "labels per class": "all" if labels is None else labels}
 
 
-def _order(setting: Setting) -> tuple[float, bool, int]:
-    probe, k, count = setting
-    return (float("inf") if count is None else count, probe == "linear", k or 0)
+def _order(setting: Setting) -> tuple[bool, bool, int, bool, int]:
+    probe, k, (labels, in_all) = setting
+    return (labels is None, in_all, labels or 0, probe == "linear", k or 0)

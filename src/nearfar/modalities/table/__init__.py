@@ -7,7 +7,7 @@ drawn from other rows (SCARF).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
@@ -18,7 +18,7 @@ from nearfar.modalities.table.options import ENCODERS, TableOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.contract import Baseline, Card, Requirements, Rows, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.table.encoder import TableEncoder
@@ -29,7 +29,7 @@ __all__ = ["MODALITY", "Table"]
 
 log = logging.getLogger("nearfar")
 
-BINS = 32
+BINS = 128
 """Most pieces that numbers are cut into where nothing is asked for."""
 
 
@@ -74,8 +74,8 @@ class Table(Modality):
         pieces = 0 if own else min(BINS, max(4, facts.samples // 64))
         settling.choose("bins", pieces, "a network of one's own sees standardised numbers" if own else "by the rows")
         settling.choose("corruption", CORRUPTION, "SCARF's share of replaced cells")
-        settling.choose("hidden", 128 if few else 256, "few rows" if few else "SCARF's width")
-        settling.choose("layers", 2 if few else 4, "few rows" if few else "SCARF's depth")
+        settling.choose("hidden", 128, "enough beside the row itself")
+        settling.choose("layers", 2 if few else 3, "few rows" if few else "many rows")
         usual = next(iter(ENCODERS))
         if not encoder:
             settling.choices.append(Choice("encoder", usual, "the encoder of tables"))
@@ -103,8 +103,8 @@ class Table(Modality):
         config = {
             "modality": self.name,
             "encoder": name,
-            "hidden": width or options.hidden or 256,
-            "layers": options.layers or 4,
+            "hidden": width or options.hidden or 128,
+            "layers": options.layers or 3,
             "bins": options.bins or 0,
             "dates": options.dates,
             "columns": to_config(source.measured(options.bins or 0, gaps=options.replace_by == "nothing")),
@@ -123,6 +123,13 @@ class Table(Modality):
         if config.get("labels_in") is not None:
             text(config, "labels_in")
         return TableEncoder(config)
+
+    def baselines(self) -> Sequence[Baseline]:
+        """The raw input, whose linear probe is logistic regression on scaled columns, and gradient boosting."""
+        from nearfar.contract.baseline import RawInput
+        from nearfar.modalities.table.baselines import Boosting
+
+        return [RawInput(self.raw_baseline), Boosting()]
 
     def views(
         self,
