@@ -29,18 +29,15 @@ class Builtin:
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """How data is opened: `config` is that of the encoder that it is for, where there is one already.
+    """How data is opened: `config` is that of the encoder that it is for, where there is one already."""
 
-    The other fields are those of `modalities.opening.open_source`.
-    """
-
-    config: Mapping[str, Any] | None = None
-    options: Any = None
-    split: str | None = None
-    label_column: str | None = None
-    cache: str = "auto"
-    grow: bool = True
-    threads: int | None = None
+    config: Mapping[str, Any] | None
+    options: Any
+    """Of the modality."""
+    columns: Mapping[str, Any]
+    """Which split is taken, and what columns are for: arguments of `data.reader.open_samples`."""
+    reading: Mapping[str, Any]
+    """`cache`, `grow` and `threads`, as `Modality.source` takes them."""
 
 
 class Modality(ABC):

@@ -1,7 +1,7 @@
 """What kind of data rows and files are, recognised by their names and from a look at the first cells."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from nearfar.data.columns import ROLES, is_row_number
@@ -25,6 +25,8 @@ IMAGES = (
 _SOUNDS = {"audio", "sound", "wav"}
 _TEXTS = {"text", "sentence", "question", "review", "comment", "document", "abstract", "tweet", "utterance", "premise"}
 _CAPTIONS = {"caption", "captions", "text", "description", "sentence", "prompt", "keywords", "alt", "alttext", "title"}
+_TITLES = {"name", "title"}
+"""Beside another caption they are one, too."""
 _USERS = {"user", "userid", "customer", "customerid", "reviewerid", "session", "sessionid", "visitorid", "uid"}
 _ITEMS = {"item", "itemid", "iid", "movieid", "product", "productid", "asin", "songid", "trackid", "artistid", "bookid"}
 
@@ -38,6 +40,8 @@ class Kind(NamedTuple):
     name: str
     holds: str = ""
     instead: str = ""
+    sides: tuple[str, ...] = ()
+    """Of pairs: the kinds of their two sides."""
 
 
 UNKNOWN = Kind("")
@@ -79,12 +83,12 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     named = [name for name in head if name.strip().lower() in IMAGES and name not in sounds]
     images = [name for name in head if name in named or _name_files(head[name], "images")]
     if images:
-        captions = [n for n in head if n in written or names[n].rstrip("0123456789") in _CAPTIONS]
-        captions = [name for name in captions if name not in images and not are_few(head[name])]
-        if not captions:
+        found = captions(head, [*images])
+        if not found:
             return Kind("image", "images")
-        shown_by = f"columns {images[0]!r} and {captions[0]!r}"
-        return Kind("pairs", f"images with texts ({shown_by})", "--modality image takes the images alone")
+        shown_by = f"columns {images[0]!r} and {found[0]!r}"
+        instead = "--modality image takes the images alone"
+        return Kind("pairs", f"images with texts ({shown_by})", instead, ("image", "text"))
     if sounds:
         return Kind("audio", f"sounds (column {sounds[0]!r})")
     users = [name for name in head if names[name] in _USERS]
@@ -99,6 +103,20 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     return Kind("table", "rows of numbers and categories")
 
 
+def captions(head: Mapping[str, Sequence[str]], others: Collection[str] = ()) -> list[str]:
+    """The columns that say in words what a row shows, by their names and first cells; none of the `others`."""
+    names = {name: "".join(filter(str.isalnum, name.lower())).rstrip("0123456789") for name in head}
+    able = [name for name in head if name not in others and not are_few(head[name]) and not are_numbers(head[name])]
+    found = [name for name in able if names[name] in _CAPTIONS or are_texts(head[name])]
+    return [name for name in able if name in found or (found and names[name] in _TITLES)]
+
+
+def name_files(cells: Sequence[str], extensions: Collection[str]) -> bool:
+    """Whether most cells are names of files with one of these extensions."""
+    filled = [cell for cell in cells if cell]
+    return 2 * sum(extension_of(cell.strip()) in extensions for cell in filled) > len(filled)
+
+
 def are_texts(cells: Sequence[str]) -> bool:
     """Whether cells are mostly texts of several words, nearly all different."""
     words = [count_words(cell) for cell in cells if cell]
@@ -106,10 +124,7 @@ def are_texts(cells: Sequence[str]) -> bool:
 
 
 def _name_files(cells: Sequence[str], kind: str) -> bool:
-    filled = [cell for cell in cells if cell]
-    return bool(filled) and 2 * sum(BY_EXTENSION.get(extension_of(cell.strip())) == kind for cell in filled) > len(
-        filled
-    )
+    return name_files(cells, [extension for extension, name in BY_EXTENSION.items() if name == kind])
 
 
 def are_numbers(cells: Sequence[str]) -> bool:

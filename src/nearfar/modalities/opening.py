@@ -38,36 +38,28 @@ def open_source(
 
     if options is None:
         options = options_of(modality, config or {})
-    how = Opening(
-        config=config,
-        options=options,
-        split=split,
-        label_column=label_column,
-        cache=cache,
-        grow=grow,
-        threads=threads,
-    )
+    reading: dict[str, Any] = {"cache": cache, "grow": grow, "threads": threads}
+    columns: dict[str, Any] = {
+        name: (config or {})[name] for name in ("labels_in", "groups_in", "ignored") if name in (config or {})
+    }
+    columns |= {
+        "split": split,
+        "label_column": label_column,
+        "group_column": group_column,
+        "ignore_columns": ignore_columns,
+    }
+    how = Opening(config=config, options=options, columns=columns, reading=reading)
     if (own := modality.open(data, how)) is not None:
         check_enough(own.name, len(own.usable), least)
         return own if config is None else suited(own, config, least=least)
-    reading: dict[str, Any] = {"options": options, "cache": cache, "grow": grow, "threads": threads}
-    known = {name: (config or {})[name] for name in ("labels_in", "groups_in", "ignored") if name in (config or {})}
-    samples = found(
-        modality,
-        data,
-        split=split,
-        label_column=label_column,
-        group_column=group_column,
-        ignore_columns=ignore_columns,
-        **known,
-    )
+    samples = found(modality, data, **columns)
     check_enough(samples.name, len(samples), least)
     count = len(samples)
     if samples.positives is None and samples.negatives is None:
-        source = modality.source(samples, **reading)
+        source = modality.source(samples, options=options, **reading)
     else:
         whole, positives, negatives = with_others(samples)
-        source = modality.source(whole, **reading).with_partners(count, positives, negatives)
+        source = modality.source(whole, options=options, **reading).with_partners(count, positives, negatives)
     check_enough(source.name, len(source.usable), least)
     return source if config is None else suited(source, config, least=least)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 MODALITIES: dict[str, str] = {
     "image": "pictures: a folder, a manifest with a column of paths, arrays, or the built-in digits",
     "text": "texts: lines of a .txt, a column of .csv, .tsv, .jsonl or .parquet, or .txt files",
+    "pairs": "samples of two sides, such as pictures with texts: a manifest with a column for each side",
     "table": "rows of numbers and categories: .csv, .tsv, .jsonl, .parquet, .npy, .npz",
 }
 """In the order of `nearfar list`; those of a user stand behind."""

@@ -1,0 +1,171 @@
+"""DATA to samples of two sides, or of one where it holds no other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nearfar import given
+from nearfar.contract import Modality, Opening, Rows
+from nearfar.data.contents import joined
+from nearfar.data.glance import glance
+from nearfar.data.keys import unique
+from nearfar.data.samples import Samples
+from nearfar.errors import ConfigError, DataError
+from nearfar.modalities import registry
+from nearfar.modalities.opening import open_source, options_of
+from nearfar.modalities.pairs.columns import columns_of, head_of
+from nearfar.modalities.pairs.options import names_of, of_side, read_kinds, write_sides
+from nearfar.modalities.pairs.source import PairSource, SideSource
+
+
+def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | SideSource:
+    """The pairs of DATA, or the items of the one side that it holds; `able` are the kinds of sides. Raises DataError."""
+    config = how.config or {}
+    kinds = kinds_of(data, config.get("sides") or how.options.sides, able)
+    names, sides = names_of(kinds), [registry.load(kind) for kind in kinds]
+    head = {} if given.is_given(data) else head_of(data)
+    columns = columns_of(data, head, names, sides, None if how.config else how.options.side_columns)
+    options = [
+        options_of(side, config["towers"][i]) if how.config else of_side(side.Options, how.options)
+        for i, side in enumerate(sides)
+    ]
+    if not all(columns):
+        side = _only_side(data, columns, sides)
+        inner = open_source(sides[side], data, options=options[side], **how.columns, **how.reading)
+        return SideSource(inner, side, names)
+    first = _rows_of(data, sides[0], columns[0][:1], columns[1], how.columns)
+    apart = [[column] for column in columns[1]] if sides[1].columns else [[]]
+    others = [_rows_of(data, sides[1], column, columns[0], how.columns) for column in apart]
+    return _paired(first, others, sides, options, names, columns, how.reading)
+
+
+def kinds_of(data: str, asked: str | None, able: Sequence[str]) -> tuple[str, str]:
+    """The kinds of the two sides: those asked for, else those that the data seems to hold; raises ConfigError."""
+    if asked is not None:
+        return read_kinds(asked, able)
+    found = () if given.is_given(data) else glance(data).kind.sides
+    if len(found) == 2:
+        return read_kinds(",".join(found), able)
+    raise ConfigError(
+        f"It does not show of which kinds the two sides of {data!r} are: give --sides, such as --sides image,text, and "
+        "where their columns have other names --side-columns image=NAME,text=NAME."
+    )
+
+
+def _only_side(data: str, columns: Sequence[Sequence[str]], sides: Sequence[Modality]) -> int:
+    """The side of data that holds one alone."""
+    there = [side for side, found in enumerate(columns) if found]
+    if there:
+        return there[0]
+    if given.is_given(data):
+        kind = registry.find(data)
+        there = [i for i, side in enumerate(sides) if side.name == kind]
+    else:
+        glanced = glance(data)
+        there = [i for i, side in enumerate(sides) if side.claims(glanced)]
+    return there[0] if there else 0
+
+
+def _rows_of(
+    data: str, side: Modality, column: Sequence[str], others: Sequence[str], columns: Mapping[str, Any]
+) -> Samples:
+    """The rows of DATA as samples of one side, which lie in this column."""
+    from nearfar.data.reader import open_samples
+
+    wanted = column if side.columns else ()
+    ignored = [*columns.get("ignored", ()), *(() if side.columns else others)]
+    return open_samples(
+        data,
+        extensions=side.extensions,
+        inline=side.inline,
+        further=side.further,
+        kind=side.name,
+        **{**columns, "columns": wanted, "ignored": ignored},
+    )
+
+
+def _paired(
+    first: Samples,
+    others: Sequence[Samples],
+    sides: Sequence[Modality],
+    options: Sequence[Any],
+    names: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    reading: Mapping[str, Any],
+) -> PairSource:
+    """Rows of both sides as samples: rows of one file of the first side are one sample of several items."""
+    second = _joined(others, columns[1])
+    sample_of_row, leading = _samples_of_rows(first)
+    rows = np.concatenate([one.rows for one in others])
+    whose = np.where(rows < len(sample_of_row), sample_of_row[np.minimum(rows, len(sample_of_row) - 1)], -1)
+    order = np.lexsort((np.arange(len(rows)), rows, whose))
+    order = order[whose[order] >= 0]
+    first = first.take(leading)
+    lacking = np.setdiff1d(np.arange(len(leading)), whose)
+    if len(lacking) == len(leading):
+        raise DataError(f"No row of {first.name!r} has both sides, {' and '.join(names)}.")
+    why = f"its {names[1]} is missing"
+    refused = tuple((first.keys[row], why) for row in lacking.tolist())
+    first = replace(first, positives=None, negatives=None, refused=(*first.refused, *refused))
+    second = second.take(order)
+
+    one = sides[0].source(first, options=options[0], **reading)
+    other = sides[1].source(second, options=options[1], **reading)
+    # A source may leave out rows of its own accord: what is left is known by where it lies.
+    place = {row: i for i, row in enumerate(one.whole.rows.tolist())}
+    offset = dict(zip(second.rows.tolist(), whose[order].tolist(), strict=True))
+    before = first.rows.tolist()
+    owners = np.array([place.get(before[offset[row]], -1) for row in other.whole.rows.tolist()], dtype=np.int64)
+    if (owners < 0).any() or (np.diff(owners) < 0).any():
+        kept = np.flatnonzero(owners >= 0)
+        kept = kept[np.argsort(owners[kept], kind="stable")]
+        other = sides[1].source(other.whole.take(kept), options=options[1], **reading)
+        owners = owners[kept]
+    starts = np.searchsorted(owners, np.arange(len(one.whole) + 1))
+    told = {name: "+".join(own) for name, own, side in zip(names, columns, sides, strict=True) if side.columns}
+    return PairSource(
+        SideSource(one, 0, names),
+        SideSource(other, 1, names, apart=len(one.whole)),
+        starts,
+        kinds=[side.name for side in sides],
+        columns=write_sides(told),
+    )
+
+
+def _samples_of_rows(first: Samples) -> tuple[Rows, Rows]:
+    """[rows]: the sample that a row of the table belongs to, -1 for none; and the first of the samples of each."""
+    numbers: dict[str, int] = {}
+    found = np.full(int(first.rows.max()) + 1, -1, dtype=np.int64)
+    leading = []
+    for i, row in enumerate(first.rows.tolist()):
+        name = first.path(i) or f"#{row}"
+        if name not in numbers:
+            numbers[name] = len(numbers)
+            leading.append(i)
+        found[row] = numbers[name]
+    return found, np.array(leading, dtype=np.int64)
+
+
+def _joined(parts: Sequence[Samples], columns: Sequence[str]) -> Samples:
+    """The samples of several columns one after another, with the columns' names behind their keys."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.contents) for part in parts)]).tolist()
+    keys = (f"{key} {column}" for part, column in zip(parts, columns, strict=True) for key in part.keys)
+    return replace(
+        parts[0],
+        keys=unique(keys),
+        contents=joined([part.contents for part in parts]),
+        rows=np.concatenate([part.rows + start for part, start in zip(parts, starts, strict=False)]),
+        labels=None,
+        label_names=(),
+        groups=None,
+        domains=None,
+        shards=None,
+        positives=None,
+        negatives=None,
+        table=None,
+        refused=(),
+    )
