@@ -6,6 +6,7 @@ A modality joins by being listed, with a toy below; a method joins by being list
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import torch
 
 import nearfar
 from nearfar import losses
-from nearfar.contract import Batch, Encoder, Modality, Source, Views
+from nearfar.contract import Batch, Encoder, Modality, Source
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import open_source
 from nearfar.options import Facts
 from nearfar.testing import check_loss, check_method, check_modality
+from nearfar.training.positives import Given, views_of
 from nearfar.training.step import training_step
 from tests.toy import Digits
 
@@ -78,8 +80,18 @@ def digits_toy(folder: Path) -> Toy:
     return Toy(str(folder / "toy.csv"), "bag", {}, lambda keys: [texts[int(key.split("#")[1])] for key in keys])
 
 
+def pairs_toy(folder: Path) -> Toy:
+    toy = image_toy(folder)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.png"))
+    rows = [f"{name},a {'light' if 'bright' in name else 'night'} thing no {i},{i % 2}" for i, name in enumerate(names)]
+    (folder / "toy.csv").write_text("\n".join(["image,caption,label", *rows]))
+    options = {**toy.options, "buckets": 512, "joint_width": 16}
+    return Toy(str(folder / "toy.csv"), "image=small_cnn,text=bag", options, toy.samples)
+
+
 TOYS: dict[str, Callable[[Path], Toy]] = {
     "image": image_toy,
+    "pairs": pairs_toy,
     "table": table_toy,
     "text": text_toy,
     "digit-strings": digits_toy,
@@ -163,9 +175,11 @@ def test_every_method_trains_every_encoder(name: str, ground: Ground) -> None:
     for step in range(3):
         rows = (step * BATCH + np.arange(BATCH)) % len(ground.source)
         raw, _ = ground.source.fetch(rows)
-        views: Views = ground.modality.views(
-            raw, rows + 100 * step, requires=method.requires, seed=0, options=ground.options, encoder=encoder
-        )
+        draws = rows + 100 * step
+        if ground.source.positives is not None:
+            raw = Given(ground.source).beside(raw, rows, draws)
+        make = partial(ground.modality.views, seed=0, options=ground.options, encoder=encoder)
+        views = views_of(make, raw, draws, method.requires)
         scores = torch.arange(BATCH) / BATCH if method.requires.scores else None
         ids = torch.from_numpy(ground.source.ids[rows])
         targets = torch.randn(BATCH, encoder.dim) if method.requires.targets else None

@@ -1,6 +1,8 @@
 """Rows of tables, of whatever kind of file, as samples: the columns' names say what each is for."""
 
+import itertools
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from nearfar.data.columns import (
     named_column,
     shown,
 )
-from nearfar.data.contents import Cells, Contents, Files, Joined, Nothing
+from nearfar.data.contents import Cells, Contents, Files, Joined, Nothing, located
 from nearfar.data.keys import folder_of, keys_of, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.splits import are_splits
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nearfar")
 
 _LOOKED_AT = 1000
+_FILES_TRIED, _FOLDERS_TRIED = 16, 1000
 _SAMPLES = ("content", *PAIRS)
 """What a column of samples is for."""
 
@@ -169,6 +172,9 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
     count = len(found.numbers)
     columns = dict(zip(at, found.cells, strict=True))
     cells = {purpose: Strings.of_column(columns[at]) for purpose, at in needed.items() if purpose in _SAMPLES}
+    folder = folder_of(table.file)
+    if not request.inline:
+        cells = {purpose: _in_subfolder(names, folder, table.name) for purpose, names in cells.items()}
     roles = {role: encode(table.plain(columns[at])) for role, at in needed.items() if role not in _SAMPLES}
     for role, column in roles.items():
         if column is None or column.null_count == len(column) > 0:
@@ -178,7 +184,6 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
         roles["split"] = DictionaryBuilder([table.split]).finish().take(indices(np.zeros(count, dtype=np.int64)))
     refused = [(f"{table.before}{number}", reason) for number, reason in found.refused]
     kept = np.arange(count)
-    folder = folder_of(table.file)
     if "content" in cells:
         empty = cells["content"].matching(r"^\s*$")
         damaged = np.zeros(count, dtype=bool) if request.inline else cells["content"].matching(r"\x00")
@@ -201,6 +206,23 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
         further={names[i]: table.plain(columns[i]).take(indices(kept)) for i in others},
         refused=refused,
     )
+
+
+def _in_subfolder(names: Strings, folder: str, table: str) -> Strings:
+    """Names of files, those of one folder beside the manifest with it in front where they lie there and only there."""
+    some = list(itertools.islice((name for name in names if name.strip()), _FILES_TRIED))
+    if not some or any(os.path.exists(located(name, folder)) for name in some):
+        return names
+    try:
+        with os.scandir(folder or ".") as entries:
+            inner = sorted(entry.name for entry in itertools.islice(entries, _FOLDERS_TRIED) if entry.is_dir())
+    except OSError:
+        return names
+    for here in inner:
+        if 2 * sum(os.path.exists(os.path.join(folder, here, name)) for name in some) > len(some):
+            log.info("%s: its files lie in %s%s", table, here, os.sep)
+            return Strings.of(f"{here}/{name}" if name.strip() else name for name in names)
+    return names
 
 
 def _contents(parts: Sequence[_Part], purpose: str, inline: bool) -> Contents:

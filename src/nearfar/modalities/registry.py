@@ -77,10 +77,16 @@ def options(name: str) -> type:
 
 def check_own(option: str, name: str | None) -> None:
     """Raise ConfigError where other modalities have this option and the modality `name` has not."""
-    having = [other for other in MODALITIES if option in declared(options(other))]
+    having = [other for other in MODALITIES if _has_own(other, option)]
     if having and name not in having:
         what = "give DATA or --modality" if name is None else f"leave it out for data of the kind {name}"
         raise ConfigError(f"{option} is an option of data of the kind {' and '.join(having)}: {what}.")
+
+
+def _has_own(name: str, option: str) -> bool:
+    """Whether a modality has this option, and has it not from those that it is made of."""
+    found = declared(options(name)).get(option)
+    return found is not None and not found.about.get("of_sides")
 
 
 def encoders(name: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from nearfar.errors import ConfigError, DataError
 from nearfar.modalities import registry
 from nearfar.modalities.pairs.options import (
     JOINT_WIDTH,
+    check_of_sides,
     frozen_sides,
     names_of,
     of_side,
@@ -26,7 +27,7 @@ from nearfar.modalities.pairs.options import (
 from nearfar.options import declared
 
 if TYPE_CHECKING:
-    from nearfar.contract import Card, Encoder, Opening, Requirements, Rows, Source, Views
+    from nearfar.contract import Card, Opening, Requirements, Rows, Source, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.pairs.encoder import Routed
@@ -49,7 +50,7 @@ class Pairs(Modality):
     }
 
     @property
-    def Options(self) -> type:  # type: ignore[override]  # noqa: N802
+    def Options(self) -> type:  # type: ignore[override]
         """The options of pairs and of all kinds of sides."""
         return with_sides({kind: registry.options(kind) for kind in self._kinds})
 
@@ -71,9 +72,7 @@ class Pairs(Modality):
         """Not for pairs: `open` finds both sides."""
         raise ConfigError("Pairs are opened from data, which has two sides.")
 
-    def settle(
-        self, options: Any, source: Source, encoder: str | None, facts: Facts
-    ) -> tuple[Any, str, list[Choice]]:
+    def settle(self, options: Any, source: Source, encoder: str | None, facts: Facts) -> tuple[Any, str, list[Choice]]:
         """Options of both sides without None, the encoders' names, and what was chosen."""
         from nearfar.options import Choice, Settling
 
@@ -84,11 +83,14 @@ class Pairs(Modality):
         settling.choose("side_columns", pairs.columns, "by their names and first cells")
         settling.choose("joint_width", JOINT_WIDTH, "for both sides")
         frozen_sides(options.freeze, names)
+        check_of_sides(options, pairs.kinds)
         asked = {} if encoder in (None, *self.encoders) else read_sides("encoder", encoder, names)
         chosen: dict[str, str] = {}
         for name, kind, inner in zip(names, pairs.kinds, kinds, strict=True):
             side = registry.load(kind)
-            own, chosen[name], made = side.settle(of_side(side.Options, settling.options), inner, asked.get(name), facts)
+            own, chosen[name], made = side.settle(
+                of_side(side.Options, settling.options), inner, asked.get(name), facts
+            )
             values = {one: getattr(own, one) for one in declared(side.Options)}
             settling.options = replace(settling.options, **values)
             settling.choices += [one for one in made if one.name != "encoder"]
@@ -151,7 +153,9 @@ class Pairs(Modality):
         numbers = range(requires.wide + requires.small)
         if raw.items is not None:
             kept = encoder.prepare(raw)
-            return Views(lambda _, start, stop: samples_of.part(kept, start, stop), numbers, 0, len(draws), requires.wide)
+            return Views(
+                lambda _, start, stop: samples_of.part(kept, start, stop), numbers, 0, len(draws), requires.wide
+            )
         side = encoder.kinds[raw.side]
         own = side.views(
             raw.raw,

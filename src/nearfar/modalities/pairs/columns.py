@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from nearfar.contract import Modality
 from nearfar.data import kinds
 from nearfar.data.columns import ROLES, find_column, is_row_number, shown
-from nearfar.data.location import files_of, is_hub, is_pattern, parse_data
+from nearfar.data.location import files_of, is_hub, parse_data
 from nearfar.data.reader import are_rows, open_tables
 from nearfar.data.table_file import Request
 from nearfar.errors import DataError
@@ -19,9 +19,9 @@ _ROWS = 1_000
 
 
 def head_of(data: str) -> Head:
-    """The first cells of the columns of a table; nothing of other data."""
+    """The first cells of the columns of a table; nothing of other data. Raises DataError for data that is not there."""
     path, _ = parse_data(data)
-    if is_hub(path) or os.path.isdir(path) or not (os.path.exists(path) or is_pattern(path)):
+    if is_hub(path) or os.path.isdir(path):
         return {}
     files = files_of(path)
     if not are_rows(files) or files[0].suffix.lower() == ".tar":

@@ -146,4 +146,3 @@ def unmarked(x: Any) -> tuple[int, Inputs]:
     if list(x) == [side]:
         return int(side), x[side]
     return int(side), {name.partition(":")[2]: values for name, values in x.items()}
-

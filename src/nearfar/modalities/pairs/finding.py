@@ -21,11 +21,11 @@ from nearfar.modalities.pairs.source import PairSource, SideSource
 
 
 def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | SideSource:
-    """The pairs of DATA, or the items of the one side that it holds; `able` are the kinds of sides. Raises DataError."""
+    """The pairs of DATA, or the items of its only side; `able` are the kinds of sides. Raises DataError."""
     config = how.config or {}
+    head = {} if given.is_given(data) else head_of(data)
     kinds = kinds_of(data, config.get("sides") or how.options.sides, able)
     names, sides = names_of(kinds), [registry.load(kind) for kind in kinds]
-    head = {} if given.is_given(data) else head_of(data)
     columns = columns_of(data, head, names, sides, None if how.config else how.options.side_columns)
     options = [
         options_of(side, config["towers"][i]) if how.config else of_side(side.Options, how.options)
@@ -35,9 +35,8 @@ def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | 
         side = _only_side(data, columns, sides)
         inner = open_source(sides[side], data, options=options[side], **how.columns, **how.reading)
         return SideSource(inner, side, names)
-    first = _rows_of(data, sides[0], columns[0][:1], columns[1], how.columns)
-    apart = [[column] for column in columns[1]] if sides[1].columns else [[]]
-    others = [_rows_of(data, sides[1], column, columns[0], how.columns) for column in apart]
+    first, *_ = _rows_of(data, 0, sides, columns, how.columns)
+    others = _rows_of(data, 1, sides, columns, how.columns)
     return _paired(first, others, sides, options, names, columns, how.reading)
 
 
@@ -69,21 +68,28 @@ def _only_side(data: str, columns: Sequence[Sequence[str]], sides: Sequence[Moda
 
 
 def _rows_of(
-    data: str, side: Modality, column: Sequence[str], others: Sequence[str], columns: Mapping[str, Any]
-) -> Samples:
-    """The rows of DATA as samples of one side, which lie in this column."""
+    data: str, side: int, sides: Sequence[Modality], columns: Sequence[Sequence[str]], named: Mapping[str, Any]
+) -> list[Samples]:
+    """The rows of DATA as samples of one side: of each of its columns, or once where rows themselves are samples."""
     from nearfar.data.reader import open_samples
 
-    wanted = column if side.columns else ()
-    ignored = [*columns.get("ignored", ()), *(() if side.columns else others)]
-    return open_samples(
-        data,
-        extensions=side.extensions,
-        inline=side.inline,
-        further=side.further,
-        kind=side.name,
-        **{**columns, "columns": wanted, "ignored": ignored},
-    )
+    kind, own = sides[side], columns[side]
+    others = [name for i, some in enumerate(columns) for name in some if i != side]
+    asked: list[tuple[tuple[str, ...], list[str]]] = [((), others)]
+    if kind.columns:
+        asked = [((name,), [*others, *(one for one in own if one != name)]) for name in own]
+    return [
+        open_samples(
+            data,
+            extensions=kind.extensions,
+            columns=wanted,
+            inline=kind.inline,
+            further=kind.further,
+            kind=kind.name,
+            **{**named, "ignored": [*named.get("ignored", ()), *ignored]},
+        )
+        for wanted, ignored in asked
+    ]
 
 
 def _paired(
@@ -102,7 +108,11 @@ def _paired(
     whose = np.where(rows < len(sample_of_row), sample_of_row[np.minimum(rows, len(sample_of_row) - 1)], -1)
     order = np.lexsort((np.arange(len(rows)), rows, whose))
     order = order[whose[order] >= 0]
+    again = np.bincount(sample_of_row[first.rows]) > 1
     first = first.take(leading)
+    # Of a file in several rows, the key has the row's number behind it.
+    keys = unique(key.rpartition("#")[0] if many else key for key, many in zip(first.keys, again.tolist(), strict=True))
+    first = replace(first, keys=keys)
     lacking = np.setdiff1d(np.arange(len(leading)), whose)
     if len(lacking) == len(leading):
         raise DataError(f"No row of {first.name!r} has both sides, {' and '.join(names)}.")

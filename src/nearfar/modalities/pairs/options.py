@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from nearfar.errors import ConfigError, UnknownName
+from nearfar.modalities import registry
 from nearfar.options import Options, automatic, declared, option
 
 JOINT_WIDTH = 256
@@ -56,6 +57,14 @@ def of_side(kind: type, options: Any) -> Any:
     """The options of one side's kind, as those of the pairs have them."""
     values = {name: getattr(options, name, None) for name in declared(kind)}
     return kind(**{name: value for name, value in values.items() if value is not None})
+
+
+def check_of_sides(options: Any, kinds: Sequence[str]) -> None:
+    """Raise ConfigError for an option that is given, and that none of these kinds of sides has."""
+    having = {name for kind in kinds for name in declared(registry.options(kind))}
+    for name, one in declared(type(options)).items():
+        if one.about.get("of_sides") and name not in having and getattr(options, name) != one.default:
+            raise ConfigError(f"{name} is no option of {' or '.join(kinds)}, which the sides are: leave it out.")
 
 
 def names_of(kinds: Sequence[str]) -> tuple[str, ...]:
