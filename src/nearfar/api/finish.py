@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nearfar.api import mixing
+from nearfar.api.baselines import START, first_weights
 from nearfar.api.evaluate import compare_systems
 from nearfar.api.page import write_page
 from nearfar.api.sources import list_unreadable, origin_of
@@ -40,6 +42,8 @@ class Finished:
     seconds: float
     whitening: Mapping[str, Tensor] = field(default_factory=dict)
     """The state of what follows the features in the finished encoder; empty where nothing does."""
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """The encoder's own, where they are no longer those that training ended with."""
 
 
 def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool = True) -> Finished:
@@ -49,6 +53,9 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     """
     began = time.monotonic()
     encoder = ready.encoder.eval()
+    notes = []
+    if ready.config.model.keep_start:
+        notes.append(mixing.settle(ready, first_weights(folder.path / "encoder" / START)))
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten and encoder.whitens else None
     epochs = round(state.step / ready.plan.order.steps_per_epoch, 2)
     encoder.config |= {"labels_used": ready.plan.labels is not None, "steps": state.step, "epochs": epochs}
@@ -71,6 +78,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
         if not measured.has_labels:
             views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
+        found.notes.extend(notes)
         found.steps, found.epochs = state.step, epochs
         write_json(folder.path / EVALUATION, found.to_json())
         train, vectors = measured.source, measured.vectors
@@ -80,11 +88,16 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
             Embeddings(vectors.numpy(), list(train.keys), labels, origin).save(folder.path / EMBEDDINGS)
         write_page(ready, folder, state, found, train, vectors)
     whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
-    return Finished(found, time.monotonic() - began, whitening)
+    mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes else {}
+    return Finished(found, time.monotonic() - began, whitening, mixed)
 
 
-def whitened(encoder: "Encoder", whitening: Mapping[str, Tensor]) -> "Encoder":
-    """The encoder in evaluation mode, with the whitening that the first rank has fitted."""
+def finished(encoder: "Encoder", found: Finished) -> "Encoder":
+    """The encoder in evaluation mode, with the weights and the whitening that the first rank has chosen."""
+    whitening = found.whitening
+    if found.weights:
+        own = {name: value for name, value in found.weights.items() if not name.startswith("output.")}
+        encoder.load_state_dict(own, strict=False)
     if whitening and not encoder.config.get("whitened"):
         device = next(encoder.parameters()).device
         encoder.output = Whitening(encoder.dim).to(device)

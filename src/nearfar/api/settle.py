@@ -15,7 +15,7 @@ from nearfar import torchrun
 from nearfar.api import build
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
-from nearfar.errors import ConfigError
+from nearfar.errors import ConfigError, must
 from nearfar.memory import available_memory
 from nearfar.options import Choice, Facts, Settling
 from nearfar.training import automatic, microbatch, pace, precision, thread_count
@@ -45,6 +45,11 @@ def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
     published = model.published is not None
     settling.choose("whiten", not published, "published weights are left as they came" if published else "")
     settling.choose("keep_start", published, "")
+    must(
+        not settling.options.keep_start or model.pretrained is not None,
+        "keep_start goes with weights to start from, pretrained or init",
+        got="none",
+    )
     return replace(config, modality_options=options, model=settling.options), choices + settling.choices
 
 

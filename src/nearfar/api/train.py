@@ -99,7 +99,7 @@ def train(
             ) from None
         except (RunError, DataError, OutputError, MachineError) as error:
             raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
-        encoder = finish.whitened(ready.encoder, found.whitening)
+        encoder = finish.finished(ready.encoder, found)
         return Run(folder.path, encoder, found.evaluation, state.elapsed, found.seconds)
 
 
