@@ -72,7 +72,15 @@ class Model(Options):
 
     method: str = option("simclr", "Training objective; `nearfar list methods` names all.", basic=True)
     encoder: str = automatic("Network; `nearfar list encoders` names all; any timm name works too.", basic=True)
-    views: str | None = option(None, "A function of one's own that makes a view of a sample.", python=True)
+    views: str | None = option(
+        None,
+        "How views are made: `auto`, or the name of a recipe, which the kind of data has some of; in Python also a "
+        "function of one's own that makes a view of a sample.",
+        automatic=True,
+    )
+    labels_chose_views: bool = option(
+        False, "Whether labels of the training part have chosen the recipe; a run notes it here.", python=True
+    )
     width: int | None = option(
         None, "Channels of the network's first stage (narrower is faster).", least=1, most=8192, automatic=True
     )

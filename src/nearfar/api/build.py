@@ -87,7 +87,7 @@ def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judg
 def views(config: TrainConfig, modality: Modality, encoder: Encoder) -> MakeViews:
     """What makes the views of a raw batch: the modality, or a function of the user's own."""
     seed = config.machine.seed
-    if config.model.views is not None:
+    if config.model.views is not None and given.is_given(config.model.views):
         return partial(own_views, given.get("views", config.model.views), modality, seed=seed, encoder=encoder)
     return partial(modality.views, seed=seed, options=config.modality_options, encoder=encoder)
 

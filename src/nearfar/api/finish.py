@@ -58,7 +58,11 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
         notes.append(mixing.settle(ready, first_weights(folder.path / "encoder" / START)))
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten and encoder.whitens else None
     epochs = round(state.step / ready.plan.order.steps_per_epoch, 2)
-    encoder.config |= {"labels_used": ready.plan.labels is not None, "steps": state.step, "epochs": epochs}
+    encoder.config |= {
+        "labels_used": ready.plan.labels is not None or ready.config.model.labels_chose_views,
+        "steps": state.step,
+        "epochs": epochs,
+    }
     save_encoder(folder.path / "encoder", encoder)
     found = None
     if evaluate:

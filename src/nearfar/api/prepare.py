@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nearfar.api import build, settle, teacher
+from nearfar.api import build, recipes, settle, teacher
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.judging import Judges, judges_of, parts_of, split_off
@@ -93,6 +93,7 @@ def prepare(
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
     source, taken_out = split_off(modality, source, test, seed)
+    asked, config = config, recipes.usual(config, modality)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
@@ -157,4 +158,6 @@ def prepare(
         probe_every=config.watch.knn_every,
         advice=modality.advice,
     )
-    return Ready(config, choices, modality, source, judges, encoder, plan)
+    config, chosen = ranks.on_first(recipes.settle, asked, config, modality, plan, judges.held_out, started)
+    plan = replace(plan, make_views=build.views(config, modality, encoder))
+    return Ready(config, choices + chosen, modality, source, judges, encoder, plan)

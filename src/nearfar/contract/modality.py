@@ -63,6 +63,11 @@ class Modality(ABC):
     """What an evaluation calls the baseline of `Source.vectors`, whose equal rows are copies."""
     tasks: ClassVar[Sequence[str]] = ("classify", "retrieve", "label_free")
     """How an encoder of this kind is judged: names of `evaluation.tasks`, of which those apply that the data allows."""
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Ways to make views, of which one is chosen for the data (`api.recipes`): values of options that are open, by the
+    recipe's name, the usual one first. They leave inputs and encoder as they are."""
+    recipe_options: ClassVar[Sequence[str]] = ()
+    """Options by which users say themselves what recipes are about: where one is given, the usual recipe is taken."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
 
@@ -113,6 +118,10 @@ class Modality(ABC):
         if encoder not in self.encoders:
             raise UnknownName("encoder", encoder, self.encoders)
         return options, encoder, []
+
+    def recipes_for(self, source: Any) -> Sequence[str]:
+        """The names of the recipes that differ for this data, the usual one first; by default all."""
+        return tuple(self.recipes)
 
     def weights_of(self, encoder: str) -> str | None:
         """The file of weights that the name of an encoder stands for, such as that of a folder; None where none."""

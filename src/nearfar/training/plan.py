@@ -16,6 +16,10 @@ Probe = Callable[[], dict[str, float]]
 """Measures the encoder as it is: figures by name."""
 
 
+MakeOptimizer = Callable[[Method], Optimizer]
+"""Makes the optimiser of a method's parameters, as the settings have it."""
+
+
 class MakeViews(Protocol):
     """A modality's `views`, its options given."""
 

@@ -5,12 +5,12 @@ Imports nothing heavy: torch and PIL are imported by what needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
 from nearfar.contract import Builtin, Modality
-from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, ImageOptions
+from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, RECIPES, ImageOptions
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,8 @@ class Images(Modality):
         *("file_name", "file_path", "image_path", "img_path", "image_file"),
     )
     builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(_digits, ("test", "train"))}
+    recipes = RECIPES
+    recipe_options = ("keep_colours", "views_strength", "saturation", "hue", "greyscale", "jitter")
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as black pictures",
         "views unrelated": "lower --views-strength, raise --crop-scale",
@@ -97,6 +99,7 @@ class Images(Modality):
         settling.choose("rotate", 0.0, "most pictures have an upright")
         settling.choose("greyscale", 0.2, "as in SimCLR")
         settling.choose("jitter", 0.8, "as in SimCLR")
+        settling.choose("keep_colours", 0.0, "")
         small = settling.options.image_size <= encoders.CIFAR_STEM_UP_TO
         settling.choose("blur", 0.0 if small else 0.5, "small pictures are blurred enough" if small else "as in SimCLR")
         if encoder is None:
@@ -119,6 +122,10 @@ class Images(Modality):
             (str(folder / name) for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()),
             None,
         )
+
+    def recipes_for(self, source: ImageSource) -> Sequence[str]:
+        """Grey pictures have no colours to change."""
+        return tuple(self.recipes) if source.channels > 1 else ()
 
     def encoder(
         self,

@@ -32,6 +32,14 @@ STRENGTH = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
 """What a `views_strength` of 1 stands for: the largest changes of SimCLR (Chen et al. 2020, appendix A)."""
 
 
+RECIPES: dict[str, dict[str, float]] = {
+    "colours-change": {"keep_colours": 0.0},
+    "colours-both": {"keep_colours": 0.5},
+    "colours-stay": {"keep_colours": 1.0},
+}
+"""Whether views differ in hue and saturation; the usual one first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions(Options):
     """How images are sized and how their views are made."""
@@ -71,6 +79,9 @@ class ImageOptions(Options):
     flip_vertical: float = option(0.0, "Probability of a vertical flip.", least=0, most=1)
     rotate: float = automatic("Largest turn of a view, in degrees to either side.", least=0, most=180)
     greyscale: float = automatic("Probability that a view loses its colours.", least=0, most=1)
+    keep_colours: float = automatic(
+        "Share of the samples whose views all keep the picture's hue and saturation.", least=0, most=1
+    )
     blur: float = automatic("Probability of a Gaussian blur.", least=0, most=1)
     jitter: float = automatic("Probability of a change of brightness, contrast, saturation and hue.", least=0, most=1)
     solarise: float = option(0.0, "Probability that a view's bright values are inverted.", least=0, most=1)

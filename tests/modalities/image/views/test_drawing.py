@@ -1,6 +1,7 @@
 """What is drawn for a view: a row for each sample, operations independent of each other."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,3 +73,10 @@ def test_some_rows_are_those_of_the_whole():
     for name, value in vars(part).items():
         whole = getattr(found, name)
         assert value is None if whole is None else torch.equal(value, whole[3:6]), name
+
+
+def test_both_views_of_a_sample_keep_its_colours_or_none_does():
+    options = replace(HALF, keep_colours=0.5)
+    kept = [(drawn(range(200), view=view, options=options).colours[:, 5] == 1).tolist() for view in (0, 1)]
+    assert kept[0] == kept[1]
+    assert 70 < sum(kept[0]) < 130

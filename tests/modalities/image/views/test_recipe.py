@@ -189,6 +189,7 @@ def test_a_device_makes_the_views_of_the_cpu(operation):
         {"mask": 0.0},
         {"mask": 1.0, "mask_alpha": 0.0},
         {"flip_vertical": 0.0},
+        {"jitter": 1.0, "hue": 0.5, "saturation": 2.0, "greyscale": 1.0, "keep_colours": 1.0},
     ],
     ids=str,
 )

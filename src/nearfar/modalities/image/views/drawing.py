@@ -91,6 +91,9 @@ def draw(
         "flipped": rest[:, 0] < (options.flip or 0),
         "colours": rest[:, 4:10],
     }
+    if options.keep_colours:
+        kept = below(randomness.uniform(seed, "image views: keep colours", draws, 1), options.keep_colours)
+        found["colours"] = torch.where(kept[:, None], unturned(found["colours"], options), found["colours"])
     if options.flip_vertical:
         found["inverted"] = below(uniform("upside down", 1), options.flip_vertical)
     if options.blur:  # SimCLR: sigma in [0.1, 2] at 224 px, scaled with the size
@@ -111,3 +114,10 @@ def draw(
         else:
             found["pixels"] = torch.from_numpy(numbers[:, 1:4])
     return Drawn(**found)
+
+
+def unturned(numbers: Tensor, options: ImageOptions) -> Tensor:
+    """Numbers for `colour` [b, 6] that leave hue and saturation as they are."""
+    low, high = max(0.0, 1 - options.largest("saturation")), 1 + options.largest("saturation")
+    same = (1 - low) / (high - low) if high > low else 0.5
+    return torch.cat([numbers[:, :3], torch.tensor([same, 0.5, 1.0]).expand(len(numbers), 3)], dim=1)

@@ -1,0 +1,135 @@
+"""Which of a modality's recipes makes the views: each is tried for a few steps where labels can judge it.
+
+The trials take a tenth of the run in all. An encoder is judged by the nearest neighbours of the labelled samples that
+are trained on; those that judge the finished encoder are left out. The usual recipe stays unless another one is ahead
+of it by more than chance.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nearfar import given
+from nearfar.api import build
+from nearfar.config import TrainConfig, seconds
+from nearfar.contract import Encoder, Modality, Rows, Source
+from nearfar.errors import UnknownName
+from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.intervals import paired
+from nearfar.evaluation.knn import nearest, vote
+from nearfar.options import Choice
+from nearfar.training import pilot
+from nearfar.training.plan import Plan
+from nearfar.whitening import Whitening
+
+SHARE = 0.1
+"""Of the run, which all trials together may take."""
+LEAST_STEPS = 40
+"""Of a trial: shorter ones tell nothing."""
+_JUDGED, _LEAST_JUDGED = 1_200, 100
+_TIMED = 4  # steps
+
+
+def usual(config: TrainConfig, modality: Modality) -> TrainConfig:
+    """The settings with the recipe that was named, or else with the usual one, in what is open.
+
+    Raises UnknownName for a recipe that the modality does not have.
+    """
+    name = config.model.views
+    if name is not None and given.is_given(name):
+        return config
+    if name not in (None, "auto", *modality.recipes):
+        raise UnknownName("recipe for views", str(name), ["auto", *modality.recipes])
+    if not modality.recipes:
+        return config
+    taken = next(iter(modality.recipes)) if name in (None, "auto") else str(name)
+    return _with(config, modality, taken)
+
+
+def settle(
+    asked: TrainConfig, config: TrainConfig, modality: Modality, plan: Plan, left_out: Rows | None, started: float
+) -> tuple[TrainConfig, list[Choice]]:
+    """The settings `config` with the recipe that suits the data best, where `asked`, what was given, leaves it open.
+
+    The samples `left_out` do not judge. A time budget counts from `started` (a `time.monotonic` value).
+    """
+    if asked.model.views not in (None, "auto"):
+        return config, []
+    options = asked.modality_options
+    if any(getattr(options, option) is not None for option in modality.recipe_options):
+        return config, []
+    settled = config.modality_options
+    recipes = {
+        name: replace(config, modality_options=replace(settled, **modality.recipes[name]))
+        for name in modality.recipes_for(plan.source)
+    }
+    if not recipes:
+        return config, []
+    name, why, judged = _best(recipes, modality, plan, left_out, started)
+    found = recipes[name]
+    return (
+        replace(found, model=replace(found.model, views=name, labels_chose_views=judged)),
+        [Choice("views", name, why)],
+    )
+
+
+def _best(
+    recipes: Mapping[str, TrainConfig], modality: Modality, plan: Plan, left_out: Rows | None, started: float
+) -> tuple[str, str, bool]:
+    """The name of the recipe to take, why, and whether labels have chosen it."""
+    usual_one, config = next(iter(recipes.items()))
+    labels = plan.source.labels
+    rows = np.arange(len(plan.source)) if labels is None else np.flatnonzero(labels >= 0)
+    rows = rows if left_out is None else np.setdiff1d(rows, left_out)
+    rows = rows[:: max(1, -(-len(rows) // _JUDGED))]
+    if labels is None or len(rows) < _LEAST_JUDGED or len(np.unique(labels[rows])) < 2:
+        return usual_one, "the usual one: there are no labels to choose by", False
+    steps = int(SHARE * _steps(config, plan, started) / len(recipes))
+    if steps < LEAST_STEPS:
+        return usual_one, "the usual one: the run is too short to try others", False
+    right: dict[str, Tensor] = {}
+    for name, one in recipes.items():
+        views = build.views(one, modality, plan.method.encoder)
+        encoder, _ = pilot.train(replace(plan, make_views=views), steps, partial(build.optimizer, config, start=None))
+        right[name] = _told_right(encoder, plan.source.take(rows), whiten=config.model.whiten)
+        if len(right[name]) < len(rows):
+            return usual_one, "the usual one: some samples could not be read again", False
+    shares = ", ".join(f"{name} {100 * float(values.mean()):.1f} %" for name, values in right.items())
+    best = max(right, key=lambda name: float(right[name].mean()))
+    if paired(right[best], right[usual_one], seed=plan.seed).outcome != "ahead":
+        best = usual_one
+    return best, f"classes of neighbours in the training part, after {steps} steps of each: {shares}", True
+
+
+def _steps(config: TrainConfig, plan: Plan, started: float) -> float:
+    """How many steps the run has; of a time budget, as many as fit by what a few take."""
+    length = config.length
+    if length.budget is None:
+        return length.steps or (length.epochs or 0) * plan.order.steps_per_epoch
+    _, taken = pilot.train(plan, _TIMED, partial(build.optimizer, config, start=None))
+    return (seconds(length.budget) - (time.monotonic() - started)) / max(taken, 1e-6)
+
+
+def _told_right(encoder: Encoder, source: Source, *, whiten: bool) -> Tensor:
+    """Whether the neighbours of each sample tell its class [N], as floats."""
+    vectors, _ = embed_source(encoder, source, show=False)
+    assert source.labels is not None
+    if len(vectors) < len(source):
+        return torch.empty(0)
+    if whiten:  # as the finished encoder's will be
+        vectors = Whitening(encoder.dim).fit(vectors)(vectors)
+    labels = torch.from_numpy(source.labels)
+    similarities, at = nearest(vectors, vectors, 20, exclude_self=True)
+    return (vote(similarities, labels[at], classes=int(labels.max()) + 1) == labels).double()
+
+
+def _with(config: TrainConfig, modality: Modality, name: str) -> TrainConfig:
+    """The settings with a recipe in what is open."""
+    options, values = config.modality_options, modality.recipes[name]
+    new = {option: value for option, value in values.items() if getattr(options, option) is None}
+    return replace(config, modality_options=replace(options, **new))
