@@ -72,6 +72,19 @@ def text_toy(folder: Path) -> Toy:
     )
 
 
+def audio_toy(folder: Path) -> Toy:
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        place = folder / ("high" if i % 2 else "low")
+        place.mkdir(exist_ok=True)
+        time = np.arange(800 + 100 * i) / 4000
+        wave = 0.3 * np.sin(2 * np.pi * (300 + 900 * (i % 2)) * time) + 0.05 * rng.normal(size=len(time))
+        soundfile.write(place / f"{i:02}.wav", wave, 4000)
+    return Toy(str(folder), "spectrogram_cnn", {"bands": 16}, lambda keys: [folder / key for key in keys])
+
+
 def digits_toy(folder: Path) -> Toy:
     rng = np.random.default_rng(0)
     texts = ["".join(map(str, rng.integers(0, 10, 3 + i % 6))) for i in range(24)]
@@ -94,6 +107,7 @@ TOYS: dict[str, Callable[[Path], Toy]] = {
     "pairs": pairs_toy,
     "table": table_toy,
     "text": text_toy,
+    "audio": audio_toy,
     "digit-strings": digits_toy,
 }
 MODALITIES = sorted({*modalities.MODALITIES, "digit-strings"})

@@ -1,6 +1,7 @@
 """The page in a browser: what is seen, touched and typed, and that nothing leaves it."""
 
 import contextlib
+import io
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ from nearfar.contract import Card
 from nearfar.evaluation import Listing, Row
 from nearfar.evaluation.intervals import figure
 from nearfar.reporting.report import Report, write
-from tests.reporting.conftest import evaluation
+from tests.reporting.conftest import evaluation, picture
 
 SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "meanings", "settings"]
 DESKTOP = {"width": 1280, "height": 900}
@@ -271,6 +272,34 @@ def test_a_thumbnail_opens_large_and_closes(show, make_report):
     page.keyboard.press("Escape")
     page.locator("dialog").wait_for(state="detached")
     assert page.locator("main").is_visible()
+
+
+def tone(hertz):
+    stream = io.BytesIO()
+    wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(2000) / 8000)
+    pytest.importorskip("soundfile", reason="soundfile is not installed").write(stream, wave, 8000, format="MP3")
+    return stream.getvalue()
+
+
+def heard(page, start):
+    """How many seconds of a sound are played to its end after `start`."""
+    page.evaluate(
+        "() => { const play = HTMLMediaElement.prototype.play; window.heard = new Promise((done) => {"
+        " HTMLMediaElement.prototype.play = function () { this.onended = () => done(this.currentTime);"
+        " return play.call(this); }; }); }"
+    )
+    start()
+    return page.evaluate("() => window.heard")
+
+
+def test_a_sound_is_played_in_its_place_and_in_large(show, make_report):
+    items = [Card(key=f"{i}.wav", image=picture(i, i / 8), media=tone(300 + 100 * i)) for i in range(8)]
+    opened = show(make_report(items))
+    page = opened.page
+    assert heard(page, page.locator("#views .play").first.click) > 0.2
+    page.locator("#views .enlarge").first.click()
+    assert heard(page, lambda: page.locator("dialog audio").evaluate("node => { node.play(); }")) > 0.2
+    assert (opened.messages, opened.outside()) == ([], [])
 
 
 def test_many_classes_are_searched(show, make_report):

@@ -78,7 +78,7 @@ def test_hostile_names_never_stand_in_the_page_as_they_are(make_report, name):
         )
     )
     assert name not in page
-    assert embedded(page)["samples"][0] == [name, name, None, name]
+    assert embedded(page)["samples"][0] == [name, name, None, name, None]
 
 
 def test_data_holds_no_character_that_could_end_a_script_or_a_line():
@@ -216,6 +216,14 @@ def test_writing_replaces_the_old_page_and_leaves_nothing_behind(tmp_path):
 
 def test_the_same_report_gives_the_same_page(make_report):
     assert render(make_report()) == render(make_report())
+
+
+def test_sounds_have_a_budget_of_their_own(make_map, make_report):
+    items = [Card(key=str(i), image=PNG, media=b"OggS" + i.to_bytes(4, "big") + bytes(9_000)) for i in range(400)]
+    data = embedded(render(make_report(items=items)))
+    assert data["media_left_out"] == 400 - len(data["media"]) > 0 == data["images_left_out"]
+    assert all(address.startswith("data:audio/ogg;base64,") for address in data["media"])
+    assert sum(map(len, data["media"])) <= payload.MEDIA_BUDGET
 
 
 def test_a_thumbnail_of_another_kind_is_refused():

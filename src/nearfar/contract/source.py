@@ -42,12 +42,13 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a report shows of a sample: a small encoded picture, a text, or both."""
+    """What a report shows of a sample: a small encoded picture, a text, and a small encoded sound that it plays."""
 
     key: str
     label: str | None = None
     image: bytes | None = None
     text: str | None = None
+    media: bytes | None = None
 
 
 @dataclass(frozen=True)

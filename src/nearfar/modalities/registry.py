@@ -15,6 +15,7 @@ MODALITIES: dict[str, str] = {
     "text": "texts: lines of a .txt, a column of .csv, .tsv, .jsonl or .parquet, or .txt files",
     "pairs": "samples of two sides, such as pictures with texts: a manifest with a column for each side",
     "table": "rows of numbers and categories: .csv, .tsv, .jsonl, .parquet, .npy, .npz",
+    "audio": "sounds: a folder, a manifest with a column of paths, arrays; .wav, .flac, .ogg, .mp3 and more",
 }
 """In the order of `nearfar list`; those of a user stand behind."""
 

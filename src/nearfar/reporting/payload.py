@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nearfar.contract import Card
@@ -24,6 +24,8 @@ MAX_TEXT = 500
 """Characters of a sample's text that are shown."""
 IMAGE_BUDGET = 4_500_000
 """Characters that all pictures together may take, so that the page stays under about 6 MB."""
+MEDIA_BUDGET = 2_500_000
+"""Characters that all sounds together may take, beside the pictures."""
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
@@ -62,6 +64,8 @@ def build(report: "Report") -> dict[str, Any]:
         "skipped_total": max(int(report.skipped_total), len(report.skipped)),
         "images": shelf.images,
         "images_left_out": shelf.left_out,
+        "media": shelf.media,
+        "media_left_out": shelf.media_left_out,
         "samples": shelf.samples,
     }
 
@@ -92,6 +96,17 @@ def image_type(image: bytes) -> str | None:
         return "image/png"
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         return "image/webp"
+    return None
+
+
+def media_type(media: bytes) -> str | None:
+    """Return the media type of a sound that the first bytes tell (WAV, Ogg, MP3), or None."""
+    if media[:4] == b"RIFF" and media[8:12] == b"WAVE":
+        return "audio/wav"
+    if media[:4] == b"OggS":
+        return "audio/ogg"
+    if media[:3] == b"ID3" or (media[:1] == b"\xff" and media[1:2] >= b"\xe0"):
+        return "audio/mpeg"
     return None
 
 
@@ -133,21 +148,31 @@ def thin(values: Sequence[float], limit: int) -> list[int]:
 
 
 class Shelf:
-    """Holds each distinct sample and picture once; the sections refer to them by number."""
+    """Holds each distinct sample, picture and sound once; the sections refer to them by number."""
 
     def __init__(self) -> None:
-        self.images: list[str] = []
+        self._images = _Files(image_type, IMAGE_BUDGET, "thumbnail", "JPEG, PNG nor WebP")
+        self._media = _Files(media_type, MEDIA_BUDGET, "sound", "WAV, Ogg nor MP3")
+        self.images, self.media = self._images.files, self._media.files
         self.samples: list[list[Any]] = []
-        self.left_out = 0
-        self._image_at: dict[bytes, int] = {}
         self._sample_at: dict[Card, int] = {}
-        self._room = IMAGE_BUDGET
+
+    @property
+    def left_out(self) -> int:
+        """Pictures that there was no room for."""
+        return self._images.left_out
+
+    @property
+    def media_left_out(self) -> int:
+        """Sounds that there was no room for."""
+        return self._media.left_out
 
     def put(self, item: "Card") -> int:
         """Return the number of `item` on the shelf."""
         if item not in self._sample_at:
             self._sample_at[item] = len(self.samples)
-            self.samples.append([item.key, item.label, self._image(item.key, item.image), _clip(item.text)])
+            image, media = self._images.put(item.key, item.image), self._media.put(item.key, item.media)
+            self.samples.append([item.key, item.label, image, _clip(item.text), media])
         return self._sample_at[item]
 
     def put_all(self, items: Sequence["Card"]) -> list[int]:
@@ -157,21 +182,32 @@ class Shelf:
         number = {i: self.put(items[i]) for i in order}
         return [number[i] for i in range(len(items))]
 
-    def _image(self, key: str, image: bytes | None) -> int | None:
-        if image is None:
+
+class _Files:
+    """Encoded files as addresses that hold their content, each once, as long as there is room."""
+
+    def __init__(self, kind: Callable[[bytes], str | None], room: int, what: str, kinds: str) -> None:
+        self.files: list[str] = []
+        self.left_out = 0
+        self._kind, self._room, self._what, self._kinds = kind, room, what, kinds
+        self._at: dict[bytes, int] = {}
+
+    def put(self, key: str, content: bytes | None) -> int | None:
+        """The number of a file; None where there is none, or no room for it. Raises DataError for another kind."""
+        if content is None:
             return None
-        if image not in self._image_at:
-            kind = image_type(image)
+        if content not in self._at:
+            kind = self._kind(content)
             if kind is None:
-                raise DataError(f"The thumbnail of {key!r} is neither JPEG, PNG nor WebP; encode it as one of these.")
-            text = f"data:{kind};base64,{base64.b64encode(image).decode()}"
+                raise DataError(f"The {self._what} of {key!r} is neither {self._kinds}; encode it as one of these.")
+            text = f"data:{kind};base64,{base64.b64encode(content).decode()}"
             if len(text) > self._room:
                 self.left_out += 1
                 return None
             self._room -= len(text)
-            self._image_at[image] = len(self.images)
-            self.images.append(text)
-        return self._image_at[image]
+            self._at[content] = len(self.files)
+            self.files.append(text)
+        return self._at[content]
 
 
 def _clip(text: str | None) -> str | None:

@@ -30,6 +30,7 @@ const ICONS = {
   same: "M5 9.5h14M5 14.5h14",
   open: "M9 6l6 6-6 6",
   copy: "M9 9h10v11H9zM5 15V4h10",
+  play: "M8 5v14l11-7z",
   pin: "M12 21v-6M8 3h8l-1 6 3 4v2H6v-2l3-4-1-6z",
 };
 const icon = (name) => svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
@@ -50,10 +51,10 @@ function number(x) {
   return minus(String(Number(x.toPrecision(3))));
 }
 
-// A sample is [key, label, number of its picture, text].
+// A sample is [key, label, number of its picture, text, number of its sound].
 function sample(i) {
-  const [key, label, image, text] = data.samples[i];
-  return { key, label, text, image: image === null ? null : data.images[image] };
+  const [key, label, image, text, media] = data.samples[i];
+  return { key, label, text, image: image === null ? null : data.images[image], media: media === null ? null : data.media[media] };
 }
 const lastPart = (key) => key.split("/").filter(Boolean).pop() || key;
 
@@ -66,16 +67,26 @@ function thumb(one) {
   if (one.text !== null) return el("div", { class: "thumb is-text" }, one.text);
   return el("div", { class: "thumb is-key", title: one.key }, lastPart(one.key));
 }
-// A thumbnail that opens large.
+// A thumbnail that opens large, and plays where it has a sound.
 function openable(one) {
-  if (one.image === null && one.text === null) return thumb(one);
-  return el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: () => enlarge(one) }, thumb(one));
+  if (one.image === null && one.text === null && one.media === null) return thumb(one);
+  const large = el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: () => enlarge(one) }, thumb(one));
+  return one.media === null ? large : el("div", { class: "playable" }, large, playButton(one));
+}
+const player = new Audio();
+function playButton(one) {
+  return el("button", { class: "play", type: "button", "aria-label": `Play ${one.key}`, onclick: () => play(one) }, icon("play"));
+}
+function play(one) {
+  player.src = one.media;
+  player.play();
 }
 function enlarge(one) {
   const picture = one.image === null ? null : el("img", { alt: one.key, src: one.image });
   if (picture) picture.addEventListener("load", () => picture.classList.toggle("small", picture.naturalWidth <= 64));
   const dialog = el("dialog", { class: "large", onclick: () => dialog.close(), onclose: () => dialog.remove() },
-    picture, one.text !== null && el("p", { class: "text" }, one.text), el("p", { class: "key" }, one.key, " ", tag(one)));
+    picture, one.media !== null && el("audio", { controls: true, src: one.media, onclick: (event) => event.stopPropagation() }),
+    one.text !== null && el("p", { class: "text" }, one.text), el("p", { class: "key" }, one.key, " ", tag(one)));
   document.body.append(dialog);
   dialog.showModal();
 }

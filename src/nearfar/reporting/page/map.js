@@ -31,6 +31,7 @@ function drawMap(body) {
   const under = [
     agreement === null ? null : `Of the ${map.neighbours[0].length} nearest neighbours of each sample shown, ${percent(agreement, 0)} % carry its label.`,
     data.images_left_out > 0 ? `${plural(data.images_left_out, "thumbnail was", "thumbnails were")} left out to keep this file small.` : null,
+    data.media_left_out > 0 ? `${plural(data.media_left_out, "sound was", "sounds were")} left out to keep this file small.` : null,
   ].filter(Boolean);
   if (under.length > 0) body.append(el("p", { class: "under" }, under.join(" ")));
 
