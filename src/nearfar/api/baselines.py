@@ -65,6 +65,7 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
     if start is not None:
         load_weights(start, fresh)
     else:
+        fresh.acquaint(source)
         settle_norms(fresh, source)
     return fresh.to(next(encoder.parameters()).device).eval()
 

@@ -19,10 +19,13 @@ def load(path: str | os.PathLike[str], *, encoder: "nn.Module | None" = None) ->
 
     Gives the same vectors, to the last bit, as the encoder that was saved. Of a run with a network of one's own,
     `encoder` is such a network: the saved weights go into a copy of it. Raises RunError where there is none, or an
-    altered one.
+    altered one. `path` may also be the name of a published encoder, such as `st:FOLDER`.
     """
+    from nearfar.modalities import registry
     from nearfar.training import encoder_folder
 
+    if (published := registry.published(os.fspath(path))) is not None:
+        return published.eval()
     folder = folder_of(path)
     config = encoder_folder.load_encoder_config(folder)
     weights = folder / "model.safetensors"

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from nearfar.compiled import compile_network
 from nearfar.contract import inputs as samples_of
 from nearfar.contract.inputs import Inputs
 from nearfar.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nearfar.contract.source import Source
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,9 @@ class Encoder(nn.Module):
         By default the batch is taken to be such inputs already.
         """
         return samples_of.move(raw, self.device)
+
+    def acquaint(self, source: Source) -> None:
+        """Take from the data what needs no training, such as how frequent words are; by default nothing."""
 
     def preprocess(self, inputs: Sequence[Any]) -> Inputs:
         """A list of samples as a user has them (paths, arrays, ...) to the inputs of `features`, without randomness."""

@@ -133,6 +133,10 @@ class Modality(ABC):
     ) -> Encoder:
         """A new encoder for this data."""
 
+    def published(self, name: str) -> Encoder | None:
+        """The trained encoder that a name such as `st:FOLDER` stands for; None where it is none of this kind."""
+        return None
+
     @abstractmethod
     def restore(self, config: Mapping[str, Any]) -> Encoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""

@@ -1,5 +1,6 @@
 """The modalities there are: a name, which is also the folder's, and a line for each. Imports nothing heavy."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.options import declared
 
 if TYPE_CHECKING:
-    from nearfar.contract import Modality
+    from nearfar.contract import Encoder, Modality
 
 MODALITIES: dict[str, str] = {
     "image": "pictures: a folder, a manifest with a column of paths, arrays, or the built-in digits",
@@ -93,6 +94,13 @@ def _has_own(name: str, option: str) -> bool:
 def encoders(name: str) -> dict[str, str]:
     """The encoders that a modality offers, and a line for each, read without torch; raises UnknownName."""
     return dict(load(name).encoders)
+
+
+def published(name: str) -> "Encoder | None":
+    """The trained encoder that a name such as `st:FOLDER` stands for; None where a modality knows none."""
+    if ":" not in name or os.path.exists(name):
+        return None
+    return next((found for modality in MODALITIES if (found := load(modality).published(name)) is not None), None)
 
 
 def builtins() -> frozenset[str]:

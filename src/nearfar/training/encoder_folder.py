@@ -14,9 +14,16 @@ from nearfar.files import read_json, write, write_json
 
 
 def save_encoder(folder: Path, encoder: Encoder, *, kept: str = "") -> None:
-    """Write `folder/model.safetensors` and `folder/config.json`; raises as `files.write`."""
+    """Write `folder/model.safetensors` and `folder/config.json`; raises as `files.write`.
+
+    What `config["files"]` holds by name, such as a tokenizer, is written into files of these names.
+    """
     write(folder / "model.safetensors", packed(encoder.state_dict()), kept=kept)
-    write_json(folder / "config.json", encoder.config, kept=kept)
+    files = encoder.config.get("files", {})
+    for name, text in files.items():
+        write(folder / name, text.encode(), kept=kept)
+    said = {**encoder.config, "files": list(files)} if files else encoder.config
+    write_json(folder / "config.json", said, kept=kept)
 
 
 def packed(tensors: Mapping[str, Tensor]) -> bytes:
@@ -36,7 +43,18 @@ def load_encoder_config(folder: Path) -> dict[str, Any]:
         raise RunError(f"{str(folder / 'config.json')!r} cannot be read: {str(error)[:200]}.") from None
     if not isinstance(config, dict) or "modality" not in config:
         raise RunError(f"{str(folder / 'config.json')!r} does not describe an encoder.")
+    if "files" in config:
+        config["files"] = _files(folder, config["files"])
     return config
+
+
+def _files(folder: Path, names: Any) -> dict[str, str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise RunError(f"{str(folder / 'config.json')!r}: files must be a list of names, got {names!r:.100}.")
+    try:
+        return {name: (folder / name).read_text(encoding="utf-8") for name in names}
+    except (OSError, ValueError) as error:
+        raise RunError(f"A file of the encoder in {str(folder)!r} cannot be read: {str(error)[:200]}.") from None
 
 
 class Undrawn(TorchFunctionMode):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar.contract import Modality
-from nearfar.errors import ConfigError, UnknownName
+from nearfar.errors import ConfigError
 from nearfar.modalities.text.columns import COLUMNS
 from nearfar.modalities.text.options import ENCODERS, TextOptions
 
@@ -17,14 +17,11 @@ if TYPE_CHECKING:
     from nearfar.contract import Card, Requirements, Rows, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
-    from nearfar.modalities.text.bag import Bag
     from nearfar.modalities.text.encoder import TextEncoder
     from nearfar.modalities.text.source import Texts, TextSource
     from nearfar.options import Choice, Facts
 
 __all__ = ["MODALITY", "Text"]
-
-_COUNTED = 20_000  # texts whose words are counted
 
 
 class Text(Modality):
@@ -62,16 +59,16 @@ class Text(Modality):
         self, options: TextOptions, source: TextSource, encoder: str | None, facts: Facts
     ) -> tuple[TextOptions, str, list[Choice]]:
         """Options without None, the encoder's name, and what was chosen."""
-        from nearfar.options import Choice, Settling
+        from nearfar.modalities.text import making
+        from nearfar.modalities.text.choosing import settled
 
-        settling = Settling(options)
-        settling.choose("max_length", 256, "words, which most texts do not reach")
-        settling.choose("word_deletion", 0.2, "a fifth of the words: texts stay what they say")
-        settling.choose("span_scale", 0.6, "views share most of their words")
-        if not encoder:
-            settling.choices.append(Choice("encoder", "bag", "the fastest, and good on little data"))
-        self._check(encoder or "bag")
-        return settling.options, encoder or "bag", settling.choices
+        return settled(options, source, making.lasting(encoder) if encoder else None, facts)
+
+    def weights_of(self, encoder: str) -> str | None:
+        """The file of weights that a name such as `st:FOLDER` stands for, or `hub`; None where it has none."""
+        from nearfar.modalities.text import making
+
+        return making.weights_of(encoder)
 
     def encoder(
         self,
@@ -82,31 +79,29 @@ class Text(Modality):
         width: int | None = None,
         pretrained: str | None = None,
     ) -> TextEncoder:
-        """A new encoder; the words of up to 20,000 texts are counted. Raises UnknownName and ConfigError."""
-        import numpy as np
+        """A new encoder, whose words or tokens are those of the data, or a trained one by its name."""
+        from nearfar.modalities.text import making
 
-        self._check(name)
-        if pretrained is not None:
-            raise ConfigError(f"The encoder {name!r} has no published weights: leave out --pretrained.")
-        config = {
-            "modality": self.name,
-            "encoder": name,
-            "width": width or 256,
-            "buckets": options.buckets,
-            "max_length": options.max_length or 256,
-        }
-        made = self.restore(config)
-        some = np.arange(0, len(source), max(1, len(source) // _COUNTED))
-        made.weigh(source.fetch(some)[0].strings)
-        return made
+        if pretrained not in (None, making.weights_of(name)):
+            raise ConfigError(
+                f"The encoder {name!r} has no published weights: take hf:NAME, st:FOLDER or static:FILE, "
+                "which have theirs, or --init RUN."
+            )
+        return making.new(name, source, options, width=width)
 
-    def restore(self, config: Mapping[str, Any]) -> Bag:
+    def published(self, name: str) -> TextEncoder | None:
+        """The trained encoder that `hf:NAME`, `st:FOLDER` or `static:FILE` stands for."""
+        from nearfar.modalities.text import making
+
+        if name.partition(":")[0] not in making.PREFIXES:
+            return None
+        return making.published(name, TextOptions())
+
+    def restore(self, config: Mapping[str, Any]) -> TextEncoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
-        from nearfar.modalities.text.bag import Bag
-        from nearfar.options import text
+        from nearfar.modalities.text import making
 
-        self._check(text(config, "encoder"))
-        return Bag(config)
+        return making.restored(config)
 
     def views(
         self,
@@ -129,10 +124,6 @@ class Text(Modality):
         from nearfar.modalities.text.source import shortened
 
         return [Card(key="", text=shortened(text)) for text in encoder.words(inputs)]
-
-    def _check(self, encoder: str) -> None:
-        if encoder not in self.encoders:
-            raise UnknownName("encoder", encoder, self.encoders)
 
 
 MODALITY = Text()

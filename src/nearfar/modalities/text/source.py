@@ -68,6 +68,11 @@ class TextSource(Source):
         reading.check()
         return Texts(strings), np.array(kept, dtype=np.int64)
 
+    def some(self, most: int) -> list[str]:
+        """At most so many of the texts, evenly taken."""
+        rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
+        return list(self.fetch(rows)[0].strings)
+
     def cards(self, rows: Rows) -> list[Card]:
         """The texts, shortened."""
         found = []
