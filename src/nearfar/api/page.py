@@ -64,7 +64,7 @@ def write_page(
         evaluation=found,
         metrics=folder.metrics(),
         map=points,
-        views=_views(ready, train),
+        views=_views(ready),
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
         config=(folder.path / CONFIG).read_text(encoding="utf-8"),
@@ -75,17 +75,18 @@ def write_page(
     report.write(page, folder.path / "report.html")
 
 
-def _views(ready: "Ready", train: "Source") -> list[report.ViewsRow]:
+def _views(ready: "Ready") -> list[report.ViewsRow]:
     """The first views of a few samples, as the encoder sees them."""
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _ROWS_OF_VIEWS)).astype(np.int64))
-    raw, kept = train.fetch(rows)
+    source = ready.source
+    usable = source.usable
+    rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), _ROWS_OF_VIEWS)).astype(np.int64))]
+    raw, kept = source.fetch(rows)
     columns = []
     for draw in range(2):  # two draws of two views show the spread better than one
         draws = np.arange(len(kept), dtype=np.int64) + draw * len(kept)
-        views = ready.plan.make_views(raw, draws, requires=ready.plan.method.requires)
-        columns += [ready.modality.show(view, ready.encoder) for view in views]
+        columns += [ready.modality.show(view, ready.encoder) for view in ready.plan.views(raw, kept, draws)]
     return [
-        report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))
+        report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(source.cards(kept))
     ]
 
 

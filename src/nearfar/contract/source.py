@@ -308,6 +308,11 @@ class Source:
         """[N]: how much each sample counts in training, 1 in the mean; None where all count alike."""
         return None
 
+    @property
+    def sides(self) -> Mapping[str, Source]:
+        """Of samples whose views are of several kinds: the items of each kind, the first ones being the samples."""
+        return {}
+
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and rows to judge by, where the data has no test part and labels are not what judges.
 

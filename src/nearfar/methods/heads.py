@@ -63,6 +63,11 @@ class Projected(Method):
         super().__init__(encoder, options)
         self.projector: nn.Module = self.head() if encoder.projected else nn.Identity()
 
+    @property
+    def width(self) -> int:
+        """The length of its latent."""
+        return (self.options.projector_out if self.encoder.projected else 0) or self.encoder.dim
+
     def head(self) -> nn.Sequential:
         """The projector under the method's options: one hidden layer, or none at all."""
         if not self.options.projector_out:

@@ -38,7 +38,7 @@ class SwAV(Projected):
 
     def __init__(self, encoder: Encoder, options: SwAVOptions | None = None) -> None:
         super().__init__(encoder, options)
-        out, queue = self.options.projector_out, self.options.queue
+        out, queue = self.width, self.options.queue
         self.prototypes = Prototypes(out, self.options.prototypes, frozen_until=_FROZEN)
         self.queues = nn.ModuleList(Queue(dim=out, size=queue) for _ in range(self.requires.wide if queue else 0))
 

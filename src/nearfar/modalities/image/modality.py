@@ -94,6 +94,10 @@ class Images(Modality):
         for name, why in without(source.channels).items():
             if getattr(settling.options, name) != 0:
                 settling.put(name, 0.0, why)
+        if facts.paired:
+            settling.choose("crop_scale", 0.5, "what the other side speaks of stays in view")
+            for name in ("flip", "greyscale", "jitter"):
+                settling.choose(name, 0.0, "the other side may speak of it")
         settling.choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
         settling.choose("flip", 0.5, "pictures seldom care for left and right")
         settling.choose("rotate", 0.0, "most pictures have an upright")
