@@ -40,6 +40,7 @@ MAY_IMPORT = {
     },
     "api": {"", "api", "training", "evaluation", "inspection", "reporting", "methods", "modalities", "data", "losses"}
     | EVERYWHERE,
+    "sklearn": {"api", "methods.registry", "training.encoder_folder", "contract"},
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
