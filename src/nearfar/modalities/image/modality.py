@@ -75,6 +75,7 @@ class Images(Modality):
         """
         from nearfar.modalities.image import encoder as encoders
         from nearfar.modalities.image import published
+        from nearfar.modalities.image.at_hand import suggestion
         from nearfar.modalities.image.resnet import LAYERS
         from nearfar.modalities.image.sizes import without
         from nearfar.options import Choice, Settling
@@ -109,6 +110,9 @@ class Images(Modality):
         if encoder is None:
             encoder = "resnet18" if facts.device.startswith("cuda") else "resnet8"
             settling.choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
+            if facts.weights is None and (at_hand := suggestion(facts.device)) is not None:
+                why = f"weights at hand often give more in the time: --encoder {at_hand} --pretrained hub"
+                settling.choices.append(Choice("pretrained", "none", why))
         if encoder in LAYERS:
             stem = encoders.stem_for(encoder, settling.options.image_size)
             settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
@@ -141,6 +145,7 @@ class Images(Modality):
         pretrained: str | None = None,
     ) -> ImageEncoder:
         """A new encoder; some of the pictures are decoded for their statistics."""
+        from nearfar.modalities.adapters import add_adapters
         from nearfar.modalities.image import encoder as encoders
         from nearfar.modalities.image.published import channels_of, numbers_of
         from nearfar.modalities.image.sizes import statistics, stored_size
@@ -167,14 +172,20 @@ class Images(Modality):
             made.measure(suited.fetch(suited.sample[:2])[0])
         if pretrained:
             encoders.load_pretrained(made, pretrained)
+        if options.lora:
+            add_adapters(made.network, options.lora, name)
+            made.config["lora"] = options.lora
         return made
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
         """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
+        from nearfar.modalities.adapters import add_adapters
         from nearfar.modalities.image.encoder import build
         from nearfar.options import numbers, whole
 
         made = build(config)
+        if config.get("lora"):
+            add_adapters(made.network, whole(config, "lora"), str(config["encoder"]))
         for name in ("mean", "std"):
             numbers(config, name, config["channels"])
         for name, most in (("stored_size", LARGEST), ("max_pixels", None), ("white", None)):
