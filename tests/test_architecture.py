@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
-    "reporting": {"reporting", "evaluation"} | EVERYWHERE,
+    "reporting": {"reporting", "evaluation", "inspection"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,
     "modalities": {"modalities", "data"} | EVERYWHERE,
     "testing": {"testing", "training", "modalities", "methods", "losses", "data"} | EVERYWHERE,

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nearfar.api.audit import audit
     from nearfar.api.demo import demo
     from nearfar.api.embed import embed, embed_file
     from nearfar.api.evaluate import evaluate
@@ -26,6 +27,7 @@ __all__ = [
     "Embeddings",
     "NearfarError",
     "__version__",
+    "audit",
     "demo",
     "embed",
     "embed_file",
@@ -40,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Embeddings": "nearfar.data.embeddings",
     "NearfarError": "nearfar.errors",
+    "audit": "nearfar.api.audit",
     "demo": "nearfar.api.demo",
     "embed": "nearfar.api.embed",
     "embed_file": "nearfar.api.embed",

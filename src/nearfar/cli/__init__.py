@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("RUN TRAIN", "how good the encoder is on labelled data, next to two baselines"),
     "embed": ("RUN DATA -o FILE", "write a vector for each sample, as .parquet or .npy"),
     "search": ("RUN QUERY...", "the samples most like each query"),
+    "audit": ("RUN DATA", "what may be wrong with data: copies, leaks, foreign samples, wrong labels"),
     "report": ("RUN...", "write the HTML page of each run anew"),
     "list": ("WHAT", "names of the methods, encoders, losses or modalities"),
     "completion": ("SHELL", "print the script that lets bash, zsh or fish complete commands and options"),

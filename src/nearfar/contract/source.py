@@ -313,6 +313,10 @@ class Source:
         """Of samples whose views are of several kinds: the items of each kind, the first ones being the samples."""
         return {}
 
+    def defects(self, rows: Rows) -> list[Skipped]:
+        """What is wrong with samples that can be read, or with a column of them, and why; by default nothing is."""
+        return []
+
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and rows to judge by, where the data has no test part and labels are not what judges.
 

@@ -63,20 +63,30 @@ def too_near(vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def beyond_chance(similarities: Tensor) -> Tensor:
-    """Which neighbours are nearer than chance puts any: cosines `[M, k]`, best first -> `[M, k]` bool.
+    """Which neighbours are nearer than chance puts any: cosines `[M, k]`, best first -> `[M, k]` bool."""
+    return (expected_nearer(similarities) < CHANCE) | (_square(similarities) <= _EQUAL)
+
+
+def expected_nearer(similarities: Tensor) -> Tensor:
+    """How many points chance would put as near as each neighbour: cosines `[M, k]`, best first -> `[M, k]`.
 
     With k neighbours within d, a space of dimension m has k (x / d)^m of them within x. The dimension is the median,
-    over samples, of what the farther half of the neighbours shows.
+    over samples, of what the farther half of the neighbours shows. Where no sample shows one, all are k.
     """
     k = similarities.shape[1]
-    square = (2 - 2 * similarities.double()).clamp_min(0)
+    square = _square(similarities)
     far, middle = square[:, -1], square[:, k // 2 - 1]
     apart = (far > middle) & (middle > _EQUAL)
     if not bool(apart.any()):
-        return square <= _EQUAL
+        return torch.full_like(square, k)
     dimension = float((2 * np.log(k / (k // 2)) / (far[apart] / middle[apart]).log()).median())
-    expected = k * (square / far.clamp_min(_EQUAL)[:, None]) ** (dimension / 2)
-    return (expected < CHANCE) | (square <= _EQUAL)
+    expected: Tensor = k * (square / far.clamp_min(_EQUAL)[:, None]) ** (dimension / 2)
+    return expected
+
+
+def _square(similarities: Tensor) -> Tensor:
+    """Squared distances on the unit sphere."""
+    return (2 - 2 * similarities.double()).clamp_min(0)
 
 
 def notes_across(vectors: Vectors, raw: Vectors | None, classes: int) -> list[str]:

@@ -81,6 +81,12 @@ class LinearProbe:
         with full_precision(x.device):
             return self.labels[(x @ self.weight.T + self.bias).argmax(dim=1)]
 
+    def probabilities(self, x: Tensor, classes: int) -> Tensor:
+        """The probability of each class for each row: `[M, D]` -> `[M, classes]`; 0 for classes that were not seen."""
+        with full_precision(x.device):
+            seen = (self.scaler.apply(x) @ self.weight.T + self.bias).softmax(dim=1)
+        return seen.new_zeros(len(x), classes).index_copy_(1, self.labels, seen)
+
     def margin_standardised(self, x: Tensor) -> Tensor:
         """How much class 1 is preferred to class 0 `[M]`, of two classes; 0 where only one was seen."""
         if len(self.labels) < 2:
