@@ -36,15 +36,20 @@ MAY_IMPORT = {
         "data.location",
         "methods.registry",
         "modalities.registry",
+        "exporting.registry",
         "evaluation.table",
     },
-    "api": {"", "api", "training", "evaluation", "inspection", "reporting", "methods", "modalities", "data", "losses"}
+    "api": {
+        *("", "api", "training", "evaluation", "inspection", "reporting", "exporting", "methods", "modalities", "data"),
+        "losses",
+    }
     | EVERYWHERE,
     "sklearn": {"api", "methods.registry", "training.encoder_folder", "contract"},
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
     "reporting": {"reporting", "evaluation", "inspection"} | EVERYWHERE,
+    "exporting": {"exporting", "modalities"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,
     "modalities": {"modalities", "data"} | EVERYWHERE,
     "testing": {"testing", "training", "modalities", "methods", "losses", "data"} | EVERYWHERE,

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from nearfar.api.demo import demo
     from nearfar.api.embed import embed, embed_file
     from nearfar.api.evaluate import evaluate
+    from nearfar.api.export import export
     from nearfar.api.load import load
     from nearfar.api.report import report
     from nearfar.api.search import search, search_run
+    from nearfar.api.similarity import similarity
     from nearfar.api.train import train
     from nearfar.data.embeddings import Embeddings
     from nearfar.errors import NearfarError
@@ -32,10 +34,12 @@ __all__ = [
     "embed",
     "embed_file",
     "evaluate",
+    "export",
     "load",
     "report",
     "search",
     "search_run",
+    "similarity",
     "train",
 ]
 
@@ -47,10 +51,12 @@ _HOMES = {
     "embed": "nearfar.api.embed",
     "embed_file": "nearfar.api.embed",
     "evaluate": "nearfar.api.evaluate",
+    "export": "nearfar.api.export",
     "load": "nearfar.api.load",
     "report": "nearfar.api.report",
     "search": "nearfar.api.search",
     "search_run": "nearfar.api.search",
+    "similarity": "nearfar.api.similarity",
     "train": "nearfar.api.train",
 }
 

@@ -9,6 +9,7 @@ from nearfar.cli.listing import KINDS, names
 from nearfar.cli.output import columns
 from nearfar.config import MOST_THREADS
 from nearfar.errors import ConfigError
+from nearfar.exporting.registry import TARGETS
 from nearfar.options import Options, automatic, listed, option
 
 Result = tuple[dict[str, Any], str]
@@ -273,6 +274,20 @@ class Audit(Form):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Export(Form):
+    """Write an encoder in the form of another library, with the same vectors."""
+
+    run: str = argument("Folder of a run, or the name of a published encoder.", needed=True, path="input")
+    to: str = automatic(f"The form: {', '.join(TARGETS)}.", needed=True, local=True)
+    out: str = automatic("Folder that is written; new or empty.", short="-o", path="output", needed=True, local=True)
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Export."""
+        folder = api.export(self.run, self.to, self.out)
+        return {"run": self.run, "to": self.to, "out": folder}, f"{self.to}: {folder}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Form):
     """Write report.html of each run anew, from its encoder and its data.
 
@@ -328,7 +343,7 @@ def outputs(form: Form) -> list[str]:
     match form:
         case Train() | Demo():
             return [form.out or str(Path("runs").absolute())]
-        case Embed():
+        case Embed() | Export():
             return [form.out]
         case Audit():
             return [form.out or (str(Path(form.run) / "audit") if Path(form.run).is_dir() else "audit")]

@@ -12,7 +12,7 @@ import torch
 
 from nearfar.errors import ConfigError
 from nearfar.modalities.text.options import LONGEST, POOLINGS
-from nearfar.modalities.text.transformer import TOKENIZER, library, plain, without_pooler
+from nearfar.modalities.text.transformer import TOKENIZER, library, plain, silent, without_pooler
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 _MODES = {
@@ -80,8 +80,9 @@ def opened(recipe: Recipe, *, fetch: bool) -> tuple[Any, str]:
     AutoModel, AutoTokenizer = library("AutoModel", "AutoTokenizer")
     folder = _folder(recipe.network, fetch=fetch)
     try:
-        network = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with silent():
+            network = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         text = str(tokenizer.backend_tokenizer.to_str())
     except Exception as error:  # of what is missing or altered, transformers raises much
         raise ConfigError(

@@ -74,6 +74,16 @@ class Tokenizer:
             ids[places == (before + tokens.lengths + i)[:, None]] = one
         return Tokens(ids, lengths)
 
+    def special(self) -> dict[str, str]:
+        """The special tokens by what they are for, as transformers names them, of those that there are."""
+        known = {"pad": "[PAD] <pad>", "unk": "[UNK] <unk>", "cls": "[CLS] <s>", "sep": "[SEP] </s>"}
+        known["mask"] = "[MASK] <mask>"
+        found = {
+            kind: [name for name in names.split() if self._inner.token_to_id(name) is not None]
+            for kind, names in known.items()
+        }
+        return {f"{kind}_token": names[0] for kind, names in found.items() if names}
+
     def decode(self, ids: NDArray[np.int64]) -> str:
         """What ids say, without special tokens."""
         return str(self._inner.decode(ids.tolist()))

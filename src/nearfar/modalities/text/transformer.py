@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -144,6 +146,21 @@ def plain(config: Any) -> dict[str, Any]:
     """A config of transformers as plain values, without the paths in it."""
     left = ("transformers_version", "dtype", "torch_dtype", "architectures")
     return {name: value for name, value in config.to_dict().items() if not name.startswith("_") and name not in left}
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """As long as this lasts, transformers shows no bars and tells nothing but errors."""
+    logging = import_module("transformers.utils.logging")
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def library(*names: str) -> list[Any]:
