@@ -98,8 +98,8 @@ class Model(Options):
     )
     teacher_encoder: str | None = option(None, "Network of a teacher that is given as a file of weights.")
     keep_start: bool = automatic(
-        "After training from published weights, mix the weights at the end with those at the start, or keep these, "
-        "where that is better on the training part."
+        "Keep the weights from the start where labels of the training part say that training has made them worse; "
+        "published ones are mixed with those at the end where that is better."
     )
     whiten: bool = automatic(
         "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search). Not "

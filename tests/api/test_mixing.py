@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 import nearfar as nf
 from nearfar.api import mixing
 from nearfar.api.run import Run
-from nearfar.errors import ConfigError
 from nearfar.evaluation.cross_validation import cross_validated
 
 Tiny = Callable[..., Run]
@@ -73,11 +72,6 @@ def test_weights_after_training_are_kept_on_demand(tiny: Tiny, weights: Path, tm
     assert "mixed" not in run.encoder.config
 
 
-def test_without_a_start_there_is_nothing_to_keep(tiny: Tiny) -> None:
-    with pytest.raises(ConfigError, match="keep_start goes with weights to start from, pretrained or init"):
-        tiny("digits:test", keep_start=True, image_size=8)
-
-
 def test_cross_validation_tells_vectors_that_know_the_classes() -> None:
     labels = torch.arange(80) % 4
     known = torch.nn.functional.one_hot(labels, 8).float() + 0.01 * torch.randn(80, 8)
@@ -91,3 +85,30 @@ def test_cross_validation_never_asks_for_the_group_it_has_seen() -> None:
     vectors, labels = torch.randn(40, 64)[groups], torch.randint(0, 2, (40,))[groups]
     assert cross_validated(vectors, labels) > 0.85
     assert cross_validated(vectors, labels, groups=groups) < 0.7
+
+
+@pytest.mark.parametrize(("before", "after", "kept"), [(0.8, 0.5, True), (0.51, 0.5, False), (0.5, 0.8, False)])
+def test_training_that_made_neighbours_worse_is_undone(
+    tiny: Tiny, photos: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any, before: float, after: float, kept: bool
+) -> None:
+    shares = iter([before, after])
+
+    def told(encoder: Any, source: Any, *, whiten: bool) -> Any:
+        return (torch.arange(len(source)) < next(shares) * len(source)).double()
+
+    monkeypatch.setattr(mixing, "told_by_neighbours", told)
+    run = tiny(photos(count=200), views="colours-change", evaluate=False)
+    untrained = mixing.untrained(
+        nf.load(run.path), nf.api.sources.open_for(run.encoder, str(run.path.parent / "photos"))
+    )
+    weights = {name: value for name, value in untrained.state_dict().items() if name.endswith("weight")}
+    found = nf.load(run.path).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in weights.items()) is kept
+    assert any("weights are those from the start" in text for text in caplog.messages) is kept
+
+
+def test_training_is_not_undone_where_that_is_switched_off(
+    tiny: Tiny, photos: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixing, "told_by_neighbours", lambda *_, **__: pytest.fail("looked at labels"))
+    tiny(photos(count=200), views="colours-change", keep_start=False, evaluate=False)

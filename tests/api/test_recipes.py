@@ -39,7 +39,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
             return (torch.arange(len(source)) < left.pop(0) * len(source)).double()
 
         monkeypatch.setattr(pilot, "train", train)
-        monkeypatch.setattr(recipes, "_told_right", right)
+        monkeypatch.setattr(recipes, "told_by_neighbours", right)
         monkeypatch.setattr(recipes, "LEAST_STEPS", 1)
         monkeypatch.setattr(recipes, "SHARE", 3.0)
         return made

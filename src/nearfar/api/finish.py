@@ -55,11 +55,14 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
     encoder = ready.encoder.eval()
     notes = []
     if ready.config.model.keep_start:
-        notes.append(mixing.settle(ready, first_weights(folder.path / "encoder" / START)))
+        if ready.config.model.published is not None:
+            notes.append(mixing.settle(ready, first_weights(folder.path / "encoder" / START)))
+        elif (said := mixing.not_behind(ready, folder.path)) is not None:
+            notes.append(said)
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten and encoder.whitens else None
     epochs = round(state.step / ready.plan.order.steps_per_epoch, 2)
     encoder.config |= {
-        "labels_used": ready.plan.labels is not None or ready.config.model.labels_chose_views,
+        "labels_used": ready.plan.labels is not None or ready.config.model.labels_chose_views or bool(notes),
         "steps": state.step,
         "epochs": epochs,
     }

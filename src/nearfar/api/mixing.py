@@ -1,19 +1,22 @@
-"""The weights that a run from published ones ends with: never worse, as far as can be told, than those it began with.
+"""The weights that a run ends with: never worse, as far as can be told, than those it began with.
 
 Wortsman et al., "Robust fine-tuning of zero-shot models", 2022 (WiSE-FT), eq. 1: (1 - share) start + share end.
 """
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nearfar.api.baselines import untrained
 from nearfar.contract import Encoder, Source
-from nearfar.evaluation.cross_validation import cross_validated
+from nearfar.evaluation.cross_validation import cross_validated, told_by_neighbours
 from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.intervals import paired
 from nearfar.evaluation.split import stratified_split
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 UNKNOWN = 0.5
 """Where nothing says which is better: half way, as the paper advises where no data can tell."""
 _LEAST, _MOST = 40, 2_000  # labelled samples that tell
+_LEAST_NEIGHBOURS, _MOST_NEIGHBOURS = 100, 1_200
 _log = logging.getLogger("nearfar")
 
 
@@ -52,7 +56,31 @@ def settle(ready: "Ready", start: Mapping[str, Tensor]) -> str:
     return text
 
 
-def _labelled(ready: "Ready") -> np.ndarray | None:
+def not_behind(ready: "Ready", run: Path) -> str | None:
+    """Put the encoder back to where it began where training has made it worse; returns a sentence where it has.
+
+    That is where the nearest neighbours of the labelled samples of the training part tell their classes worse, by more
+    than chance; those that judge the run do not count. `run` is the run's folder.
+    """
+    rows = _labelled(ready, _MOST_NEIGHBOURS)
+    if rows is None or len(rows) < _LEAST_NEIGHBOURS:
+        return None
+    whiten, source = ready.config.model.whiten and ready.encoder.whitens, ready.source.take(rows)
+    start = untrained(ready.encoder, ready.source, run)
+    before, after = (told_by_neighbours(one, source, whiten=whiten) for one in (start, ready.encoder))
+    if len(before) != len(after) or paired(before, after, seed=ready.config.machine.seed).outcome != "ahead":
+        return None
+    ready.encoder.load_state_dict(start.state_dict())
+    text = (
+        f"The weights are those from the start: of {len(after)} labelled training samples, nearest neighbours told "
+        f"{100 * float(before.mean()):.1f} % right with them, and {100 * float(after.mean()):.1f} % after training. "
+        "Train longer, or try other views."
+    )
+    _log.warning("%s", text)
+    return text
+
+
+def _labelled(ready: "Ready", most: int = _MOST) -> np.ndarray | None:
     """Rows of the training part whose labels may decide, evenly taken of all classes; None where there are too few."""
     labels = ready.source.labels
     if labels is None or ready.plan.labels is not None:
@@ -63,8 +91,8 @@ def _labelled(ready: "Ready") -> np.ndarray | None:
     names, sizes = np.unique(labels[labels >= 0], return_counts=True)
     if len(names) < 2 or sizes.sum() < _LEAST or np.median(sizes) < 4:
         return None
-    if sizes.sum() > _MOST:
-        return stratified_split(torch.from_numpy(labels), share=_MOST / sizes.sum())[1].numpy()
+    if sizes.sum() > most:
+        return stratified_split(torch.from_numpy(labels), share=most / sizes.sum())[1].numpy()
     rows: np.ndarray = np.flatnonzero(labels >= 0)
     return rows
 

@@ -11,21 +11,18 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nearfar import given
 from nearfar.api import build
 from nearfar.config import TrainConfig, seconds
-from nearfar.contract import Encoder, Modality, Rows, Source
+from nearfar.contract import Modality, Rows
 from nearfar.errors import UnknownName
-from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.cross_validation import told_by_neighbours
 from nearfar.evaluation.intervals import paired
-from nearfar.evaluation.knn import nearest, vote
 from nearfar.options import Choice
 from nearfar.training import pilot
 from nearfar.training.plan import Plan
-from nearfar.whitening import Whitening
 
 SHARE = 0.1
 """Of the run, which all trials together may take."""
@@ -92,11 +89,12 @@ def _best(
     steps = int(SHARE * _steps(config, plan, started) / len(recipes))
     if steps < LEAST_STEPS:
         return usual_one, "the usual one: the run is too short to try others", False
+    whiten = config.model.whiten and plan.method.encoder.whitens
     right: dict[str, Tensor] = {}
     for name, one in recipes.items():
         views = build.views(one, modality, plan.method.encoder)
         encoder, _ = pilot.train(replace(plan, make_views=views), steps, partial(build.optimizer, config, start=None))
-        right[name] = _told_right(encoder, plan.source.take(rows), whiten=config.model.whiten)
+        right[name] = told_by_neighbours(encoder, plan.source.take(rows), whiten=whiten)
         if len(right[name]) < len(rows):
             return usual_one, "the usual one: some samples could not be read again", False
     shares = ", ".join(f"{name} {100 * float(values.mean()):.1f} %" for name, values in right.items())
@@ -113,19 +111,6 @@ def _steps(config: TrainConfig, plan: Plan, started: float) -> float:
         return length.steps or (length.epochs or 0) * plan.order.steps_per_epoch
     _, taken = pilot.train(plan, _TIMED, partial(build.optimizer, config, start=None))
     return (seconds(length.budget) - (time.monotonic() - started)) / max(taken, 1e-6)
-
-
-def _told_right(encoder: Encoder, source: Source, *, whiten: bool) -> Tensor:
-    """Whether the neighbours of each sample tell its class [N], as floats."""
-    vectors, _ = embed_source(encoder, source, show=False)
-    assert source.labels is not None
-    if len(vectors) < len(source):
-        return torch.empty(0)
-    if whiten:  # as the finished encoder's will be
-        vectors = Whitening(encoder.dim).fit(vectors)(vectors)
-    labels = torch.from_numpy(source.labels)
-    similarities, at = nearest(vectors, vectors, 20, exclude_self=True)
-    return (vote(similarities, labels[at], classes=int(labels.max()) + 1) == labels).double()
 
 
 def _with(config: TrainConfig, modality: Modality, name: str) -> TrainConfig:

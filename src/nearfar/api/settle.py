@@ -15,7 +15,7 @@ from nearfar import torchrun
 from nearfar.api import build
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
-from nearfar.errors import ConfigError, must
+from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
 from nearfar.options import Choice, Facts, Settling
 from nearfar.training import automatic, microbatch, pace, precision, thread_count
@@ -44,12 +44,7 @@ def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
     settling = Settling(replace(model, encoder=name))
     published = model.published is not None
     settling.choose("whiten", not published, "published weights are left as they came" if published else "")
-    settling.choose("keep_start", published, "")
-    must(
-        not settling.options.keep_start or model.pretrained is not None,
-        "keep_start goes with weights to start from, pretrained or init",
-        got="none",
-    )
+    settling.choose("keep_start", True, "")
     return replace(config, modality_options=options, model=settling.options), choices + settling.choices
 
 

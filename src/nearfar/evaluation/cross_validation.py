@@ -1,10 +1,14 @@
 """How good vectors are by labels of the training part alone: no test sample is looked at."""
 
+import torch
 from torch import Tensor
 
-from nearfar.evaluation.knn import knn_predict
+from nearfar.contract import Encoder, Source
+from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.knn import knn_predict, nearest, vote
 from nearfar.evaluation.linear import fit_linear
 from nearfar.evaluation.split import grouped_split, stratified_split
+from nearfar.whitening import Whitening
 
 SPLITS, SHARE = 4, 0.25
 _STRENGTH = 1e-3  # the middle of the linear probe's grid: what is compared differs little
@@ -27,3 +31,18 @@ def cross_validated(vectors: Tensor, labels: Tensor, *, groups: Tensor | None = 
         )
         right += [(guess == labels[asked]).float().mean().item() for guess in guesses]
     return sum(right) / len(right)
+
+
+def told_by_neighbours(encoder: Encoder, source: Source, *, whiten: bool) -> Tensor:
+    """Whether the 20 nearest others of each sample tell its class: 0 or 1 [N], of those that can be read.
+
+    All samples have labels; with `whiten` vectors are whitened as those of a finished encoder.
+    """
+    vectors, rows = embed_source(encoder, source, show=False)
+    if not len(vectors) or source.labels is None:
+        return torch.empty(0, dtype=torch.float64)
+    if whiten:
+        vectors = Whitening(encoder.dim).fit(vectors)(vectors)
+    labels = torch.from_numpy(source.labels[rows])
+    similarities, at = nearest(vectors, vectors, 20, exclude_self=True)
+    return (vote(similarities, labels[at], classes=int(labels.max()) + 1) == labels).double()
