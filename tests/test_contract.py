@@ -102,12 +102,21 @@ def pairs_toy(folder: Path) -> Toy:
     return Toy(str(folder / "toy.csv"), "image=small_cnn,text=bag", options, toy.samples)
 
 
+def interactions_toy(folder: Path) -> Toy:
+    rows = [(f"u{user}", f"i{(user * 7 + n * 5) % 11}", user % 2) for user in range(6) for n in range(5)]
+    lines = [f"{user},{item},{label}" for user, item, label in rows]
+    (folder / "toy.csv").write_text("\n".join(["user,item,label", *lines]))
+    options = {"dimensions": 8}
+    return Toy(str(folder / "toy.csv"), "history", options, lambda keys: [rows[int(k.split("#")[1])][1] for k in keys])
+
+
 TOYS: dict[str, Callable[[Path], Toy]] = {
     "image": image_toy,
     "pairs": pairs_toy,
     "table": table_toy,
     "text": text_toy,
     "audio": audio_toy,
+    "interactions": interactions_toy,
     "digit-strings": digits_toy,
 }
 MODALITIES = sorted({*modalities.MODALITIES, "digit-strings"})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nearfar.api.evaluate import evaluate
     from nearfar.api.export import export
     from nearfar.api.load import load
+    from nearfar.api.recommend import recommend
     from nearfar.api.report import report
     from nearfar.api.search import search, search_run
     from nearfar.api.similarity import similarity
@@ -36,6 +37,7 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "recommend",
     "report",
     "search",
     "search_run",
@@ -53,6 +55,7 @@ _HOMES = {
     "evaluate": "nearfar.api.evaluate",
     "export": "nearfar.api.export",
     "load": "nearfar.api.load",
+    "recommend": "nearfar.api.recommend",
     "report": "nearfar.api.report",
     "search": "nearfar.api.search",
     "search_run": "nearfar.api.search",

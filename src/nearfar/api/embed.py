@@ -62,7 +62,7 @@ def embed(
     from nearfar.evaluation.embedding import embed_source
 
     opened, _ = load_on(encoder, device, compile=compile)
-    source = open_for(opened, data, cache=cache, grow=False)
+    source = open_for(opened, data, cache=cache, grow=False).shown
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
     with advising(f"take a smaller --batch-size than {size}"):
@@ -104,7 +104,7 @@ def embed_file(
 
     rank, world, local, *_ = torchrun.place()
     opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device, compile=compile)
-    source = open_for(opened, data, cache=cache, grow=False)
+    source = open_for(opened, data, cache=cache, grow=False).shown
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)

@@ -70,8 +70,9 @@ def _evaluated(path: Path, ready: "Ready", step: int) -> "tuple[Evaluation, Sour
         embedded = Embeddings.load(path / EMBEDDINGS)
     except (DataError, OSError, ValueError, AttributeError):
         return None
-    rows = {key: row for row, key in enumerate(ready.source.keys)}
+    shown = ready.source.shown
+    rows = {key: row for row, key in enumerate(shown.keys)}
     if found.steps != step or not all(key in rows for key in embedded.keys):
         return None
-    source = ready.source.take(np.array([rows[key] for key in embedded.keys], dtype=np.int64))
+    source = shown.take(np.array([rows[key] for key in embedded.keys], dtype=np.int64))
     return found, source, torch.from_numpy(embedded.vectors)

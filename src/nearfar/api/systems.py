@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nearfar.api.baselines import start_of, untrained
 from nearfar.api.judging import Judges
-from nearfar.contract import Baseline, Encoder, RawInput, Rows, Source
+from nearfar.contract import Baseline, Encoder, Modality, RawInput, Rows, Source
 from nearfar.errors import DataError
 from nearfar.evaluation.copies import near_copies
 from nearfar.evaluation.embedding import embed_source, whiten
@@ -76,6 +76,8 @@ def measure(
     With `seconds`, no more samples are judged than the baselines can embed in about half of them.
     """
     kind = modalities.load(encoder.config["modality"])
+    if train.relation is not None:
+        return _of_relation(encoder, kind, train, judges.test, baselines=baselines, run=run)
     test, held_out = judges.test, judges.held_out
     first, rows = embedded or embed_source(encoder, train)
     train = source = train.take(rows)
@@ -119,6 +121,23 @@ def measure(
     return Measured(
         systems, train, test, held_out, learnt, encoders, vectors, source, kind.tasks, kind.raw_baseline, notes
     )
+
+
+def _of_relation(
+    encoder: Encoder, kind: Modality, train: Source, test: Source | None, *, baselines: bool, run: Path | None
+) -> Measured:
+    """Systems of samples that join things: the vectors are those of the answers, each once."""
+    assert train.relation is not None
+    answers = train.relation.answers
+    systems: dict[str, Vectors] = {}
+    encoders = {TRAINED: encoder}
+    if baselines:
+        systems = {baseline.name: _answers(baseline, train, test) for baseline in kind.baselines()}
+        encoders = {start_of(encoder, run): untrained(encoder, train, run), TRAINED: encoder}
+    for name, one in encoders.items():
+        systems[name] = Vectors(_embed(one, answers), embed=partial(_embed, one))
+    vectors = systems[TRAINED].train
+    return Measured(systems, train, test, None, None, encoders, vectors, answers, kind.tasks, kind.raw_baseline)
 
 
 def _answers(baseline: Baseline, train: Source, test: Source | None) -> Vectors:

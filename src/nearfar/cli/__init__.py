@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("RUN QUERY...", "the samples most like each query"),
     "audit": ("RUN DATA", "what may be wrong with data: copies, leaks, foreign samples, wrong labels"),
     "export": ("RUN --to FORM -o DIR", "write the encoder in the form of another library"),
+    "recommend": ("RUN USER...", "what users may want next, of data of users and items"),
     "report": ("RUN...", "write the HTML page of each run anew"),
     "list": ("WHAT", "names of the methods, encoders, losses or modalities"),
     "completion": ("SHELL", "print the script that lets bash, zsh or fish complete commands and options"),

@@ -1,5 +1,6 @@
 """What each command takes and does: a field is a place in the line or a flag; `call` is one call of the api."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from nearfar.options import Options, automatic, listed, option
 Result = tuple[dict[str, Any], str]
 """The JSON object, and the text."""
 
+_LAST = 3
+"""Items of those that a user had that are shown."""
 _DATA = (
     "Folder, manifest (.csv .tsv .jsonl .parquet), list of files (.txt), .tar or shards 's-{000..099}.tar', .npy or "
     ".npz, hf:NAME, or digits; DATA:split picks a split."
@@ -285,6 +288,43 @@ class Export(Form):
         """Export."""
         folder = api.export(self.run, self.to, self.out)
         return {"run": self.run, "to": self.to, "out": folder}, f"{self.to}: {folder}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommend(Form):
+    """What users may want next, of a run on data of users and items: nothing that they have had.
+
+    A user is a name of the data, or somebody new by what was had, as JSON: '{"history": ["Heat (1995)"]}'.
+    """
+
+    run: str = argument("Folder of a run.", needed=True, path="input")
+    user: tuple[str, ...] = argument("Names of users, or mappings as JSON.", needed=True, many=True)
+    k: int = option(10, "Items for each user.", short="-k", least=1, local=True)
+    device: str | None = _device()
+    threads: int | None = _threads()
+
+    def call(self, api: Any, given: dict[str, Any]) -> Result:
+        """Recommend to each user."""
+        found = api.recommend(self.run, [_user(word) for word in self.user], self.k, **given)
+        text = []
+        for one in found:
+            text.append(one.query + (f" ({one.note})" if one.note else ""))
+            if one.had:
+                last = "; ".join(item.title or item.key for item in one.had[:_LAST])
+                text.append(f"  had {len(one.had)}, last {last}")
+            text.append(columns((f"  {item.score:.3f}", item.key, item.title) for item in one.items))
+        users = [{"user": one.query, "note": one.note, "had": len(one.had), "items": one.items} for one in found]
+        return {"run": self.run, "users": users}, "\n".join(text)
+
+
+def _user(word: str) -> Any:
+    """A user as the api takes it: a name, or what JSON says."""
+    if not word.lstrip().startswith("{"):
+        return word
+    try:
+        return json.loads(word)
+    except ValueError as error:
+        raise ConfigError(f"The user {word:.100} is no JSON: {error}.") from None
 
 
 @dataclass(frozen=True, kw_only=True)

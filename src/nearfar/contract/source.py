@@ -289,11 +289,13 @@ class Source:
 
     @property
     def relation(self) -> Relation | None:
-        """What the samples join, where each is a pair of things that come again in others; else None.
-
-        The answers are then what is embedded, searched and shown.
-        """
+        """What the samples join, where each is a pair of things that come again in others; else None."""
         return None
+
+    @property
+    def shown(self) -> Source:
+        """What is embedded, searched and shown of the samples: themselves, or the answers that they join."""
+        return self if self.relation is None else self.relation.answers
 
     @property
     def log_q(self) -> NDArray[np.float32] | None:

@@ -56,7 +56,9 @@ def read_tables(tables: Sequence[TableFile], request: Request) -> SampleRows:
     contents = {purpose: stored.get(purpose) or _contents(parts, purpose, request.inline) for purpose in _SAMPLES}
     starts = np.cumsum([0, *(part.count for part in parts)])
     first, label = tables[0], plans[0].get("label")
-    if request.columns and label is None and (others := set(range(len(first.names))) - set(plans[0].values())):
+    read = {find_column(first.names, [name]) for name in request.further or ()}
+    others = {at for at, name in enumerate(first.names) if name not in read} - set(plans[0].values())
+    if request.columns and label is None and others:
         shown_names = shown([first.names[i] for i in sorted(others)])
         log.info("%s: no column is named as labels are; %s are passed over (--label-column)", first.name, shown_names)
     groups = getattr(contents["content"], "groups", None)

@@ -31,8 +31,8 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
             ["Frozen vectors.", *(task.protocol(data) for task in applying), _AHEAD, f"Seed {data.seed}."]
         ),
         systems=list(systems),
-        train=len(judged.train),
-        test=0 if judged.test is None else len(judged.test),
+        train=len(judged.train) if data.train is None else len(data.train),
+        test=len(judged.test) if judged.test is not None else 0 if data.test is None else len(data.test),
         classes=list(data.classes),
         seed=data.seed,
     )

@@ -15,6 +15,7 @@ MODALITIES: dict[str, str] = {
     "image": "pictures: a folder, a manifest with a column of paths, arrays, or the built-in digits",
     "text": "texts: lines of a .txt, a column of .csv, .tsv, .jsonl or .parquet, or .txt files",
     "pairs": "samples of two sides, such as pictures with texts: a manifest with a column for each side",
+    "interactions": "which user had which item: a table with columns of users and items, perhaps rated, timed",
     "table": "rows of numbers and categories: .csv, .tsv, .jsonl, .parquet, .npy, .npz",
     "audio": "sounds: a folder, a manifest with a column of paths, arrays; .wav, .flac, .ogg, .mp3 and more",
 }

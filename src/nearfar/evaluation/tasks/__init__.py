@@ -9,6 +9,7 @@ from nearfar.evaluation.task import Task
 TASKS = {
     "classify": "nearfar.evaluation.tasks.classify:Classify",
     "retrieve": "nearfar.evaluation.tasks.retrieve:Retrieve",
+    "recommend": "nearfar.evaluation.tasks.recommend:Recommend",
     "label_free": "nearfar.evaluation.tasks.label_free:LabelFree",
 }
 """name -> module:class."""
