@@ -13,7 +13,7 @@ from nearfar.contract import Encoder, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.memory import check_weights
 from nearfar.modalities.audio.decode import as_encoded, decode
-from nearfar.modalities.audio.mel import Mel, log_mel
+from nearfar.modalities.audio.mel import Mel, centred, log_mel
 from nearfar.modalities.audio.options import ENCODERS, MOST_SECONDS
 from nearfar.modalities.audio.small_cnn import SpectrogramCNN
 from nearfar.modalities.network import OwnNetwork
@@ -48,7 +48,12 @@ class AudioEncoder(Encoder):
 
     def prepare(self, raw: Any) -> dict[str, Tensor]:
         """Waves `[n, t]` with their lengths to normalised spectrograms."""
-        return self.normalised(*log_mel(raw.waves.to(self.device), raw.lengths.to(self.device), self.mel))
+        return self.normalised(*self.decibels(raw.waves, raw.lengths))
+
+    def decibels(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waves `[n, t]` of `lengths` [n] to spectrograms `[n, bands, frames]` and frames [n], on the own device."""
+        found, frames = log_mel(waves.to(self.device), lengths.to(self.device), self.mel)
+        return (centred(found, frames) if self.config.get("normalise") == "clip" else found), frames
 
     def normalised(self, decibels: Tensor, frames: Tensor) -> dict[str, Tensor]:
         """Decibels `[n, bands, t]` less the mean and over the spread of the training data; zero behind the end."""
@@ -81,7 +86,7 @@ class AudioEncoder(Encoder):
         together = torch.zeros(len(waves), int(lengths.max()) if waves else 1, dtype=torch.int16)
         for row, wave in zip(together, waves, strict=True):
             row[: len(wave)] = torch.from_numpy(wave)
-        return self.normalised(*log_mel(together.to(self.device), lengths.to(self.device), self.mel))
+        return self.normalised(*self.decibels(together, lengths))
 
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one sound: a path, bytes, a mapping, or an array of one axis."""
@@ -122,6 +127,7 @@ def build(config: Mapping[str, Any]) -> AudioEncoder:
     """The encoder that `config` describes, with fresh weights; raises ConfigError where it is none."""
     name, bands = text(config, "encoder"), whole(config, "bands", least=8, most=512)
     whole(config, "sample_rate", least=1000, most=384_000)
+    text({"normalise": "data", **config}, "normalise", ("data", "clip"))
     for key, most in (("clip_seconds", MOST_SECONDS), ("view_seconds", 60)):
         if not is_number(config.get(key)) or not 0 < config[key] <= most:
             raise ConfigError(f"{key} must be in (0, {most}], got {config.get(key)!r}.")
@@ -131,13 +137,13 @@ def build(config: Mapping[str, Any]) -> AudioEncoder:
     if name == "spectrogram_cnn":
         small = _fitting(lambda: SpectrogramCNN(bands=bands, width=width or WIDTH))
         return AudioEncoder(small, small.dim, config)
-    if width is not None:
-        raise ConfigError("width goes with spectrogram_cnn alone.")
     if given.is_given(name):
         network, dim = OwnNetwork(name), whole(config, "dim") if "dim" in config else 0
     else:
-        network = _timm(name, bands, frames)
+        network = _timm(name, bands, frames)  # first of all, it knows whether there is such a name
         dim = int(getattr(network, "head_hidden_size", None) or network.num_features)  # type: ignore[arg-type]
+    if width is not None:
+        raise ConfigError("width goes with spectrogram_cnn alone.")
     return AudioEncoder(Windows(network, frames), dim, config)
 
 

@@ -62,6 +62,13 @@ def log_mel(waves: Tensor, lengths: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
     return torch.maximum(decibels, peak - RANGE).masked_fill(hidden, 0), frames
 
 
+def centred(decibels: Tensor, frames: Tensor) -> Tensor:
+    """Spectrograms `[n, bands, t]` less the mean of each band over the first `frames` [n]; zero behind these."""
+    inside = torch.arange(decibels.shape[2], device=decibels.device) < frames[:, None]
+    mean = decibels.sum(2, keepdim=True) / frames[:, None, None]
+    return (decibels - mean) * inside[:, None]
+
+
 @cache
 def filterbank(mel: Mel, device: torch.device) -> Tensor:
     """Triangles `[bands, fft / 2 + 1]` of equal area whose centres are evenly spaced in mel, from 0 Hz to half the

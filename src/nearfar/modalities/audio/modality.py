@@ -5,7 +5,7 @@ Imports nothing heavy: torch and soundfile are imported by what needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.contract.baseline import Baseline
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.audio.encoder import AudioEncoder
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from nearfar.options import Choice, Facts
 
 _LONGEST_VIEW = 3.0  # seconds
+_KEPT = ("sample_rate", "clip_seconds", "view_seconds", "bands", "normalise")
+"""The options that an encoder is made for."""
 
 
 class Audio(Modality):
@@ -102,11 +105,11 @@ class Audio(Modality):
             "modality": self.name,
             "encoder": name,
             "width": width,
-            **{key: getattr(options, key) for key in ("sample_rate", "clip_seconds", "view_seconds", "bands")},
+            **{key: getattr(options, key) for key in _KEPT},
         }
         made = encoders.build(config)  # before sounds are decoded: a wrong name should cost no minutes
         suited = source.suited(config)
-        made.config["mean"], made.config["std"] = statistics(suited, made.mel)
+        made.config["mean"], made.config["std"] = statistics(suited, made)
         if given.is_given(name):
             made.measure(suited.fetch(suited.usable[:2])[0])
         return made
@@ -130,10 +133,8 @@ class Audio(Modality):
     ) -> Views:
         """The views of a raw batch on the encoder's device, made when asked for."""
         from nearfar.contract import Views
-        from nearfar.modalities.audio.mel import log_mel
         from nearfar.modalities.audio.views import ViewMaker
 
-        device, mel = encoder.device, encoder.mel
         made: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}  # the part that is at work: a large batch may not fit
         maker = ViewMaker(
             options, size=encoder.view_frames, mean=encoder.config["mean"], std=encoder.config["std"], seed=seed
@@ -142,12 +143,17 @@ class Audio(Modality):
         def make(number: int, start: int, stop: int) -> dict[str, Tensor]:
             if (start, stop) not in made:
                 made.clear()
-                waves, lengths = (values[start:stop].to(device) for values in (raw.waves, raw.lengths))
-                made[start, stop] = log_mel(waves, lengths, mel)
-            pool = raw.pool.spectrograms(mel, device) if options.mix else None
+                made[start, stop] = encoder.decibels(raw.waves[start:stop], raw.lengths[start:stop])
+            pool = raw.pool.powers(encoder) if options.mix else None
             return maker(*made[start, stop], pool, draws[start:stop], number, number >= requires.wide)
 
         return Views(make, range(requires.wide + requires.small), 0, len(draws), requires.wide)
+
+    def baselines(self) -> Sequence[Baseline]:
+        """Statistics of the spectrogram, and segment MFCC."""
+        from nearfar.modalities.audio.baselines import SegmentCepstra
+
+        return [*super().baselines(), SegmentCepstra()]
 
     def show(self, inputs: Mapping[str, Tensor], encoder: AudioEncoder) -> list[Card]:
         """The spectrograms of one view, as the encoder hears them."""

@@ -1,6 +1,7 @@
 """The options of sounds; imports nothing heavy, so that help stays quick."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nearfar.options import Options, automatic, option
 
@@ -25,6 +26,11 @@ class AudioOptions(Options):
         "Longest clip, in seconds, that is kept; of longer ones the middle.", above=0, most=MOST_SECONDS
     )
     view_seconds: float = automatic("Longest part of a clip, in seconds, that a view shows.", above=0, most=60)
+    normalise: Literal["data", "clip"] = option(
+        "data",
+        "What is taken from a spectrogram: the mean of the data, or of each clip and band, which hides microphones and "
+        "steady sounds.",
+    )
     bands: int = option(64, "Bands of the log-mel spectrogram.", least=8, most=512)
     crop_scale: float = option(0.6, "Smallest share of a clip that a view shows, in (0, 1].", above=0, most=1)
     stretch: float = option(0.3, "Largest change of tempo: 0.3 is up to 1.3 times as slow or quick.", least=0, most=4)

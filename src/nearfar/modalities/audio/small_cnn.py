@@ -17,11 +17,12 @@ class SpectrogramCNN(nn.Module):
 
     def __init__(self, *, bands: int, width: int = 32, parts: int = 4) -> None:
         super().__init__()
-        steps = ((2, 2), (2, 2), (2, 1))  # bands, frames
+        sizes = ((7, 5), (3, 3), (3, 3))  # bands, frames
+        steps = ((4, 2), (2, 2), (2, 1))
         layers, inputs, high = [], 1, bands
-        for number, step in enumerate(steps):
+        for number, (size, step) in enumerate(zip(sizes, steps, strict=True)):
             outputs = width << number
-            layers.append(_Layer(inputs, outputs, (3, 3), step))
+            layers.append(_Layer(inputs, outputs, size, step))
             inputs, high = outputs, -(-high // step[0])
         layers.append(_Layer(inputs, 8 * width, (high, 1), (1, 1), flat=True))
         self.layers = nn.ModuleList(layers)
@@ -53,15 +54,19 @@ class _Layer(nn.Module):
 
 
 def pooled(x: Tensor, frames: Tensor, parts: int) -> Tensor:
-    """Channels over time `[n, c, t]` to `[n, (2 + parts) * c]`: mean and maximum over the first `frames` [n], and the
-    means of equal parts of them, whose bounds may lie within a frame."""
+    """Channels over time `[n, c, t]` to `[n, (2 + parts) * c]`: maximum, mean and means of equal parts of `frames`."""
+    inside = torch.arange(x.shape[2], device=x.device) < frames[:, None]
+    largest = x.masked_fill(~inside[:, None], torch.finfo(x.dtype).min).amax(2)
+    return torch.cat([largest, means_of_parts(x, frames, 1), means_of_parts(x, frames, parts)], dim=1)
+
+
+def means_of_parts(x: Tensor, frames: Tensor, parts: int) -> Tensor:
+    """Means of channels `[n, c, t]` over equal parts of the first `frames` [n]: `[n, parts * c]`.
+
+    The bounds of parts may lie within a frame.
+    """
     at = torch.arange(x.shape[2], device=x.device)
-    inside = at < frames[:, None]
-    lowest = torch.finfo(x.dtype).min
-    bounds = torch.arange(parts + 1, device=x.device) / max(parts, 1) * frames[:, None]  # [n parts+1]
-    covered = (bounds[:, 1:, None].clamp_max(x.shape[2]) - at).clamp(0, 1) - (bounds[:, :-1, None] - at).clamp(0, 1)
-    weights = torch.cat([inside[:, None].to(covered), covered], dim=1)
+    bounds = torch.arange(parts + 1, device=x.device) / parts * frames[:, None]  # [n parts+1]
+    weights = (bounds[:, 1:, None] - at).clamp(0, 1) - (bounds[:, :-1, None] - at).clamp(0, 1)
     weights = weights / weights.sum(2, keepdim=True)
-    means = torch.bmm(x, weights.transpose(1, 2).to(x.dtype))  # [n c 1+parts]
-    largest = x.masked_fill(~inside[:, None], lowest).amax(2)
-    return torch.cat([largest, means.transpose(1, 2).flatten(1)], dim=1)
+    return torch.bmm(weights.to(x.dtype), x.transpose(1, 2)).flatten(1)

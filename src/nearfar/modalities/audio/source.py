@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from nearfar.data.samples import Samples
 from nearfar.modalities.audio.cards import card_of
 from nearfar.modalities.audio.decode import Encoded, Header, decode, encoded, header
 from nearfar.modalities.audio.mel import Mel, log_mel
+
+if TYPE_CHECKING:
+    from nearfar.modalities.audio.encoder import AudioEncoder
 
 RATE = 16_000
 """Samples a second where nothing says more, and at most where it is chosen: what speech needs."""
@@ -44,18 +47,20 @@ class Sounds:
 
 
 class Pool:
-    """Clips of the data that views mix in, as spectrograms: made once for a device."""
+    """Clips of the data that views mix in, made once for an encoder's way to hear."""
 
     def __init__(self, source: "AudioSource") -> None:
         self._source = source
-        self._made: dict[tuple[Mel, torch.device], tuple[Tensor, Tensor]] = {}
+        self._made: tuple[Any, Tensor, Tensor] | None = None
 
-    def spectrograms(self, mel: Mel, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Decibels `[p, bands, frames]` and frames [p] of up to 256 clips, evenly spread."""
-        if (mel, device) not in self._made:
+    def powers(self, encoder: "AudioEncoder") -> tuple[Tensor, Tensor]:
+        """Powers `[p, bands, frames]` and frames [p] of up to 256 clips, evenly spread, on the encoder's device."""
+        key = (encoder.mel, encoder.config.get("normalise"), encoder.device)
+        if self._made is None or self._made[0] != key:
             waves, lengths, _ = self._source.waves(self._source.samples.probe(_POOL))
-            self._made[mel, device] = log_mel(waves.to(device), lengths.to(device), mel)
-        return self._made[mel, device]
+            decibels, frames = encoder.decibels(waves, lengths)
+            self._made = key, 10 ** (decibels / 10), frames
+        return self._made[1:]
 
 
 class AudioSource(Source):

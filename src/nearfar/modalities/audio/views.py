@@ -47,7 +47,7 @@ class ViewMaker:
     ) -> dict[str, Tensor]:
         """View number `view` of spectrograms `[b, bands, t]` of `frames` [b]: `sound` `[b, bands, size]`, `frames` [b].
 
-        `pool` are spectrograms of other clips, and their frames.
+        `pool` are powers of other clips `[p, bands, t]`, and their frames [p].
         """
         options, device = self.options, spectrograms.device
         size = max(4, self.size // 2) if small else self.size
@@ -61,10 +61,13 @@ class ViewMaker:
             x, shown = _cropped(spectrograms, frames, size, uniform("crop", 3), options)
             if options.pitch:
                 x = _warped(x, uniform("pitch", 2), options.pitch)
-            if options.noise:
-                x = _noisy(x, shown, uniform("noise", 3), options.noise)
-            if options.mix and pool is not None:
-                x = _mixed(x, pool, uniform("mix", 4), options.mix)
+            if options.noise or (options.mix and pool is not None):
+                power = (x / _DB).exp()
+                if options.noise:
+                    power = power + _white(x, shown, uniform("noise", 3), options.noise)
+                if options.mix and pool is not None:
+                    power = _mixed(power, pool, uniform("mix", 3), options.mix)
+                x = power.log() * _DB
             if options.equalise or options.gain:
                 x = x + _response(uniform("equalise", 4), x.shape[1], options)
             inside = torch.arange(size, device=device) < shown[:, None]
@@ -109,26 +112,25 @@ def _warped(x: Tensor, numbers: Tensor, most: float) -> Tensor:
     return found
 
 
-def _noisy(x: Tensor, shown: Tensor, numbers: Tensor, probability: float) -> Tensor:
-    """Some of the views with white noise, from 20 dB below the mean of their decibels to 5 dB above it."""
+def _white(x: Tensor, shown: Tensor, numbers: Tensor, probability: float) -> Tensor:
+    """Powers of white noise in some of the views, from 20 dB below the mean of their decibels to 5 dB above it."""
     inside = torch.arange(x.shape[2], device=x.device) < shown[:, None]
     mean = (x * inside[:, None]).sum((1, 2)) / (shown * x.shape[1])
-    level = torch.where(numbers[:, 0] < probability, mean - 20 + 25 * numbers[:, 1], mean - 200)
-    start = (numbers[:, 2] * (_NOISE_FRAMES - x.shape[2])).long()
-    at = start[:, None] + torch.arange(x.shape[2], device=x.device)
-    texture = _noise(x.shape[1], x.device)[:, at].transpose(0, 1)  # [b bands t]
-    return power_sum(x, texture + level[:, None, None])
+    level = torch.where(numbers[:, 0] < probability, ((mean - 20 + 25 * numbers[:, 1]) / _DB).exp(), 0)
+    texture, size = _noise(x.shape[1], x.device), x.shape[2]
+    starts = (numbers[:, 2] * (texture.shape[1] - size)).long().tolist()
+    return torch.stack([texture[:, start : start + size] for start in starts]) * level[:, None, None]
 
 
-def _mixed(x: Tensor, pool: tuple[Tensor, Tensor], numbers: Tensor, most: float) -> Tensor:
+def _mixed(power: Tensor, pool: tuple[Tensor, Tensor], numbers: Tensor, most: float) -> Tensor:
+    """Another clip's power for a share of up to `most` of the own; a short one is heard again and again."""
     others, frames = pool
     chosen = (numbers[:, 0] * len(others)).long().clamp_max(len(others) - 1)
     count = frames[chosen]
     start = (numbers[:, 1] * count).long()
-    at = (start[:, None] + torch.arange(x.shape[2], device=x.device)) % count[:, None]
-    other = others[chosen].gather(2, at[:, None].expand(-1, x.shape[1], -1))
-    share = most * numbers[:, 2, None, None]
-    return power_sum(x + _DB * torch.log1p(-share), other + _DB * share.clamp_min(1e-9).log())
+    at = (start[:, None] + torch.arange(power.shape[2], device=power.device)) % count[:, None]
+    other = others[chosen].gather(2, at[:, None].expand(-1, power.shape[1], -1))
+    return torch.lerp(power, other, most * numbers[:, 2, None, None])
 
 
 def _response(numbers: Tensor, bands: int, options: AudioOptions) -> Tensor:
@@ -148,13 +150,8 @@ def _bands_of(numbers: Tensor, whole: Tensor, size: int, most: float) -> Tensor:
     return (at >= start[:, None]) & (at < (start + span)[:, None])
 
 
-def power_sum(one: Tensor, other: Tensor) -> Tensor:
-    """Decibels of the sum of two powers in decibels."""
-    return torch.logaddexp(one / _DB, other / _DB) * _DB
-
-
 @cache
 def _noise(bands: int, device: torch.device) -> Tensor:
-    """White noise `[bands, frames]` as a spectrogram shows it: decibels of exponentially distributed powers."""
-    drawn = torch.rand(bands, _NOISE_FRAMES, generator=torch.Generator().manual_seed(1)).clamp_min(1e-7)
-    return ((-drawn.log()).log() * _DB).to(device)
+    """White noise `[bands, frames]` as a spectrogram shows it: powers that are exponentially distributed."""
+    drawn = torch.rand(bands, _NOISE_FRAMES, generator=torch.Generator().manual_seed(1))
+    return -(1 - drawn).log().to(device)
