@@ -44,6 +44,7 @@ MAY_IMPORT = {
         "losses",
     }
     | EVERYWHERE,
+    "sklearn": {"api", "methods.registry", "training.encoder_folder", "contract"},
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,

@@ -213,6 +213,12 @@ class Watch(Options):
         least=0,
         most=1,
     )
+    hold_out: bool = option(
+        True,
+        "Keep a fifth of the labelled samples to judge by, where the data has no test part.",
+        off="Learn from all labels: none are kept to judge by, and only a test part can judge. By default a fifth is "
+        "kept where the data has no test part.",
+    )
     checkpoint_every: float = option(60.0, "Seconds between two checkpoints.", above=0)
 
 

@@ -189,7 +189,9 @@ class Facts:
 
     `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
     judge by. `weights` is what published weights to start from are named by, `hub` or a file; None where there are
-    none. `targets` is the length of the vectors that a teacher gives for each sample; 0 without one.
+    none. `targets` is the length of the vectors that a teacher gives for each sample; 0 without one. `batch_size` is
+    None where it was not given. `paired` says that views are compared with those of another kind, which may speak of
+    what strong views change.
     """
 
     samples: int
@@ -202,6 +204,8 @@ class Facts:
     epochs: int | None = None
     weights: str | None = None
     targets: int = 0
+    batch_size: int | None = None
+    paired: bool = False
 
 
 UNKNOWN = Facts(samples=5_000, device="cpu", threads=1)

@@ -197,6 +197,13 @@ def test_named_columns_are_remembered_for_other_data(tiny: Tiny, table: Path, tm
     assert "note" not in source.whole.table.column_names
 
 
+def test_an_encoder_that_learnt_from_all_labels_is_judged_by_a_test_part_alone(tiny: Tiny, table: Path) -> None:
+    run = tiny(data=table, method="supcon", encoder="mlp", width=None, hold_out=False)
+    assert run.evaluation is not None
+    assert {row.task for row in run.evaluation.rows} == {"label_free"}
+    assert "accuracy" in {row.metric for row in nf.evaluate(run.path, table, table, baselines=False).rows}
+
+
 @pytest.mark.usefixtures("unjudged")
 @pytest.mark.parametrize("kind", ["photos", "table"])
 def test_the_untrained_baseline_is_what_the_run_started_from(

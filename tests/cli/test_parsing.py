@@ -132,7 +132,7 @@ def test_help_shows_the_options_of_the_data_and_of_the_method_that_are_named(cap
     assert "--image-size" in shown(capsys, "train", "--modality", "image", "-h")
     with_method = shown(capsys, "train", "rows.csv", "--method", "siglip", "-h")
     assert "--bias FLOAT What is added to each pair's logit at the start;" in with_method
-    assert "(default: -10.0)" in with_method
+    assert "(default: 0.1)" in with_method
     assert "--projector-hidden INT Width of the projector's hidden layer. (automatic)" in with_method
     assert "--image-size" not in with_method
     assert "--variant" not in with_method

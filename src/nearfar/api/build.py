@@ -57,6 +57,7 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         pretrained=None if run else start,
     )
     made.config["seed"] = config.machine.seed
+    made.config["holds_out"] = config.watch.hold_out
     columns = {
         "labels_in": source.whole.label_column,
         "groups_in": config.data.group_column,

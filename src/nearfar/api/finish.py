@@ -16,8 +16,8 @@ from nearfar.api.page import write_page
 from nearfar.api.sources import list_unreadable, origin_of
 from nearfar.api.systems import measure
 from nearfar.config import seconds
-from nearfar.data.embeddings import Embeddings
-from nearfar.evaluation.embedding import label_names, whiten
+from nearfar.data.embeddings import Embeddings, file_of_side
+from nearfar.evaluation.embedding import embed_source, label_names, whiten
 from nearfar.files import write_json
 from nearfar.training.encoder_folder import save_encoder
 from nearfar.training.run_folder import RunFolder
@@ -93,6 +93,10 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
             labels = label_names(train, np.arange(len(train)))
             origin = origin_of(ready.config.data.data)
             Embeddings(vectors.numpy(), list(train.keys), labels, origin).save(folder.path / EMBEDDINGS)
+            for name, side in list(train.sides.items())[1:]:
+                vectors_of_side, rows = embed_source(encoder, side)
+                keys = [side.keys[row] for row in rows.tolist()]
+                Embeddings(vectors_of_side.numpy(), keys, None, origin).save(folder.path / file_of_side(name))
         write_page(ready, folder, state, found, train, vectors)
     whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
     mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes else {}
@@ -120,7 +124,7 @@ def _two_views(ready: "Ready", encoder: "Encoder") -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         for start in range(0, len(rows), 256):
             raw, kept = ready.source.fetch(rows[start : start + 256])
-            pair = ready.plan.make_views(raw, kept, requires=ready.plan.method.requires)[:2]
+            pair = ready.plan.views(raw, kept, kept)[:2]
             found.append(torch.stack([encoder.vectors(view).float() for view in pair]))
     first, second = torch.cat(found, dim=1)
     return first, second

@@ -65,8 +65,8 @@ def judges_of(
 ) -> Judges:
     """The samples that judge the encoder: those of the part `test` of the data, where there is one and it can serve.
 
-    Where it cannot, a warning says why. Those that `split_off` has `taken_out` come before all else. `reading` goes to
-    `open_for`.
+    Of an encoder that has learnt from all labels, no others can judge. Where the part cannot, a warning says why. Those
+    that `split_off` has `taken_out` come before all else. `reading` goes to `open_for`.
     """
     if taken_out is not None:
         return Judges(test=suited(taken_out, encoder.config))
@@ -78,7 +78,7 @@ def judges_of(
             _log.warning("%s has no labels, so a fifth of the training part is held out.", test)
         except DataError as error:
             _log.warning("The test part cannot be used, so a fifth of the training part is held out. %s", error)
-    return Judges(held_out=hold_out(train, seed))
+    return Judges(held_out=hold_out(train, seed) if encoder.config.get("holds_out", True) else None)
 
 
 def hold_out(source: Source, seed: int) -> Rows | None:

@@ -40,9 +40,9 @@ def load(path: str | os.PathLike[str], *, encoder: "nn.Module | None" = None) ->
     try:
         with given.holding() as hold:
             hold("encoder", encoder, name)
-            encoder_folder.check_shapes(weights, lambda: _restored(config))
+            encoder_folder.check_shapes(weights, lambda: restored(config))
             with encoder_folder.Undrawn():
-                found = _restored(config)
+                found = restored(config)
     except (MissingExtra, RunError):
         raise
     except Exception as error:  # an altered config may say anything
@@ -84,7 +84,8 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _restored(config: Mapping[str, Any]) -> "Encoder":
+def restored(config: Mapping[str, Any]) -> "Encoder":
+    """The encoder that `config` describes, without its weights; raises ConfigError."""
     from nearfar.modalities import registry
     from nearfar.options import text, whole
     from nearfar.whitening import Whitening

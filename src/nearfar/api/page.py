@@ -77,16 +77,16 @@ def write_page(
 
 def _views(ready: "Ready") -> list[report.ViewsRow]:
     """The first views of a few samples, as the encoder sees them."""
-    train = ready.source
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _ROWS_OF_VIEWS)).astype(np.int64))
-    raw, kept = ready.source.fetch(rows)
+    source = ready.source
+    usable = source.usable
+    rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), _ROWS_OF_VIEWS)).astype(np.int64))]
+    raw, kept = source.fetch(rows)
     columns = []
     for draw in range(2):  # two draws of two views show the spread better than one
         draws = np.arange(len(kept), dtype=np.int64) + draw * len(kept)
-        views = ready.plan.make_views(raw, draws, requires=ready.plan.method.requires)
-        columns += [ready.modality.show(view, ready.encoder) for view in views]
+        columns += [ready.modality.show(view, ready.encoder) for view in ready.plan.views(raw, kept, draws)]
     return [
-        report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(train.cards(kept))
+        report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(source.cards(kept))
     ]
 
 

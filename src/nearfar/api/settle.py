@@ -232,7 +232,7 @@ def _positives(
         why = "pairs have scores, so that not all are near, and the method does not learn from scores"
         return "views", [Choice("positives", "views", why)]
     if source.positives is not None:
-        return "pair", [Choice("positives", "pair", "the data has a column `positive`")]
+        return "pair", [Choice("positives", "pair", "the data names a positive of each sample")]
     if grouped:
         return "group", [Choice("positives", "group", "the data has a column `group`")]
     return "views", []
@@ -248,6 +248,7 @@ def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 
         threads=config.machine.threads or torch.get_num_threads(),
         seconds=None if length.budget is None else seconds(length.budget),
         steps=length.steps,
+        batch_size=config.optimisation.batch_size,
         epochs=length.epochs,
         weights=config.model.published,
     )

@@ -189,6 +189,11 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
     return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin)
 
 
+def file_of_side(side: str) -> str:
+    """The file in a run's folder that keeps the vectors of one side of its samples, where they have several."""
+    return f"embeddings-{side}.parquet"
+
+
 def holds_embeddings(path: str | os.PathLike[str], dim: int) -> bool:
     """Whether there is a file of embeddings of `dim` dimensions, or its shards: by what it holds, not by its name."""
     file = Path(path)

@@ -4,8 +4,9 @@ Radford et al., "Learning transferable visual models from natural language super
 z_k = W encoder(side k), logits = s cos(z_0, z_1) of all pairs of the batch, loss = half the cross-entropy of side 0
 finding side 1 and half that of side 1 finding side 0. s = 1 / temperature is learned as its logarithm, held at 100.
 
-The sides are the two views of a sample; where the data names positives, the second shows the positive. Differs from the
-paper: one encoder sees both sides, and so one linear projection serves both; the temperature starts higher; samples of
+The sides are the two views of a sample; where the data names positives, the second shows the positive. An encoder of
+two towers has projections of its own, as in the paper, and none follows it. Differs from the paper: where one encoder
+sees both sides, one linear projection serves both; the temperature starts higher; samples of
 equal content (`ids`) are not each other's negatives; and what comes often is a negative that much less (`log_q`), where
 the data is of pairs whose sides come again.
 """

@@ -63,16 +63,16 @@ class Projected(Method):
         super().__init__(encoder, options)
         self.projector: nn.Module = self.head() if encoder.projected else nn.Identity()
 
+    @property
+    def width(self) -> int:
+        """The length of its latent."""
+        return (self.options.projector_out if self.encoder.projected else 0) or self.encoder.dim
+
     def head(self) -> nn.Sequential:
         """The projector under the method's options: one hidden layer, or none at all."""
         if not self.options.projector_out:
             return nn.Sequential()
         return mlp(self.encoder.dim, self.options.projector_hidden, self.options.projector_out)
-
-    @property
-    def width(self) -> int:
-        """Dimensions of the latent."""
-        return (self.options.projector_out if self.encoder.projected else 0) or self.encoder.dim
 
     @classmethod
     def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:

@@ -299,7 +299,7 @@ class SigLIPOptions(ProjectorOptions):
     """Options of siglip."""
 
     temperature: float = option(0.1, "What cosines are divided by at the start; it is learned from there.", above=0)
-    bias: float = option(-10.0, "What is added to each pair's logit at the start; it is learned from there.")
+    bias: float = automatic("What is added to each pair's logit at the start; it is learned from there.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,9 @@ Zhai et al., "Sigmoid loss for language image pre-training", 2023, eq. 1 and alg
 k)), loss = 1/n sum_ij -log sigmoid(+-(s cos(z_0i, z_1j) + b)), + where i = j; s = 1 / temperature is learned as its
 logarithm, and b too.
 
-The sides are those of `clip`, and one projector serves both as there. Differs from the paper: the projector is SimCLR's
-with a batch norm at its end. One encoder sees both sides, and the cosines of its untrained vectors are all near 1,
+The sides are those of `clip`. An encoder of two towers has projections of its own, and no projector follows it. Differs
+from the paper: the bias starts where the size of the batch wants it; the projector of any other encoder is SimCLR's
+with a batch norm at its end: one encoder sees both sides, and the cosines of its untrained vectors are all near 1,
 where a sample's n - 1 negatives outweigh its positive hundreds of times and undo the encoder in the first steps;
 centred vectors start near 0, as two towers do. Samples of equal content (`ids`) are not asked about each other.
 """
@@ -20,7 +21,9 @@ from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements
 from nearfar.losses import siglip
 from nearfar.methods.heads import Projected, learned, mlp
 from nearfar.methods.options import SigLIPOptions
+from nearfar.options import Facts, Settling
 
+_USUAL_BATCH = 256
 _BIAS_RATE = 0.3
 """The bias finds within tens of steps where negatives weigh as much as positives: 150 steps on 5,000 CIFAR pictures end
 at -8.6, with 46.8 % of a linear probe, and 43 % where it stays near -10."""
@@ -38,6 +41,16 @@ class SigLIP(Projected):
         super().__init__(encoder, options)
         self.log_scale = learned(-math.log(self.options.temperature))
         self.bias = learned(self.options.bias, sgd_rate=_BIAS_RATE)
+
+    @classmethod
+    def choose(cls, settling: Settling[SigLIPOptions], facts: Facts, encoder: Encoder) -> None:
+        """The bias at which an untrained pair is taken for one with its chance in a batch, where cosines are near 0.
+
+        The paper's -10 is that of batches of 22,000 to 32,000.
+        """
+        super().choose(settling, facts, encoder)
+        size = facts.batch_size or min(_USUAL_BATCH, facts.samples)
+        settling.choose("bias", round(-math.log(max(size - 1, 1)), 2), f"-log(n - 1) for batches of {size}")
 
     def head(self) -> nn.Sequential:
         """SimCLR's projector, with a batch norm at its end."""

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from nearfar.contract import Method, Requirements, Rows, Source, Views
 from nearfar.training.order import Order
-from nearfar.training.positives import Positives
+from nearfar.training.positives import Positives, views_of
 from nearfar.training.ranks import ALONE, Ranks
 
 Probe = Callable[[], dict[str, float]]
@@ -57,3 +57,8 @@ class Plan:
     probe_every: float = 0.1
     advice: Mapping[str, str] = field(default_factory=dict)
     """What to change for this kind of data, by the name of the alarm."""
+
+    def views(self, raw: Any, rows: Rows, draws: Rows) -> Views:
+        """The views of a raw batch of these rows of the source as a step shows them, those of positives among them."""
+        shown = raw if self.positives is None else self.positives.beside(raw, rows, draws)
+        return views_of(self.make_views, shown, draws, self.method.requires)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from nearfar.contract import Requirements
 from nearfar.errors import UnknownName
+from nearfar.modalities.image import at_hand
 from nearfar.modalities.image.decode import decode
 from nearfar.modalities.image.encoder import pool_for, stem_for
 from nearfar.modalities.image.modality import MODALITY
@@ -57,8 +58,30 @@ def source(tmp_path):
     return opened
 
 
+def nothing_at_hand(monkeypatch, folder):
+    for name in ("HF_HUB_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(folder))
+
+
+@pytest.mark.parametrize(("device", "name"), [("cpu", "timm:small.a1"), ("cuda", "torchvision:resnet50")])
+def test_weights_at_hand_are_suggested_as_suits_the_device(source, device, name, monkeypatch, tmp_path):
+    nothing_at_hand(monkeypatch, tmp_path)
+    monkeypatch.setattr(at_hand, "SUITED", {"cpu": 10, "": 100})
+    files = {
+        "models--timm--small.a1/snapshots/0/model.safetensors": 9,
+        "models--timm--huge/snapshots/0/model.safetensors": 999,
+    }
+    files |= {"models--timm--gone/refs/main": 1, "hub/checkpoints/resnet50-11ad3fa6.pth": 90}
+    for file, size in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(bytes(size))
+    choices = MODALITY.settle(ImageOptions(), source(), None, facts(device))[2]
+    assert f"--encoder {name} --pretrained hub" in next(one.why for one in choices if one.name == "pretrained")
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_every_choice_is_told_with_its_reason(source, device):
+def test_every_choice_is_told_with_its_reason(source, device, monkeypatch, tmp_path):
+    nothing_at_hand(monkeypatch, tmp_path)
     options, encoder, choices = MODALITY.settle(ImageOptions(), source(), None, facts(device))
     assert all(getattr(options, name) is not None for name in AUTOMATIC)
     told = {choice.name: choice.value for choice in choices}

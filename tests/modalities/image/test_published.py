@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import nearfar as nf
 from nearfar.api.baselines import start_of
 from nearfar.errors import ConfigError, UnknownName
-from nearfar.modalities.image import published
+from nearfar.modalities.image import MODALITY, published
 from nearfar.modalities.image.options import ImageOptions
 from nearfar.modalities.image.published import inputs_of, network_of, numbers_of
 from nearfar.options import Facts, Settling
@@ -125,3 +125,16 @@ def test_a_folder_of_transformers_starts_from_its_weights(tmp_path):
     with torch.no_grad():
         wanted = theirs(pixel_values=torch.full((1, 3, 32, 32), -2.0)).pooler_output[0]
     assert np.allclose(found, wanted, atol=1e-3)
+
+
+def test_adapters_learn_beside_a_fixed_transformer():
+    pytest.importorskip("peft")
+    config = {"modality": "image", "encoder": "test_vit", "image_size": 32, "channels": 3, "lora": 2}
+    config |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+    found = dict(MODALITY.restore(config).named_parameters())
+    assert {name for name, one in found.items() if one.requires_grad} == {name for name in found if "lora_" in name}
+
+
+def test_adapters_are_refused_for_networks_that_convolve(tmp_path):
+    with pytest.raises(ConfigError, match="lora is for transformers: 'test_resnet' has no linear layers"):
+        nf.train(pictures(tmp_path / "data"), steps=1, encoder="test_resnet", image_size=32, lora=2, quiet=True)

@@ -75,6 +75,7 @@ class Images(Modality):
         """
         from nearfar.modalities.image import encoder as encoders
         from nearfar.modalities.image import published
+        from nearfar.modalities.image.at_hand import suggestion
         from nearfar.modalities.image.resnet import LAYERS
         from nearfar.modalities.image.sizes import without
         from nearfar.options import Choice, Settling
@@ -94,6 +95,10 @@ class Images(Modality):
         for name, why in without(source.channels).items():
             if getattr(settling.options, name) != 0:
                 settling.put(name, 0.0, why)
+        if facts.paired:
+            settling.choose("crop_scale", 0.5, "what the other side speaks of stays in view")
+            for name in ("flip", "greyscale", "jitter"):
+                settling.choose(name, 0.0, "the other side may speak of it")
         settling.choose("crop_scale", 0.15, "between SimCLR's 0.08 and the 0.2 that short runs like")
         settling.choose("flip", 0.5, "pictures seldom care for left and right")
         settling.choose("rotate", 0.0, "most pictures have an upright")
@@ -105,6 +110,9 @@ class Images(Modality):
         if encoder is None:
             encoder = "resnet18" if facts.device.startswith("cuda") else "resnet8"
             settling.choices.append(Choice("encoder", encoder, f"learns most in the time on {facts.device}"))
+            if facts.weights is None and (at_hand := suggestion(facts.device)) is not None:
+                why = f"weights at hand often give more in the time: --encoder {at_hand} --pretrained hub"
+                settling.choices.append(Choice("pretrained", "none", why))
         if encoder in LAYERS:
             stem = encoders.stem_for(encoder, settling.options.image_size)
             settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
@@ -137,6 +145,7 @@ class Images(Modality):
         pretrained: str | None = None,
     ) -> ImageEncoder:
         """A new encoder; some of the pictures are decoded for their statistics."""
+        from nearfar.modalities.adapters import add_adapters
         from nearfar.modalities.image import encoder as encoders
         from nearfar.modalities.image.published import channels_of, numbers_of
         from nearfar.modalities.image.sizes import statistics, stored_size
@@ -163,14 +172,20 @@ class Images(Modality):
             made.measure(suited.fetch(suited.sample[:2])[0])
         if pretrained:
             encoders.load_pretrained(made, pretrained)
+        if options.lora:
+            add_adapters(made.network, options.lora, name)
+            made.config["lora"] = options.lora
         return made
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
         """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""
+        from nearfar.modalities.adapters import add_adapters
         from nearfar.modalities.image.encoder import build
         from nearfar.options import numbers, whole
 
         made = build(config)
+        if config.get("lora"):
+            add_adapters(made.network, whole(config, "lora"), str(config["encoder"]))
         for name in ("mean", "std"):
             numbers(config, name, config["channels"])
         for name, most in (("stored_size", LARGEST), ("max_pixels", None), ("white", None)):

@@ -118,6 +118,9 @@ class ImageOptions(Options):
         "auto",
         "First layers of a resnet: 3x3 without pooling (cifar), 7x7 with pooling (imagenet) or 4x4, stride 2 (patch).",
     )
+    lora: int = option(
+        0, "Rank of adapters beside the layers of a transformer, which then stays fixed; 0: all of it learns.", least=0
+    )
     pool: Literal["auto", "last", "stages"] = option(
         "auto",
         "Features of a resnet: means of its last stage's map (last), or means and spreads of all stages' maps "

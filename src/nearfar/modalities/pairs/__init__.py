@@ -16,9 +16,9 @@ from nearfar.modalities import registry
 from nearfar.modalities.pairs.options import (
     JOINT_WIDTH,
     check_of_sides,
-    frozen_sides,
     names_of,
     of_side,
+    read_frozen,
     read_kinds,
     read_sides,
     with_sides,
@@ -79,10 +79,11 @@ class Pairs(Modality):
         pairs, settling = _pairs(source), Settling(options)
         names = pairs.first.names
         kinds = [one.inner for one in (pairs.first, pairs.second)]
+        facts = replace(facts, paired=True)
         settling.choose("sides", ",".join(pairs.kinds), "the data has columns of both")
         settling.choose("side_columns", pairs.columns, "by their names and first cells")
         settling.choose("joint_width", JOINT_WIDTH, "for both sides")
-        frozen_sides(options.freeze, names)
+        read_frozen(options.frozen_sides, names)
         check_of_sides(options, pairs.kinds)
         asked = {} if encoder in (None, *self.encoders) else read_sides("encoder", encoder, names)
         chosen: dict[str, str] = {}
@@ -118,7 +119,7 @@ class Pairs(Modality):
             "encoder": name,
             "sides": ",".join(pairs.kinds),
             "side_columns": pairs.columns,
-            "freeze": options.freeze,
+            "frozen_sides": options.frozen_sides,
             "joint_width": options.joint_width or JOINT_WIDTH,
             "towers": [tower.config for tower in towers],
         }
@@ -133,8 +134,8 @@ class Pairs(Modality):
         names, towers = names_of(kinds), config.get("towers")
         read_sides("encoder", text(config, "encoder"), names)
         read_sides("side_columns", text(config, "side_columns"), names)
-        if config.get("freeze") is not None:
-            frozen_sides(text(config, "freeze"), names)
+        if config.get("frozen_sides") is not None:
+            read_frozen(text(config, "frozen_sides"), names)
         whole(config, "joint_width", most=65_536)
         if not isinstance(towers, list) or len(towers) != 2 or not all(isinstance(one, Mapping) for one in towers):
             raise ConfigError(f"towers must be the configs of two encoders, got {towers!r:.100}.")

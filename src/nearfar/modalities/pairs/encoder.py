@@ -12,7 +12,7 @@ from nearfar.contract import Encoder, Map, Modality
 from nearfar.contract.inputs import Inputs
 from nearfar.data.folder import extension_of
 from nearfar.errors import ConfigError, DataError
-from nearfar.modalities.pairs.options import frozen_sides
+from nearfar.modalities.pairs.options import read_frozen
 from nearfar.modalities.pairs.source import OfSide
 
 _FROZEN = "vectors of a frozen tower"
@@ -21,12 +21,12 @@ _FROZEN = "vectors of a frozen tower"
 class Routed(Encoder):
     """Towers for two kinds of inputs, each followed by a linear projection without bias to `dim`.
 
-    One view's inputs are of one side, whose number stands before their names. Towers that `config["freeze"]` names do
-    not learn, and stay in evaluation mode; what they are given are their own vectors, where the source keeps these.
+    One view's inputs are of one side, whose number stands before their names. Towers that `config["frozen_sides"]`
+    names do not learn, and stay in evaluation mode; they are given their own vectors, where the source keeps these.
     """
 
     whitens = False
-    in_one_space = True
+    projected = False
     cheaper = "smaller encoders of the sides (--encoder)"
 
     def __init__(
@@ -41,7 +41,7 @@ class Routed(Encoder):
         self.projections = nn.ModuleList(nn.Linear(tower.dim, self.dim, bias=False) for tower in towers)
         self.splits = all(tower.splits for tower in towers)
         self.embed_batch = min(tower.embed_batch for tower in towers)
-        frozen = frozen_sides(config.get("freeze"), names)
+        frozen = read_frozen(config.get("frozen_sides"), names)
         self.frozen = tuple(name in frozen for name in names)
         for tower, still in zip(towers, self.frozen, strict=True):
             if still:

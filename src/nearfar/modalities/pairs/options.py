@@ -21,7 +21,7 @@ class PairsOptions(Options):
     side_columns: str = automatic(
         "Columns of the sides, such as image=file,text=name+keywords: of several, each is a right answer of its own."
     )
-    freeze: str | None = option(
+    frozen_sides: str | None = option(
         None, "Sides whose encoders stay as they are, such as image: their vectors are computed once."
     )
     joint_width: int = automatic("Length of the vectors that both sides are projected to.", least=1, most=65_536)
@@ -109,9 +109,9 @@ def write_sides(values: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in values.items())
 
 
-def frozen_sides(freeze: str | None, names: Sequence[str]) -> tuple[str, ...]:
-    """The sides that `freeze` names; raises UnknownName."""
-    found = tuple(one.strip() for one in (freeze or "").split(",") if one.strip())
+def read_frozen(sides: str | None, names: Sequence[str]) -> tuple[str, ...]:
+    """The sides that `image` or `image,text` names; raises UnknownName."""
+    found = tuple(one.strip() for one in (sides or "").split(",") if one.strip())
     for one in found:
         if one not in names:
             raise UnknownName("side", one, names)

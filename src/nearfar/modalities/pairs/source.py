@@ -16,9 +16,11 @@ from torch import Tensor
 
 from nearfar import randomness
 from nearfar.contract import Card, Encoder, Rows, Source
-from nearfar.modalities.pairs.options import frozen_sides
+from nearfar.modalities.pairs.dividing import divide
+from nearfar.modalities.pairs.options import read_frozen
 
 _ON_A_CARD = 3  # items of the second side
+_LEAST = 10  # pairs, of which some are kept back to judge by
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class SideSource(Source):
         some.__dict__.pop("inner", None)
         some._all = self._all.suited(config["towers"][self.side])
         some.reading = some._all.reading
-        some.frozen = self.names[self.side] in frozen_sides(config.get("freeze"), self.names)
+        some.frozen = self.names[self.side] in read_frozen(config.get("frozen_sides"), self.names)
         some._known = WeakKeyDictionary()
         return some
 
@@ -139,8 +141,13 @@ class PairSource(Source):
         self.kinds = tuple(kinds)
         self.columns = columns
 
+    @property
+    def sides(self) -> Mapping[str, Source]:
+        """The items of each side by its name."""
+        return dict(zip(self.second.names, self.own, strict=True))
+
     @cached_property
-    def sides(self) -> tuple[SideSource, SideSource]:
+    def own(self) -> tuple[SideSource, SideSource]:
         """The items of these samples: one of the first side for each, and all of the second."""
         items = [np.arange(self.starts[i], self.starts[i + 1]) for i in self.at.tolist()]
         second = np.concatenate([*items, self.at[:0]])
@@ -148,13 +155,13 @@ class PairSource(Source):
 
     @cached_property
     def owners(self) -> Rows:
-        """[M]: the sample here that each item of `sides[1]` belongs to."""
+        """[M]: the sample here that each item of `own[1]` belongs to."""
         return np.repeat(np.arange(len(self)), self.starts[self.at + 1] - self.starts[self.at])
 
     @property
     def ids(self) -> Rows:
         """[N]: of the first side."""
-        return self.sides[0].ids
+        return self.own[0].ids
 
     @property
     def positives(self) -> SideSource:
@@ -171,7 +178,7 @@ class PairSource(Source):
     def suited(self, config: Mapping[str, Any]) -> PairSource:
         """The same samples as the towers of an encoder of this `config` need them."""
         some = copy(self)
-        for name in ("sides", "owners"):
+        for name in ("own", "owners"):
             some.__dict__.pop(name, None)
         some.first, some.second = self.first.suited(config), self.second.suited(config)
         some.reading = some.first.reading
@@ -179,21 +186,25 @@ class PairSource(Source):
 
     def fetch(self, rows: Rows) -> tuple[OfSide, Rows]:
         """The first side of these samples, and the rows of those that can be read on both."""
-        raw, kept = self.sides[0].fetch(rows)
+        raw, kept = self.own[0].fetch(rows)
         there = kept[self._paired(kept)]
         if len(there) < len(kept):
             self.reading.check()
-            raw, there = self.sides[0].fetch(there)
+            raw, there = self.own[0].fetch(there)
         return raw, there
+
+    def split(self, seed: int) -> tuple[Rows, Rows] | None:
+        """Rows to train on and a fifth to judge by, which have no content in common; None of a few."""
+        return None if len(self) < _LEAST else divide(*self.own, self.owners, seed)
 
     def vectors(self) -> Tensor | None:
         """The raw input of the first side."""
-        return self.sides[0].vectors()
+        return self.own[0].vectors()
 
     def cards(self, rows: Rows) -> list[Card]:
         """What a report shows of both sides: the picture of one, the texts of both."""
         at = np.asarray(rows, dtype=np.int64)
-        cards = self.sides[0].cards(at)
+        cards = self.own[0].cards(at)
         others = [self.second.at_places(self._items(row)[:_ON_A_CARD]) for row in self.at[at].tolist()]
         flat = self.second.at_places(np.concatenate([*(one.at for one in others), self.at[:0]]))
         shown = iter(flat.cards(np.arange(len(flat))))

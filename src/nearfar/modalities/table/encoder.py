@@ -21,6 +21,7 @@ from nearfar.modalities.table.columns import from_config, same_layout
 from nearfar.modalities.table.encoding import Inputs
 from nearfar.modalities.table.networks import Transformer, Wide, mlp
 from nearfar.modalities.table.options import MOST_LAYERS
+from nearfar.modalities.table.recognition import lay_out_table
 from nearfar.modalities.table.source import Cells
 from nearfar.options import whole
 
@@ -35,6 +36,7 @@ class TableEncoder(Encoder):
         self.config = dict(config)
         self.columns = from_config(config["columns"])
         self.inputs = Inputs(self.columns)
+        self._places = [{spelling(value): i for i, value in enumerate(c.values or ())} for c in self.columns]
         self.network: nn.Module
         if given.is_given(config["encoder"]):
             self.dim = whole(config, "dim") if "dim" in config else 0
@@ -79,8 +81,12 @@ class TableEncoder(Encoder):
     def preprocess(self, inputs: Sequence[Any]) -> Tensor:
         """Rows as dicts by column name, or as lists or arrays in the order of training, to `[n, D]`.
 
-        None, NaN and empty texts are missing cells. Raises DataError naming the row and column that cannot be read.
+        None, NaN and empty texts are missing cells. An Arrow table, and an array where all columns are numbers, are
+        read as a whole, and what is no number in them is missing. Raises DataError naming the row and column that
+        cannot be read.
         """
+        if (whole := self._whole(inputs)) is not None:
+            return whole
         cells = np.empty((len(inputs), len(self.columns)), dtype=np.float32)
         for i, row in enumerate(inputs):
             if hasattr(row, "to_dict"):  # a row of a pandas data frame
@@ -101,6 +107,25 @@ class TableEncoder(Encoder):
         found: Tensor = self.inputs(torch.from_numpy(cells).to(self.inputs.mean.device))
         return found
 
+    def _whole(self, inputs: Any) -> Tensor | None:
+        """Many rows at once; None for what is read row by row."""
+        cells = None
+        if hasattr(inputs, "column_names"):
+            cells = lay_out_table(inputs, self.columns, "The table")
+        elif getattr(inputs, "ndim", 0) == 2 and inputs.shape[1] == len(self.columns):
+            numbers = isinstance(inputs, np.ndarray) and inputs.dtype.kind in "biuf"
+            if numbers and all(c.values is None and not c.dates for c in self.columns):
+                with np.errstate(over="ignore"):
+                    origins = np.array([column.origin for column in self.columns])
+                    cells = (inputs - origins).astype(np.float32)
+        if cells is None:
+            return None
+        if (infinite := np.isinf(cells)).any():
+            row, column = (int(at[0]) for at in np.nonzero(infinite))
+            raise DataError(f"Input {row}: the cell of column {self.columns[column].name!r} is no finite number.")
+        found: Tensor = self.inputs(torch.from_numpy(cells).to(self.inputs.mean.device))
+        return found
+
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one row: a dict, an array of one axis, or a list of cells."""
         if isinstance(inputs, Mapping):
@@ -118,9 +143,7 @@ class TableEncoder(Encoder):
         if cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING):
             return float("nan")
         if column.values is not None:
-            known = [spelling(value) for value in column.values]
-            text = spelling(str(cell))
-            return float(known.index(text)) if text in known else float("nan")
+            return float(self._places[j].get(spelling(str(cell)), float("nan")))
         try:
             if column.dates:
                 number = dates.days([spelling(str(cell))], column.dates).item()

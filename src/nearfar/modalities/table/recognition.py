@@ -84,20 +84,24 @@ def _column(data: str, name: str, cells: pa.ChunkedArray, *, with_dates: bool) -
 
 
 def lay_out(samples: Samples, columns: Sequence[Column]) -> NDArray[np.float32]:
+    """The cells of samples under these columns, as `lay_out_table` has them."""
+    return lay_out_table(_table(samples), columns, samples.name)
+
+
+def lay_out_table(table: pa.Table, columns: Sequence[Column], name: str) -> NDArray[np.float32]:
     """The cells as `[N, C]` under these columns, whatever their order in the table; raises DataError for a lacking one.
 
     Numbers too large for float32 become infinite.
     """
-    table = _table(samples)
     names = set(table.column_names)
     lacking = [column.name for column in columns if column.name not in names]
     if lacking:
-        named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        named = ", ".join(map(repr, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
         raise DataError(
-            f"{samples.name}: the column{'s' if len(lacking) > 1 else ''} {named} that the encoder was trained on "
+            f"{name}: the column{'s' if len(lacking) > 1 else ''} {named} that the encoder was trained on "
             f"{'are' if len(lacking) > 1 else 'is'} not in the file, which has {table.column_names[:20]}."
         )
-    cells = np.empty((len(samples), len(columns)), dtype=np.float32)
+    cells = np.empty((len(table), len(columns)), dtype=np.float32)
     for i, column in enumerate(columns):
         with np.errstate(over="ignore", invalid="ignore"):  # of numbers too large, and of NaN that signal
             if column.values is not None:
@@ -105,7 +109,7 @@ def lay_out(samples: Samples, columns: Sequence[Column]) -> NDArray[np.float32]:
             elif (numbers := _numbers(table[column.name], column)) is not None:
                 cells[:, i] = numbers - column.origin if column.origin else numbers
             else:
-                raise DataError(f"{samples.name}: column {column.name!r} holds {table[column.name].type}, no numbers.")
+                raise DataError(f"{name}: column {column.name!r} holds {table[column.name].type}, no numbers.")
     cells += 0.0  # no negative zeros: equal rows are equal to the byte
     return cells
 

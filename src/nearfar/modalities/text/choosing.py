@@ -33,6 +33,9 @@ def settled(
         settling.choose("pooling", recipe.pooling or "mean", "as its folder says")
     settling.choose("max_length", longest, why)
     words = kind in ("bag", "static")
+    if facts.paired:
+        settling.choose("word_deletion", 0.1, "few words: the other side shows what they say")
+        settling.choose("span_scale", 1.0, "the other side shows the whole")
     settling.choose("word_deletion", *((0.2, "texts stay what they say") if words else (0.1, "beside the dropout")))
     settling.choose("span_scale", *((0.6, "views share most of their words") if words else (1.0, "")))
     scratch = kind == "transformer"
