@@ -226,6 +226,8 @@ def _positives(
         raise ConfigError(f"{source.name!r} has no column `positive`: leave out --positives pair.")
     if kind == "group" and not grouped:
         raise ConfigError(f"{source.name!r} has no two samples of one group: leave out --positives group.")
+    if requires.scores:
+        _check_scores(source, kind)
     if kind is not None:
         return kind, []
     if source.positives is not None and source.scores is not None and not requires.scores:
@@ -236,6 +238,17 @@ def _positives(
     if grouped:
         return "group", [Choice("positives", "group", "the data has a column `group`")]
     return "views", []
+
+
+def _check_scores(source: Source, positives: str | None) -> None:
+    """Raise ConfigError where there are no pairs with scores to learn from, or others are asked for."""
+    if source.positives is None or source.scores is None or not np.isfinite(source.scores).any():
+        raise ConfigError(
+            f"The method learns from pairs with scores, which {source.name!r} does not have: name their columns "
+            "`positive` and `score`, or take a method that needs none (`nearfar list methods`)."
+        )
+    if positives not in (None, "pair"):
+        raise ConfigError(f"The method learns from pairs with scores: leave out --positives {positives}.")
 
 
 def _facts(config: TrainConfig, samples: int, *, labelled: int = 0, held: int = 0) -> Facts:

@@ -10,6 +10,8 @@ TASKS = {
     "classify": "nearfar.evaluation.tasks.classify:Classify",
     "retrieve": "nearfar.evaluation.tasks.retrieve:Retrieve",
     "recommend": "nearfar.evaluation.tasks.recommend:Recommend",
+    "similarity": "nearfar.evaluation.tasks.similarity:Similarity",
+    "match": "nearfar.evaluation.tasks.match:Match",
     "label_free": "nearfar.evaluation.tasks.label_free:LabelFree",
 }
 """name -> module:class."""

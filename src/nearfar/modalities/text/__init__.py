@@ -14,7 +14,7 @@ from nearfar.modalities.text.columns import COLUMNS
 from nearfar.modalities.text.options import ENCODERS, TextOptions
 
 if TYPE_CHECKING:
-    from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.contract import Baseline, Card, Requirements, Rows, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.text.encoder import TextEncoder
@@ -33,6 +33,7 @@ class Text(Modality):
     extensions = frozenset({".txt", ".md"})
     columns = COLUMNS
     inline = True
+    tasks = ("classify", "retrieve", "similarity", "match", "label_free")
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as one text in all rows",
         "views unrelated": "lower --word-deletion, raise --span-scale",
@@ -48,6 +49,12 @@ class Text(Modality):
         from nearfar.modalities.text.columns import recognise
 
         return recognise(head)
+
+    def baselines(self) -> Sequence[Baseline]:
+        """TF-IDF of words, TF-IDF of words and characters, BM25."""
+        from nearfar.modalities.text.baselines import BM25, TfIdf
+
+        return [TfIdf(characters=False), TfIdf(characters=True), BM25()]
 
     def source(self, samples: Samples, **reading: Any) -> TextSource:
         """The texts of these samples."""
