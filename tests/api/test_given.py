@@ -290,8 +290,8 @@ def test_a_run_on_objects_is_used_and_goes_on_with_them(tmp_path: Path, stop_at:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (["a cat on a mat", "a dog in the fog"], "Text as data is not there yet"),
-        (Pictures(lambda x, y: "a cat on a mat"), "text as data is not there yet"),
+        (["a.png", "b.png"], "taken for paths, and none of these exists"),
+        ([("a cat on a mat", "a dog"), ("a",)], "different lengths"),
         (np.zeros(5), r"Arrays of data are numbers \[N, D\]"),
         (np.zeros((5, 2), dtype=object), "Arrays of data are numbers"),
         ((np.zeros((5, 2)), [1, 2]), "2 labels for 5 samples"),
@@ -301,7 +301,7 @@ def test_a_run_on_objects_is_used_and_goes_on_with_them(tmp_path: Path, stop_at:
         ([], "no samples"),
         (Pictures(lambda x, y: {"picture": x}), "An item of Pictures of 12 has 'picture'"),
     ],
-    ids=["sentences", "texts", "vector", "objects", "labels", "iterator", "dictionary", "broken", "empty", "keys"],
+    ids=["paths", "tuples", "vector", "objects", "labels", "iterator", "dictionary", "broken", "empty", "keys"],
 )
 def test_data_that_is_nothing_to_train_on_is_refused(data: Any, message: str) -> None:
     from nearfar.errors import DataError

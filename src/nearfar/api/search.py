@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfar.data.embeddings import Embeddings, holds_embeddings
 from nearfar.data.location import files_of, is_pattern
-from nearfar.errors import ConfigError, DataError, must
+from nearfar.errors import ConfigError, DataError, UserError, must
 
 if TYPE_CHECKING:
     from nearfar.contract import Encoder
@@ -23,12 +23,14 @@ class Hit:
     """A sample that was found: its key, its cosine similarity to the query in [-1, 1], and its label by name.
 
     `path` is the file that holds it, with the place within where there are more in it; None where that is not known.
+    `text` is what it says, where the data is still there and can be read.
     """
 
     key: str
     similarity: float
     label: str | None = None
     path: str | None = None
+    text: str | None = None
 
 
 def search(
@@ -90,7 +92,9 @@ def search_run(
         embeddings = Embeddings.load(own if within is None else within)
     else:
         embeddings = embed(encoder, within)
-    return [search(embeddings, query, k, encoder=encoder) for query in queries]
+    found = [search(embeddings, query, k, encoder=encoder) for query in queries]
+    texts = _texts(encoder, embeddings.origin, [hit.key for hits in found for hit in hits if not _is_file(hit)])
+    return [[replace(hit, text=texts.get(hit.key)) for hit in hits] for hits in found]
 
 
 def _vector(query: Any, embeddings: Embeddings, encoder: "Encoder | None") -> NDArray[np.float32]:
@@ -121,13 +125,7 @@ def _of_text(query: str, embeddings: Embeddings, encoder: "Encoder | None") -> N
             "search(..., encoder=...)."
         )
     if query.lstrip().startswith(("{", "[")) and not is_file:
-        try:
-            row = json.loads(query)
-        except ValueError as error:
-            raise DataError(f"The query {query:.100} is no JSON: {error}.") from None
-        if not encoder.is_sample(row):
-            raise DataError(f"The query {query:.100} is no sample for this encoder.")
-        return encoder.encode(row)
+        return _of_json(query, encoder)
     file, mark, place = query.rpartition("#")
     if mark and not is_file and os.path.isfile(file):
         return _of_row(encoder, file, place)
@@ -138,6 +136,41 @@ def _of_text(query: str, embeddings: Embeddings, encoder: "Encoder | None") -> N
             f"{query!r:.100} is neither a key of the embedding nor a sample for its encoder. {error} A row of a file "
             "is FILE#3, or the row itself as JSON."
         ) from None
+
+
+def _of_json(query: str, encoder: "Encoder") -> NDArray[np.float32]:
+    """The vector of a row as JSON, or of a text that only begins like one."""
+    try:
+        row = json.loads(query)
+        problem = "no sample for this encoder"
+    except ValueError as error:
+        row, problem = None, f"no JSON: {error}"
+    if row is not None and encoder.is_sample(row):
+        return encoder.encode(row)
+    try:
+        return encoder.encode(query)
+    except DataError:
+        raise DataError(f"The query {query:.100} is {problem}.") from None
+
+
+def _texts(encoder: "Encoder", origin: str | None, keys: Sequence[str]) -> dict[str, str]:
+    """What samples say, by their keys; nothing where the data is gone or has changed."""
+    from nearfar.api.sources import open_for
+
+    if origin is None or not keys:
+        return {}
+    try:
+        source = open_for(encoder, origin, split="all", grow=False)
+        wanted = set(keys)
+        rows = [row for row, key in enumerate(source.keys) if key in wanted]
+        return {card.key: card.text for card in source.cards(np.array(rows, dtype=np.int64)) if card.text}
+    except UserError:
+        return {}
+
+
+def _is_file(hit: Hit) -> bool:
+    """Whether the sample is a file of its own, which its path shows."""
+    return hit.path is not None and os.path.isfile(hit.path)
 
 
 def _of_row(encoder: "Encoder", file: str, place: str) -> NDArray[np.float32]:

@@ -24,6 +24,9 @@ _DATA = (
 )
 
 
+_LINE = 100  # characters of a text
+
+
 def argument(help: str, *, many: bool = False, **more: Any) -> Any:
     """A field that is a place in the line."""
     return option(() if many else None, help, argument=True, local=True, many=many, **more)
@@ -223,7 +226,7 @@ class Search(Form):
         queries, text = [], []
         for query, hits in zip(self.query, found, strict=True):
             queries.append({"query": query, "hits": hits})
-            text += [query, columns((f"  {hit.similarity:.3f}", hit.path or hit.key, hit.label) for hit in hits)]
+            text += [query, columns((f"  {hit.similarity:.3f}", *_shown(hit), hit.label) for hit in hits)]
         return {"run": self.run, "in": self.within, "queries": queries}, "\n".join(text)
 
 
@@ -390,6 +393,13 @@ def outputs(form: Form) -> list[str]:
         case Report():
             return [run for run in form.run if Path(run).is_dir()]
     return []
+
+
+def _shown(hit: Any) -> list[str]:
+    """A hit's path or key, and what it says in one line."""
+    text = " ".join((hit.text or "").split())
+    place = hit.path or hit.key
+    return [place] if not text else [Path(place).name, text if len(text) <= _LINE else text[: _LINE - 3] + "..."]
 
 
 def _of_run(run: Any) -> Result:

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar import given
+from nearfar.data import kinds
 from nearfar.data.arrays import ArrayTable, is_one_hot
 from nearfar.data.contents import Contents, Files
+from nearfar.data.folder import extension_of
 from nearfar.data.keys import printable, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.table_file import Columns, Request, TableFile
 from nearfar.data.tabular import read_tables
-from nearfar.data.values import encode
+from nearfar.data.values import encode, strings
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     from nearfar.contract import Modality
     from nearfar.data.samples import Samples
 
-_INPUTS = ("image", "img", "pixel_values", "x", "input", "inputs", "data", "features")
+_INPUTS = ("image", "img", "pixel_values", "text", "sentence", "x", "input", "inputs", "data", "features")
 _LABELS = ("label", "labels", "target", "targets", "y", "class")
 _TRIED = 20
+_LOOKED_AT = 1_000
 log = logging.getLogger("nearfar")
 
 
@@ -45,17 +48,21 @@ def samples_of(name: str, modality: "Modality", **columns: Any) -> "Samples":
     """
     short = given.short(name)
     found = _read(given.get("data", name), short)
+    if found.table is not None:
+        return _rows(found.table, modality, columns).samples(short)
     if found.kind != modality.name:
         raise DataError(f"{short} is data of the kind {found.kind!r}: --modality {modality.name} does not read it.")
-    return found.rows(columns).samples(short)
+    assert found.rows is not None
+    return found.rows().samples(short)
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Data of one modality: `rows` makes its samples, with labels and groups from those columns where it has any."""
+    """Data of one modality: `rows` makes its samples, or a `table` holds them, which is of another one where asked."""
 
     kind: str
-    rows: Callable[[Mapping[str, Any]], SampleRows]
+    rows: Callable[[], SampleRows] | None = None
+    table: "_ArrowTable | None" = None
 
 
 def _read(data: Any, name: str) -> _Data:
@@ -65,7 +72,7 @@ def _read(data: Any, name: str) -> _Data:
         if len(labels) != len(data):
             raise DataError(f"There are {len(labels)} labels for {len(data)} samples.")
     if hasattr(data, "column_names") or (hasattr(data, "columns") and hasattr(data, "iloc")):
-        return _Data("table", lambda columns: _table(data, name, columns))
+        return _table(data, name)
     if hasattr(data, "__array__") and not hasattr(data, "convert"):
         return _array(np.asarray(data.detach().cpu() if hasattr(data, "detach") else data), labels, name)
     if isinstance(data, Mapping) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
@@ -87,20 +94,24 @@ def _array(array: NDArray[Any], labels: Any, name: str) -> _Data:
     kind = "table" if array.ndim == 2 else "image"
     content, request = ("", Request(further=None)) if kind == "table" else ("image", Request(columns=("image",)))
     table = ArrayTable(Path(_word(name)), "", array, None if labels is None else _arrow(labels), content)
-    return _Data(kind, lambda columns: read_tables([table], request))
+    return _Data(kind, lambda: read_tables([table], request))
 
 
 def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
     if not all(isinstance(one, str | os.PathLike) for one in data):
+        if _are_pairs(data[0]):
+            return _texts(data, labels, name)
         return _items(lambda i: data[i], len(data), labels, name)
     paths = [os.path.abspath(os.path.expanduser(os.fspath(one))) for one in data]
     if not any(map(os.path.exists, paths)):
-        raise DataError(
-            f"A list of strings is taken for paths of files, and none of these exists (the first is "
-            f"{printable(os.fspath(data[0]))!r:.80}). Text as data is not there yet."
-        )
+        if any(isinstance(one, os.PathLike) or extension_of(one) in kinds.BY_EXTENSION for one in data[:_TRIED]):
+            raise DataError(
+                f"A list of strings that end as files do is taken for paths, and none of these exists (the first is "
+                f"{printable(os.fspath(data[0]))!r:.80})."
+            )
+        return _texts(data, labels, name)
     keys = unique(printable(os.fspath(one)) for one in data)
-    return _Data("image", lambda columns: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
+    return _Data("image", lambda: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
 
 
 def _dataset(data: Any, labels: Any, name: str) -> _Data:
@@ -147,13 +158,13 @@ def _labels_of(data: Any, label: Any, name: str) -> Any:
 def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _Data:
     first = _first(take, count, name)
     if isinstance(first, str):
-        raise DataError(f"The samples of {name} are texts, such as {first[:40]!r}: text as data is not there yet.")
+        return _texts([take(i) for i in range(count)], labels, name)
     array = _as_array(first)
     if array.ndim == 1:
         rows = np.stack([_as_array(take(i)) for i in range(count)])
         return _array(rows, labels, name)
     keys = unique(f"{_word(name)}#{i}" for i in range(count))
-    return _Data("image", lambda columns: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
+    return _Data("image", lambda: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
 
 
 def _first(take: Callable[[int], Any], count: int, name: str) -> Any:
@@ -199,8 +210,53 @@ def _as_array(item: Any) -> NDArray[Any]:
     return array.transpose(1, 2, 0) if tensor and array.ndim == 3 else array
 
 
-def _table(data: Any, name: str, columns: Mapping[str, Any]) -> SampleRows:
-    return read_tables([_ArrowTable(data, name)], Request(further=None, **columns))
+def _table(data: Any, name: str) -> _Data:
+    """A data frame or an Arrow table: of texts, where its columns show that, else of rows."""
+    table = _ArrowTable(data, name)
+    texts = kinds.of_columns(table.head(_LOOKED_AT)).name == "text"
+    return _Data("text" if texts else "table", table=table)
+
+
+def _rows(table: "_ArrowTable", modality: "Modality", columns: Mapping[str, Any]) -> SampleRows:
+    request = Request(
+        columns=modality.columns,
+        inline=modality.inline,
+        further=modality.further,
+        recognise=modality.recognise,
+        **columns,
+    )
+    return read_tables([table], request)
+
+
+def _texts(rows: Sequence[Any], labels: Any, name: str) -> _Data:
+    """Texts, or pairs and triples of them, with a number behind each where that is its score."""
+    import pyarrow as pa
+
+    if isinstance(rows[0], str):
+        return _Data("text", table=_ArrowTable(pa.table(_with_labels({"text": list(rows)}, labels)), name))
+    width = len(rows[0])
+    if any(len(row) != width for row in rows):
+        raise DataError(f"The tuples of {name} have different lengths.")
+    cells = list(zip(*rows, strict=True))
+    scored = not isinstance(rows[0][-1], str)
+    names = ["text", "positive", *(f"negative{i or ''}" for i in range(width - 2 - scored)), *["score"] * scored]
+    table = pa.table(_with_labels(dict(zip(names, map(list, cells), strict=True)), labels))
+    return _Data("text", table=_ArrowTable(table, name))
+
+
+def _with_labels(columns: dict[str, list[Any]], labels: Any) -> dict[str, Any]:
+    return columns if labels is None else {**columns, "label": _arrow(labels)}
+
+
+def _are_pairs(one: Any) -> bool:
+    """Whether something is two texts or more, perhaps with a score."""
+    return (
+        isinstance(one, list | tuple)
+        and len(one) > 1
+        and all(isinstance(part, str) for part in one[:2])
+        and all(isinstance(part, str) for part in one[2:-1])
+        and isinstance(one[-1], str | float | int)
+    )
 
 
 class _ArrowTable(TableFile):
@@ -215,6 +271,17 @@ class _ArrowTable(TableFile):
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise DataError(f"{name} cannot be read as a table: {str(error)[:200]}") from None
         self.names = tuple(map(str, self._table.column_names))
+
+    def head(self, count: int) -> dict[str, list[str]]:
+        """The first cells of each column as text; none of columns of bytes or lists."""
+        import pyarrow as pa
+
+        found = dict[str, list[str]]()
+        for name, column in zip(self.names, self._table.columns, strict=True):
+            plain = not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type))
+            cells = strings(column.slice(0, count).combine_chunks()) if plain else None
+            found[name] = [] if cells is None else [cell or "" for cell in cells.to_pylist()]
+        return found
 
     def read(self, at: Sequence[int]) -> Columns:
         """The columns at these places."""

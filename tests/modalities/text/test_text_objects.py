@@ -1,0 +1,91 @@
+"""Texts that are objects: lists of sentences, of pairs and triples, data frames and Datasets."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nearfar
+from nearfar import given
+from nearfar.modalities import registry
+from nearfar.modalities.opening import open_source
+
+TEXTS = [f"sentence number {i} of these" for i in range(12)]
+OTHERS = [f"another one, number {i}" for i in range(12)]
+
+
+class Items:
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
+def opened(data):
+    with given.holding() as hold:
+        name = hold("data", data)
+        assert registry.find(name) == "text"
+        return open_source(registry.load("text"), name, least=2)
+
+
+def strings(source):
+    return list(source.fetch(np.arange(len(source)))[0].strings)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXTS,
+        (TEXTS, ["a", "b"] * 6),
+        list(zip(TEXTS, OTHERS, strict=True)),
+        list(zip(TEXTS, OTHERS, OTHERS[::-1], strict=True)),
+        [(text, other, 0.5) for text, other in zip(TEXTS, OTHERS, strict=True)],
+        pd.DataFrame({"sentence": TEXTS, "class": [0, 1] * 6}),
+        Items([(text, i % 2) for i, text in enumerate(TEXTS)]),
+        Items([{"text": text, "label": i % 2} for i, text in enumerate(TEXTS)]),
+    ],
+    ids=["texts", "labelled", "pairs", "triples", "scored", "frame", "items", "dictionaries"],
+)
+def test_texts_of_all_forms_are_read(data):
+    assert strings(opened(data)) == TEXTS
+
+
+def test_tuples_are_pairs_with_negatives_and_scores():
+    source = opened([*zip(TEXTS, OTHERS, OTHERS[::-1], strict=True)])
+    assert strings(source.positives) == OTHERS
+    assert strings(source.negatives) == OTHERS[::-1]
+    source = opened([(text, other, i) for i, (text, other) in enumerate(zip(TEXTS, OTHERS, strict=True))])
+    assert source.scores.tolist() == list(range(12))
+
+
+def test_labels_beside_texts_are_their_classes():
+    source = opened((TEXTS, ["cat", "dog"] * 6))
+    assert [source.label_names[label] for label in source.labels] == ["cat", "dog"] * 6
+
+
+def test_a_frame_of_numbers_stays_a_table():
+    frame = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12) % 3, "c": np.arange(12) % 4, "note": TEXTS})
+    with given.holding() as hold:
+        assert registry.find(hold("data", frame)) == "table"
+
+
+def test_a_list_of_sentences_is_trained_on(tmp_path):
+    run = nearfar.train(
+        TEXTS, buckets=64, width=8, steps=3, batch_size=4, threads=1, precision="fp32", quiet=True, evaluate=False,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    assert run.encoder.encode(["a sentence", "another"]).shape == (2, 8)
+
+
+def test_search_takes_a_text_and_shows_texts(tmp_path):
+    (tmp_path / "lines.txt").write_text("\n".join([*TEXTS, "[urgent] where is my card", "a cat on the mat"]))
+    run = nearfar.train(
+        tmp_path / "lines.txt", buckets=512, width=32, lr=1e-9, steps=1, batch_size=4, threads=1, precision="fp32",
+        quiet=True, out=tmp_path / "run",
+    )  # fmt: skip
+    (first, *_), (second, *_) = nearfar.search_run(run.path, ["[urgent] where is my card", "cats on a mat"], k=2)
+    assert (first.key, first.text, first.similarity) == ("lines.txt#12", "[urgent] where is my card", 1.0)
+    assert second.text == "a cat on the mat"
