@@ -174,6 +174,9 @@ class Optimisation(Options):
         most=1,
     )
     freeze: int = automatic("Layers of the encoder, from the input on, that stay as they are.", least=0)
+    fix_norms: bool = automatic(
+        "Batch norms of the encoder keep the statistics that they came with: so where it starts from published weights."
+    )
     anchor: float = option(
         0.0,
         "How far each step takes the encoder's weights back towards where they started, a share of the way at the "

@@ -24,7 +24,9 @@ class Deep(Encoder):
 
 def settled(**more):
     encoder = Deep()
-    layers.settle(encoder, Optimisation(**{"encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, **more}))
+    layers.settle(
+        encoder, Optimisation(**{"encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, "fix_norms": False, **more})
+    )
     return encoder
 
 
@@ -74,6 +76,15 @@ def test_fixed_layers_stay_as_they_are_with_their_statistics():
     moved = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
     assert not [name for name in moved if name.startswith(("stem", "blocks.0."))]
     assert {"blocks.1.0.weight", "blocks.1.1.running_mean", "head.weight"} <= moved
+
+
+def test_norms_that_are_fixed_keep_their_statistics_while_weights_learn():
+    encoder = settled(fix_norms=True)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    stepped(encoder)
+    moved = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    assert "stem.weight" in moved
+    assert not [name for name in moved if "running" in name]
 
 
 def test_not_all_layers_can_be_fixed():

@@ -13,7 +13,14 @@ from nearfar.modalities import registry as modalities
 from nearfar.options import declared
 from nearfar.training.run_folder import read_config
 
-_BEFORE = {"normalise": "data", "encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, "keep_start": False}
+_BEFORE = {
+    "normalise": "data",
+    "encoder_rate": 1.0,
+    "layer_decay": 1.0,
+    "freeze": 0,
+    "fix_norms": False,
+    "keep_start": False,
+}
 """What runs did before there were these options."""
 LENGTHS = tuple(field.name for field in fields(Length))
 

@@ -1,5 +1,6 @@
 """What a teacher makes of the samples: computed once, and kept in the run's folder."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nearfar.training.encoder_folder import packed
 from nearfar.training.state import fingerprint
 
 KEPT = "teacher.safetensors"
+_log = logging.getLogger("nearfar")
 
 
 def vectors_of(config: TrainConfig, modality: Modality, source: Source, run: Path) -> Tensor:
@@ -28,6 +30,7 @@ def vectors_of(config: TrainConfig, modality: Modality, source: Source, run: Pat
     found = _kept(run / KEPT, source)
     if found is None:
         teacher = _encoder(config, modality, source).to(torch.device(str(config.machine.device)))
+        _log.info("the teacher %s looks at %d samples, once", config.model.teacher, len(source))
         vectors, rows = embed_source(teacher, suited(source, teacher.config))
         if len(rows) < len(source):
             raise DataError(f"The teacher cannot read {len(source) - len(rows)} of {len(source)} samples.")

@@ -34,9 +34,17 @@ class Distill(Projected):
     ring: ClassVar[Mapping[str, Any] | None] = None
 
     def head(self) -> nn.Sequential:
-        """A linear map, or one with a hidden layer."""
+        """A linear map, or one with a hidden layer.
+
+        Between spaces of one size the map starts as the identity: weights that are adapted beside themselves as they
+        came, `--pretrained W --teacher W`, start where they are to stay.
+        """
         hidden = [self.options.projector_hidden] if self.options.projector_hidden else []
-        return mlp(self.encoder.dim, *hidden, self.options.target_dim, norm=bool(hidden))
+        made = mlp(self.encoder.dim, *hidden, self.options.target_dim, norm=bool(hidden))
+        if not hidden and self.encoder.dim == self.options.target_dim:
+            assert isinstance(made[0], nn.Linear)
+            nn.init.eye_(made[0].weight)
+        return made
 
     @classmethod
     def choose(cls, settling: Settling[DistillOptions], facts: Facts, encoder: Encoder) -> None:

@@ -74,6 +74,7 @@ def by_layer(given: Optimisation, facts: Facts) -> tuple[Optimisation, list[Choi
     settling.choose("encoder_rate", *((0.1, "it starts from published weights") if known else (1.0, "")))
     settling.choose("layer_decay", *((0.9, "early layers of published weights suit most data") if known else (1.0, "")))
     settling.choose("freeze", 0, "")
+    settling.choose("fix_norms", known, "statistics of published weights say more than small batches" if known else "")
     return settling.options, settling.choices
 
 

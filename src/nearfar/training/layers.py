@@ -34,7 +34,8 @@ def settle(encoder: Encoder, given: Optimisation) -> None:
 
     The last layer has the rate `encoder_rate`, that of the heads being 1, and each one before it `layer_decay` times
     that of the next (Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, section
-    3.2). Norms of fixed layers keep their statistics. Raises ConfigError where all layers were fixed.
+    3.2). Norms of fixed layers, or with `fix_norms` all, keep their statistics. Raises ConfigError where all layers
+    were fixed.
     """
     layers, freeze = layers_of(encoder), given.freeze
     if freeze and freeze >= len(layers):
@@ -53,7 +54,7 @@ def settle(encoder: Encoder, given: Optimisation) -> None:
         module
         for name, module in encoder.named_modules()
         if isinstance(module, nn.modules.batchnorm._NormBase)
-        and any(f"{name}.{inner}" in fixed for inner, _ in module.named_parameters())
+        and (given.fix_norms or any(f"{name}.{inner}" in fixed for inner, _ in module.named_parameters()))
     ]
 
 
