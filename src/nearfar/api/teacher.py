@@ -72,9 +72,10 @@ def _encoder(config: TrainConfig, modality: Modality, source: Source) -> Encoder
         return made
     encoder, weights = name, modality.weights_of(name) or "hub"
     if os.path.isfile(name):
-        if config.model.teacher_encoder is None:
+        own = config.model.encoder if name == config.model.pretrained else None
+        if (network := config.model.teacher_encoder or own) is None:
             raise ConfigError(f"The teacher {name!r} is a file of weights: name its network, --teacher-encoder NAME.")
-        encoder, weights = config.model.teacher_encoder, name
+        encoder, weights = network, name
     facts = Facts(samples=len(source), device=str(config.machine.device), threads=1, weights=weights)
     options, encoder, _ = modality.settle(modality.Options(), source, encoder, facts)
     return modality.encoder(encoder, source, options, pretrained=weights).eval()
