@@ -64,8 +64,9 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         cache = os.path.abspath(os.path.expanduser(cache))
     if start is not None and os.path.exists(start):
         start = os.path.abspath(start)
-    if other is not None and os.path.exists(other):
-        other = os.path.abspath(other)
+    kind, colon, place = (other or "").rpartition(":")
+    if other is not None and os.path.exists(place):  # also of st:FOLDER
+        other = kind + colon + os.path.abspath(place)
     return replace(
         config,
         data=replace(config.data, data=modalities.lasting(data), modality=modality, cache=cache),

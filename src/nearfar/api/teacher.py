@@ -78,4 +78,4 @@ def _encoder(config: TrainConfig, modality: Modality, source: Source) -> Encoder
         encoder, weights = network, name
     facts = Facts(samples=len(source), device=str(config.machine.device), threads=1, weights=weights)
     options, encoder, _ = modality.settle(modality.Options(), source, encoder, facts)
-    return modality.encoder(encoder, source, options, pretrained=weights).eval()
+    return modality.encoder(encoder, source, options, pretrained=modality.weights_of(encoder) or weights).eval()
