@@ -32,7 +32,9 @@ class Data(Options):
         None, "Column of the classes; when not given: label, class, target or category. It is never an input."
     )
     group_column: str | None = option(
-        None, "Column whose equal values say what belongs together; `group` when not given. It is never an input."
+        None,
+        "Column whose equal values say what belongs together; `group` when not given. It is never an input. Of files a "
+        "pattern of their names, such as {label}_{group}_{index}.",
     )
     ignore_columns: str | None = option(
         None, "Columns that are as if they were not there, parted by commas: `customer,note`.", listed=True

@@ -21,6 +21,7 @@ from nearfar.data.folder import extension_of, is_passed_over, list_folder, split
 from nearfar.data.keys import printable, unique
 from nearfar.data.kinds import BY_EXTENSION
 from nearfar.data.location import files_of, is_hub, parse_data
+from nearfar.data.name_pattern import groups_by, is_pattern
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.samples import Samples, data_name
 from nearfar.data.table_file import Request, TableFile
@@ -65,7 +66,8 @@ def open_samples(
 
     `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path; without any the
     row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
-    one, else from the usual names, and groups likewise. `ignore_columns`, which must be there, and those `ignored`
+    one, else from the usual names, and groups likewise, or from names of files where `{group}` stands in a pattern
+    for these (see `name_pattern`). `ignore_columns`, which must be there, and those `ignored`
     where there are any are as if they were not. The `further` columns are kept in `Samples.table`, None for all that
     have no other meaning; `recognise` is as for `Request`. Where DATA has splits and none is asked for, `train` is
     taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and
@@ -80,7 +82,7 @@ def open_samples(
         inline=inline,
         label_column=label_column,
         labels_in=labels_in,
-        group_column=group_column,
+        group_column=None if is_pattern(group_column) else group_column,
         groups_in=groups_in,
         ignore_columns=ignore_columns,
         ignored=ignored,
@@ -90,7 +92,10 @@ def open_samples(
     found = _open(path, asked, request, kind, builtins)
     if not len(found):
         raise DataError(_nothing(path, found, kind))
-    if group_column is not None and found.groups is None:
+    named = group_column or groups_in
+    if named is not None and is_pattern(named):
+        found = replace(found, groups=groups_by(named, found.keys, found.name, must=group_column is not None))
+    elif group_column is not None and found.groups is None:
         raise DataError(f"{found.name!r} has no groups in a column {group_column!r}: leave out --group-column.")
     if found.ignored:
         counts = ", ".join(f"{n} {extension}" for extension, n in sorted(found.ignored.items()))
