@@ -131,7 +131,10 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
         facts = {"device": machine.device, "threads": machine.threads, "precision": machine.precision}
         folder.write_environment(facts | {"ranks": ready.plan.ranks.world})
         anchored = ready.config.optimisation.anchor > 0
-        if ready.config.model.pretrained or anchored or given.is_given(ready.config.model.encoder):
+        foreign = (
+            ready.config.model.pretrained or ready.encoder.from_weights or given.is_given(ready.config.model.encoder)
+        )
+        if foreign or anchored:
             write_file(folder.path / "encoder" / START, packed(ready.encoder.state_dict()))
     teacher.keep(ready.source, folder.path)
     if list_unreadable(folder.path, ready.source, ready.judges.test):

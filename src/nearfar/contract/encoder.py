@@ -66,6 +66,8 @@ class Encoder(nn.Module):
     """The smallest batch that is chosen to train it, where the method does not want a larger one."""
     whitens: bool = True
     """Whether a whitening may follow its features: not where those of inputs of several kinds lie in one space."""
+    from_weights: bool = False
+    """Whether some of its weights came from elsewhere, so that it cannot be made again from its seed alone."""
     projected: bool = True
     """Whether methods put a projector behind its features: not where its own vectors are what is to be compared."""
     embed_batch: int = 256

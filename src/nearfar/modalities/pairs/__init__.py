@@ -27,7 +27,7 @@ from nearfar.modalities.pairs.options import (
 from nearfar.options import declared
 
 if TYPE_CHECKING:
-    from nearfar.contract import Card, Opening, Requirements, Rows, Source, Views
+    from nearfar.contract import Card, Encoder, Opening, Requirements, Rows, Source, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.pairs.encoder import Routed
@@ -114,6 +114,9 @@ class Pairs(Modality):
             own = of_side(side.Options, options)
             tower = self._named(asked, one)
             towers.append(side.encoder(tower, items.inner, own, width=width, pretrained=start.get(one)))
+        files = {
+            f"{one}-{name}": text for one, t in zip(names, towers, strict=True) for name, text in _files(t).items()
+        }
         config: dict[str, Any] = {
             "modality": self.name,
             "encoder": name,
@@ -121,9 +124,13 @@ class Pairs(Modality):
             "side_columns": pairs.columns,
             "frozen_sides": options.frozen_sides,
             "joint_width": options.joint_width or JOINT_WIDTH,
-            "towers": [tower.config for tower in towers],
+            "towers": [{name: value for name, value in tower.config.items() if name != "files"} for tower in towers],
         }
-        return Routed(towers, names, sides, config)
+        made = Routed(towers, names, sides, config | ({"files": files} if files else {}))
+        made.from_weights = bool(start) or any(
+            side.weights_of(asked[one]) for one, side in zip(names, sides, strict=True)
+        )
+        return made
 
     def restore(self, config: Mapping[str, Any]) -> Routed:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""
@@ -140,7 +147,10 @@ class Pairs(Modality):
         if not isinstance(towers, list) or len(towers) != 2 or not all(isinstance(one, Mapping) for one in towers):
             raise ConfigError(f"towers must be the configs of two encoders, got {towers!r:.100}.")
         sides = [registry.load(kind) for kind in kinds]
-        made = [side.restore(one) for side, one in zip(sides, towers, strict=True)]
+        made = [
+            side.restore(_with_files(one, config.get("files"), f"{name}-"))
+            for name, side, one in zip(names, sides, towers, strict=True)
+        ]
         return Routed(made, names, sides, config)
 
     def views(
@@ -200,6 +210,17 @@ def _pairs(source: Source) -> PairSource:
             f"{source.name!r} has one side alone: pairs have a column for each, which --side-columns names."
         )
     return source
+
+
+def _files(tower: Encoder) -> Mapping[str, str]:
+    found: Mapping[str, str] = tower.config.get("files", {})
+    return found
+
+
+def _with_files(config: Mapping[str, Any], files: Any, before: str) -> Mapping[str, Any]:
+    """A tower's config with its own files among those of both, whose names begin with its side."""
+    own = {name.removeprefix(before): text for name, text in (files or {}).items() if name.startswith(before)}
+    return {**config, "files": own} if own else config
 
 
 MODALITY = Pairs()
