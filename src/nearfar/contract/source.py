@@ -319,6 +319,13 @@ class Source:
         """What is wrong with samples that can be read, or with a column of them, and why; by default nothing is."""
         return []
 
+    def named(self, classes: Sequence[str]) -> tuple[Source, Rows] | None:
+        """The names of classes as samples that these can be compared with, and the class [K] that each is of.
+
+        None where names are nothing that these can be compared with.
+        """
+        return None
+
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and rows to judge by, where the data has no test part and labels are not what judges.
 

@@ -106,7 +106,8 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
 def captions(head: Mapping[str, Sequence[str]], others: Collection[str] = ()) -> list[str]:
     """The columns that say in words what a row shows, by their names and first cells; none of the `others`."""
     names = {name: "".join(filter(str.isalnum, name.lower())).rstrip("0123456789") for name in head}
-    able = [name for name in head if name not in others and not are_few(head[name]) and not are_numbers(head[name])]
+    able = [name for name in head if name not in others and not are_numbers(head[name])]
+    able = [name for name in able if names[name] in ("caption", "captions") or not are_few(head[name])]
     found = [name for name in able if names[name] in _CAPTIONS or are_texts(head[name])]
     return [name for name in able if name in found or (found and names[name] in _TITLES)]
 

@@ -39,6 +39,8 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
     for task in applying:
         found.rows += task.run(systems, data)
         found.meanings |= task.meanings
+    answering = {row.system for row in found.rows}
+    found.systems = [name for name in found.systems if name in answering or name == list(systems)[-1]]
     if data.labelled:
         for note in notes_across(judged, with_vectors(systems).get(data.raw_baseline), len(data.classes)):
             data.note(note)

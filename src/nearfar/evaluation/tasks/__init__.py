@@ -12,6 +12,7 @@ TASKS = {
     "recommend": "nearfar.evaluation.tasks.recommend:Recommend",
     "similarity": "nearfar.evaluation.tasks.similarity:Similarity",
     "match": "nearfar.evaluation.tasks.match:Match",
+    "zero_shot": "nearfar.evaluation.tasks.zero_shot:ZeroShot",
     "label_free": "nearfar.evaluation.tasks.label_free:LabelFree",
 }
 """name -> module:class."""

@@ -6,7 +6,7 @@ its second one; each side has its own views, and its own encoder ("tower"), whos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ from nearfar.modalities.pairs.options import (
 from nearfar.options import declared
 
 if TYPE_CHECKING:
-    from nearfar.contract import Card, Encoder, Opening, Requirements, Rows, Source, Views
+    from nearfar.contract import Baseline, Card, Encoder, Opening, Requirements, Rows, Source, Views
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.modalities.pairs.encoder import Routed
@@ -44,6 +44,7 @@ class Pairs(Modality):
     encoders: ClassVar[Mapping[str, str]] = {
         "towers": "an encoder of each side, projected to one width: image=resnet18,text=bag says which"
     }
+    tasks = ("match", "zero_shot", "classify", "retrieve", "label_free")
     advice: ClassVar[Mapping[str, str]] = {
         "views unrelated": "weaker views of the sides",
         "too easy": "stronger views of the sides",
@@ -122,6 +123,7 @@ class Pairs(Modality):
             "encoder": name,
             "sides": ",".join(pairs.kinds),
             "side_columns": pairs.columns,
+            "templates": options.templates,
             "frozen_sides": options.frozen_sides,
             "joint_width": options.joint_width or JOINT_WIDTH,
             "towers": [{name: value for name, value in tower.config.items() if name != "files"} for tower in towers],
@@ -181,6 +183,12 @@ class Pairs(Modality):
             return marked(raw.side, own.part(start, stop)[number])
 
         return Views(make, numbers, 0, len(draws), requires.wide)
+
+    def baselines(self) -> Sequence[Baseline]:
+        """The raw input of the first side, and what both sides' raw inputs say of each other by the training pairs."""
+        from nearfar.modalities.pairs.baseline import MeetingAtPairs
+
+        return [*super().baselines(), MeetingAtPairs()]
 
     def plain(self, raw: Any, start: int, stop: int, encoder: Any) -> Any:
         """Raises ConfigError: a function of one's own does not know which side it is given."""

@@ -16,8 +16,11 @@ from nearfar.errors import ConfigError, DataError
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source, options_of
 from nearfar.modalities.pairs.columns import columns_of, head_of
-from nearfar.modalities.pairs.options import names_of, of_side, read_kinds, write_sides
+from nearfar.modalities.pairs.options import names_of, of_side, read_kinds, read_templates, write_sides
 from nearfar.modalities.pairs.source import PairSource, SideSource
+
+_KNOWN = ("labels_in", "groups_in", "ignored")
+"""What an encoder's config says of columns: those of pairs, not of data of one side."""
 
 
 def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | SideSource:
@@ -33,11 +36,12 @@ def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | 
     ]
     if not all(columns):
         side = _only_side(data, columns, sides)
-        inner = open_source(sides[side], data, options=options[side], **how.columns, **how.reading)
-        return SideSource(inner, side, names)
+        named = {name: value for name, value in how.columns.items() if name not in _KNOWN}
+        inner = open_source(sides[side], data, options=options[side], **named, **how.reading)
+        return SideSource(inner, side, names, kind=sides[side], options=options[side])
     first, *_ = _rows_of(data, 0, sides, columns, how.columns)
     others = _rows_of(data, 1, sides, columns, how.columns)
-    return _paired(first, others, sides, options, names, columns, how.reading)
+    return _paired(first, others, sides, options, names, columns, how.reading, read_templates(how.options.templates))
 
 
 def kinds_of(data: str, asked: str | None, able: Sequence[str]) -> tuple[str, str]:
@@ -100,6 +104,7 @@ def _paired(
     names: Sequence[str],
     columns: Sequence[Sequence[str]],
     reading: Mapping[str, Any],
+    templates: Sequence[str],
 ) -> PairSource:
     """Rows of both sides as samples: rows of one file of the first side are one sample of several items."""
     second = _joined(others, columns[1])
@@ -136,11 +141,11 @@ def _paired(
     starts = np.searchsorted(owners, np.arange(len(one.whole) + 1))
     told = {name: "+".join(own) for name, own, side in zip(names, columns, sides, strict=True) if side.columns}
     return PairSource(
-        SideSource(one, 0, names),
-        SideSource(other, 1, names, apart=len(one.whole)),
+        SideSource(one, 0, names, kind=sides[0], options=options[0]),
+        SideSource(other, 1, names, kind=sides[1], options=options[1], apart=len(one.whole)),
         starts,
-        kinds=[side.name for side in sides],
         columns=write_sides(told),
+        templates=templates,
     )
 
 

@@ -25,6 +25,13 @@ class PairsOptions(Options):
         None, "Sides whose encoders stay as they are, such as image: their vectors are computed once."
     )
     joint_width: int = automatic("Length of the vectors that both sides are projected to.", least=1, most=65_536)
+    templates: str = option(
+        "{}", "What names of classes stand in for zero-shot, separated by |, such as 'a photo of {}|a drawing of {}'."
+    )
+
+    def check(self) -> None:
+        """Each template has a place for the name."""
+        read_templates(self.templates)
 
 
 def with_sides(kinds: Mapping[str, type]) -> type:
@@ -65,6 +72,15 @@ def check_of_sides(options: Any, kinds: Sequence[str]) -> None:
     for name, one in declared(type(options)).items():
         if one.about.get("of_sides") and name not in having and getattr(options, name) != one.default:
             raise ConfigError(f"{name} is no option of {' or '.join(kinds)}, which the sides are: leave it out.")
+
+
+def read_templates(templates: str) -> tuple[str, ...]:
+    """The sentences that `a photo of {}|a drawing of {}` names; raises ConfigError for one without a place."""
+    found = tuple(one.strip() for one in templates.split("|"))
+    for one in found:
+        if "{}" not in one:
+            raise ConfigError(f"templates must have {{}} where the name stands, got {one!r}.")
+    return found
 
 
 def names_of(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar import randomness
-from nearfar.contract import Card, Encoder, Rows, Source
+from nearfar.contract import Card, Encoder, Modality, Rows, Source
+from nearfar.data.contents import Cells
+from nearfar.data.keys import unique
+from nearfar.data.samples import Samples
 from nearfar.modalities.pairs.dividing import divide
 from nearfar.modalities.pairs.options import read_frozen
 
@@ -41,12 +44,17 @@ class SideSource(Source):
     encoder, and its items are not read again.
     """
 
-    def __init__(self, inner: Source, side: int, names: Sequence[str], *, apart: int = 0) -> None:
+    def __init__(
+        self, inner: Source, side: int, names: Sequence[str], *, kind: Modality, options: Any = None, apart: int = 0
+    ) -> None:
         super().__init__(inner.whole, inner.reading)
         self.at = inner.at
         self.side = side
         self.names = tuple(names)
         self.frozen = False
+        self.kind = kind
+        self._options = options
+        self._config: Mapping[str, Any] | None = None
         self._all = inner
         self._apart = apart
         self._known: WeakKeyDictionary[Encoder, tuple[Tensor, Tensor]] = WeakKeyDictionary()
@@ -70,7 +78,15 @@ class SideSource(Source):
         some.reading = some._all.reading
         some.frozen = self.names[self.side] in read_frozen(config.get("frozen_sides"), self.names)
         some._known = WeakKeyDictionary()
+        some._config = config
         return some
+
+    def of_texts(self, texts: Sequence[str]) -> SideSource:
+        """These texts as items of this side, where its kind reads texts."""
+        samples = Samples(name="texts", keys=unique(texts), contents=Cells(texts), rows=np.arange(len(texts)))
+        inner = self.kind.source(samples, options=self._options)
+        made = SideSource(inner, self.side, self.names, kind=self.kind, options=self._options)
+        return made if self._config is None else made.suited(self._config)
 
     def at_places(self, places: Rows) -> SideSource:
         """The items at these places of all that were opened."""
@@ -127,19 +143,25 @@ class PairSource(Source):
 
     `starts` are of all samples of the first side. A batch is of the first side; the positives are items of the second,
     of which a step draws one for each sample. A sample of which one side cannot be read is left out and listed.
-    `columns` says where the sides were found, as the option does.
+    `columns` says where the sides were found, as the option does. Names of classes stand in `templates` where samples
+    are compared with them.
     """
 
     def __init__(
-        self, first: SideSource, second: SideSource, starts: Rows, *, kinds: Sequence[str], columns: str
+        self, first: SideSource, second: SideSource, starts: Rows, *, columns: str, templates: Sequence[str] = ("{}",)
     ) -> None:
         super().__init__(first.whole, first.reading)
         self.at = np.flatnonzero(np.diff(starts) > 0)
         self.first = first
         self.second = second
         self.starts = starts
-        self.kinds = tuple(kinds)
+        self.templates = tuple(templates)
         self.columns = columns
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """The kinds of both sides."""
+        return self.first.kind.name, self.second.kind.name
 
     @property
     def sides(self) -> Mapping[str, Source]:
@@ -196,6 +218,13 @@ class PairSource(Source):
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and a fifth to judge by, which have no content in common; None of a few."""
         return None if len(self) < _LEAST else divide(*self.own, self.owners, seed)
+
+    def named(self, classes: Sequence[str]) -> tuple[Source, Rows] | None:
+        """The names of classes in all templates, as items of the second side; None where that has no texts."""
+        if not self.second.kind.inline:
+            return None
+        sentences = [template.replace("{}", name) for name in classes for template in self.templates]
+        return self.second.of_texts(sentences), np.repeat(np.arange(len(classes)), len(self.templates))
 
     def vectors(self) -> Tensor | None:
         """The raw input of the first side."""
