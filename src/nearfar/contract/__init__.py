@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nearfar.contract.modality import Modality as Modality
     from nearfar.contract.modality import Opening as Opening
     from nearfar.contract.source import Card as Card
+    from nearfar.contract.source import Matched as Matched
     from nearfar.contract.source import Reading as Reading
     from nearfar.contract.source import Relation as Relation
     from nearfar.contract.source import Rows as Rows
@@ -47,7 +48,7 @@ _HOME = {
     "encoder": ("Encoder", "Map", "Recommendation", "Recommended"),
     "method": ("Method",),
     "modality": ("Builtin", "Modality", "Opening"),
-    "source": ("Card", "Reading", "Relation", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
+    "source": ("Card", "Matched", "Reading", "Relation", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
 }
 _FILES = {name: file for file, names in _HOME.items() for name in names}
 

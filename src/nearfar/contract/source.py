@@ -120,6 +120,20 @@ class Reading:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """What belongs together: the samples `rows` [K] of `one` source, and `others` [K] of the `other`, pair by pair.
+
+    `directions` say what searches what: the one the other, and the other way round.
+    """
+
+    one: Source
+    other: Source
+    rows: Rows
+    others: Rows
+    directions: tuple[str, str] = ("of each sample its positive", "of each positive its sample")
+
+
 class Source:
     """Opened data: N samples, read by row.
 
@@ -318,6 +332,15 @@ class Source:
     def defects(self, rows: Rows) -> list[Skipped]:
         """What is wrong with samples that can be read, or with a column of them, and why; by default nothing is."""
         return []
+
+    def matched(self) -> Matched | None:
+        """What belongs together: by default each sample and its positive; None where nothing is said."""
+        positives = self.positives
+        rows = np.arange(0) if positives is None else np.flatnonzero(positives.at != self.at)
+        if positives is None or not len(rows):
+            return None
+        every = np.arange(len(rows))
+        return Matched(one=self.take(rows), other=positives.take(rows), rows=every, others=every)
 
     def named(self, classes: Sequence[str]) -> tuple[Source, Rows] | None:
         """The names of classes as samples that these can be compared with, and the class [K] that each is of.

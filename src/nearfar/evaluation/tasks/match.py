@@ -5,16 +5,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.contract import Rows, Source
+from nearfar.contract import Matched, Source
+from nearfar.errors import DataError
 from nearfar.evaluation.retrieval import ranked_scores
 from nearfar.evaluation.task import Row, Systems, Task, TaskData, Vectors, rows_over_samples
 from nearfar.progress import track
 
 QUERIES = 2000
 AT = (1, 5, 10)
-_DIRECTIONS = ("of each sample its positive", "of each positive its sample")
 _JUDGED = ("hit@1", "hit@5", "hit@10", "ndcg@10")
 _LEAST = 2
 _NAMES = {
@@ -36,14 +37,17 @@ class Match(Task):
             "NDCG@10": "How early what is right comes among the first 10, the first places counting most.",
             "MAP": "Mean average precision: how early all that is right comes; 100 % where nothing else is before it.",
             "MRR": "One over the place of the first right answer, averaged.",
-            _DIRECTIONS[0]: "Each test sample searches the positives of all.",
-            _DIRECTIONS[1]: "Each positive of a test sample searches all test samples.",
+            Matched.directions[0]: "Each test sample searches the positives of all.",
+            Matched.directions[1]: "Each positive of a test sample searches all test samples.",
         }
     )
 
     def applies(self, data: TaskData) -> bool:
         """Whether there are test pairs, and no scores that say that some of them do not belong together."""
-        return data.test is not None and data.test.scores is None and len(_pairs(data.test)) >= _LEAST
+        if data.test is None or data.test.scores is not None:
+            return False
+        found = data.test.matched()
+        return found is not None and len(found.rows) >= _LEAST
 
     def protocol(self, data: TaskData) -> str:
         """What searches what."""
@@ -55,17 +59,18 @@ class Match(Task):
     def run(self, systems: Systems, data: TaskData) -> list[Row]:
         """Recall at 1, 5 and 10 and NDCG@10 are judged, the other scores are details."""
         assert data.test is not None
-        rows = _pairs(data.test)
-        one = data.test.take(rows)
-        other = one.positives
-        assert other is not None
-        list(systems.values())[-1].of(other)  # what has been read is known by its content, and what cannot be is told
-        sides = _Side.of(one), _Side.of(other)
+        pairs = data.test.matched()
+        assert pairs is not None
+        judged = list(systems.values())[-1]
+        for side in (pairs.one, pairs.other):  # what has been read is known by its content, and what cannot be is told
+            judged.of(side)
+        sides = _Side.of(pairs.one), _Side.of(pairs.other)
         right = torch.zeros(len(sides[0]), len(sides[1]), dtype=torch.bool)
-        readable = ~(one.reading.unreadable[one.at] | one.reading.unreadable[other.at])
-        right[sides[0].numbers[readable], sides[1].numbers[readable]] = True
+        readable = _readable(pairs.one)[pairs.rows] & _readable(pairs.other)[pairs.others]
+        at, to = torch.from_numpy(pairs.rows[readable]), torch.from_numpy(pairs.others[readable])
+        right[sides[0].numbers[at], sides[1].numbers[to]] = True
         found: list[Row] = []
-        for direction, (asked, there) in zip(_DIRECTIONS, (sides, sides[::-1]), strict=True):
+        for direction, (asked, there) in zip(pairs.directions, (sides, sides[::-1]), strict=True):
             relevant = right if asked is sides[0] else right.T
             found += self._directed(direction, asked, there, relevant, systems, data)
         return found
@@ -123,14 +128,16 @@ def similarities(vectors: Vectors, queries: Source, corpus: Source) -> Tensor | 
         return own.float().cpu()
     if not vectors.known:
         return None
-    a, b = (torch.nn.functional.normalize(vectors.of(one).float(), dim=1) for one in (queries, corpus))
-    return (a @ b.T).cpu()
+    try:
+        a, b = (torch.nn.functional.normalize(vectors.of(one).float(), dim=1) for one in (queries, corpus))
+    except DataError:  # a system without vectors of one of them
+        return None
+    return (a @ b.T).cpu() if a.shape[1] == b.shape[1] else None
 
 
-def _pairs(test: Source) -> Rows:
-    """The test samples that have a positive of their own."""
-    positives = test.positives
-    return np.empty(0, dtype=np.int64) if positives is None else np.flatnonzero(positives.at != test.at)
+def _readable(source: Source) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = ~source.reading.unreadable[source.at]
+    return found
 
 
 def _average_precision(relevance: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar import randomness
-from nearfar.contract import Card, Encoder, Modality, Rows, Source
+from nearfar.contract import Card, Encoder, Matched, Modality, Rows, Source
 from nearfar.data.contents import Cells
 from nearfar.data.keys import unique
 from nearfar.data.samples import Samples
@@ -218,6 +218,14 @@ class PairSource(Source):
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and a fifth to judge by, which have no content in common; None of a few."""
         return None if len(self) < _LEAST else divide(*self.own, self.owners, seed)
+
+    def matched(self) -> Matched | None:
+        """Each sample's item of the first side, and all of its items of the second."""
+        one, other = self.own
+        a, b = self.second.names
+        rows, others = self.owners, np.arange(len(other))
+        directions = f"{a} to {b}", f"{b} to {a}"
+        return Matched(one=one, other=other, rows=rows, others=others, directions=directions)
 
     def named(self, classes: Sequence[str]) -> tuple[Source, Rows] | None:
         """The names of classes in all templates, as items of the second side; None where that has no texts."""
