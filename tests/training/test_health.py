@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 import torch
@@ -161,3 +162,14 @@ def test_norms_biases_and_frozen_weights_are_no_kernels() -> None:
     network[2].requires_grad_(False)
     (kernel,) = kernels(network)
     assert kernel.shape == (2, 1, 3, 3)
+
+
+def test_all_that_is_known_of_a_batch_is_known_of_its_first_samples():
+    known = {
+        field.name: torch.arange(12.0).view(2, 6) if field.name in ("present", "log_q") else torch.arange(6)
+        for field in fields(Batch)
+        if "Tensor" in str(field.type)
+    }
+    first = Batch(**known, progress=0.5).first(4)
+    assert first.progress == 0.5
+    assert {name: getattr(first, name).shape[-1] for name in known} == dict.fromkeys(known, 4)

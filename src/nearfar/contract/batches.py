@@ -100,6 +100,15 @@ class Batch:
     ring: Ring | None = None
     progress: float = 0.0
 
+    def first(self, count: int) -> Batch:
+        """What is known of the first samples, as a batch of a single process."""
+        by_view = ("present", "log_q")
+        known: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                known[name] = value[:, :count] if name in by_view else value[:count]
+        return Batch(progress=self.progress, **known)
+
 
 class Latents(dict[str, Tensor]):
     """Named tensors `[v, b, d]` that a loss compares, and the encoder's own `features` `[v, b, dim]` for health.

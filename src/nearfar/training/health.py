@@ -53,16 +53,7 @@ def collapse_gain(method: Method, z: Latents, batch: Batch) -> float:
         point = points.setdefault(some[name].shape[-1], some[name][:1, :1])
         together[name] = point.expand_as(some[name]).contiguous()
     count = next((latent.shape[1] for latent in some.values()), 0)
-    batch = Batch(
-        ids=batch.ids[:count],
-        labels=batch.labels[:count],
-        groups=None if batch.groups is None else batch.groups[:count],
-        targets=None if batch.targets is None else batch.targets[:count],
-        scores=None if batch.scores is None else batch.scores[:count],
-        present=None if batch.present is None else batch.present[:, :count],
-        negative_ids=None if batch.negative_ids is None else batch.negative_ids[:count],
-        progress=batch.progress,
-    )
+    batch = batch.first(count)
     with torch.autocast(batch.ids.device.type, enabled=False):
         now, then = (method.loss(Latents(**latents), batch).total for latents in (some, some | together))
     return (now - then).item()
