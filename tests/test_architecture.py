@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "compiled",
         "contract",
         "progress",
+        "randomness",
         "errors",
         "options",
         "kernels.ring",

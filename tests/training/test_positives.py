@@ -36,6 +36,9 @@ class Numbers:
     def negatives(self) -> Any:
         return self._named(self.opposites)
 
+    def drawn_negatives(self, rows: Rows, draws: Rows, seed: int) -> Any:
+        return self.negatives, rows
+
     def _named(self, numbers: Any) -> Any:
         other = Numbers(self.groups, tuple(self.bad))
         own = np.arange(len(self.groups))

@@ -114,7 +114,7 @@ def positives(config: TrainConfig, source: Source, requires: Requirements) -> Po
         found = Given(source, config.machine.seed)
     elif config.data.positives == "group":
         found = OfGroup(source, config.machine.seed)
-    return Against(source, found) if requires.negatives and source.negatives is not None else found
+    return Against(source, found, config.machine.seed) if requires.negatives and source.negatives is not None else found
 
 
 def optimizer(config: TrainConfig, method: Method, start: Path | None) -> Optimizer:

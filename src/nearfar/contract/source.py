@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar import randomness
 from nearfar.contract import inputs
 from nearfar.contract.inputs import Inputs
 from nearfar.errors import DataError
@@ -250,8 +251,25 @@ class Source:
 
     @property
     def negatives(self) -> Source | None:
-        """[N]: the sample that the user gives as a negative of each, as `positives` are given."""
-        return self._beside(self._negatives)
+        """[N]: the sample that the user gives as a negative of each, the first of several, as `positives` are given."""
+        first = None if self._negatives is None or self._negatives.ndim == 1 else self._negatives[:, 0]
+        return self._beside(self._negatives if first is None else first)
+
+    def drawn_negatives(self, rows: Rows, draws: Rows, seed: int) -> tuple[Source, Rows] | None:
+        """The negatives of these rows that a step shows: a source, and the row in it of each.
+
+        Where a sample has several, one of them is drawn, keyed by (seed, draws[i]); unreadable ones are not.
+        """
+        if self._negatives is None or self._negatives.ndim == 1:
+            found = self.negatives
+            return None if found is None else (found, rows)
+        own = self.at[rows]
+        places = self._negatives[own]  # [n k]
+        there = (places != own[:, None]) & ~self.reading.unreadable[places]
+        numbers = randomness.uniform(seed, "negatives", draws, 1)[:, 0].astype(np.float64)
+        rank, every = (numbers * there.sum(1)).astype(np.int64), np.arange(len(rows), dtype=np.int64)
+        chosen = np.argsort(~there, axis=1, kind="stable")[every, rank]
+        return self._showing(np.where(there.any(1), places[every, chosen], own)), every
 
     def suited(self, config: Mapping[str, Any]) -> Source:
         """The same samples, read as an encoder of this `config` needs them; may take long."""
@@ -289,7 +307,8 @@ class Source:
         return self._showing(self.at[np.asarray(rows, dtype=np.int64)])
 
     def with_partners(self, count: int, positives: Rows | None, negatives: Rows | None) -> Source:
-        """The first `count` samples; row i has that at `positives[i]` for its positive, and likewise its negative."""
+        """The first `count` samples; row i has that at `positives[i]` for its positive, and likewise its negative, or
+        several [N, K]."""
         some = self._showing(self.at[:count])
         some._positives, some._negatives = positives, negatives
         return some

@@ -24,6 +24,9 @@ MAY_BE_SPLITS = ("subset", "set", "partition", "usage", "phase", "data_set", "da
 PAIRS = ("positive", "negative")
 """Columns of further samples: what belongs with the sample of the row, and what does not."""
 
+MORE_NEGATIVES = tuple(f"negative {number}" for number in range(2, 33))
+"""Purposes of the columns of a row's other negatives."""
+
 _INDEX = re.compile(r"|unnamed: ?\d+(_level_\d+)?(\.\d+)?|__index_level_\d+__|level_\d+", re.IGNORECASE)
 
 

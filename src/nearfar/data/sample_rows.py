@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data import labels as coding
+from nearfar.data.columns import MORE_NEGATIVES
 from nearfar.data.contents import Contents
 from nearfar.data.samples import Samples
 from nearfar.data.strings import Rows, Strings
@@ -71,6 +72,7 @@ class SampleRows:
             scores=coding.scores(self.columns.get("score"), what=f"{name}: scores"),
             positives=self.pairs.get("positive"),
             negatives=self.pairs.get("negative"),
+            more_negatives=tuple(self.pairs[name] for name in MORE_NEGATIVES if name in self.pairs),
             split=split,
             shards=self.shards,
             size=self.size,

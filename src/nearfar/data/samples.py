@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.columns import MORE_NEGATIVES
 from nearfar.data.contents import Contents, Joined
 from nearfar.data.keys import printable
 from nearfar.data.strings import Strings, StringsBuilder, indices
@@ -29,7 +30,7 @@ class Samples:
     `labels` [N] are class numbers into `label_names`, -1 where a sample has none, and None where none has;
     `label_column` is the column of a table that they stand in. `groups`
     [N] and `domains` [N] (into `domain_names`) likewise. `scores` [N] say how near sample and positive are, NaN where
-    nothing is said. Row i of `positives` and `negatives` goes with sample i.
+    nothing is said. Row i of `positives`, `negatives` and each of `more_negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
     from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
     further columns [N rows] that the modality asked for. `origin` is the path of DATA. `ignored` counts files by
@@ -49,6 +50,7 @@ class Samples:
     scores: NDArray[np.float32] | None = None
     positives: Contents | None = None
     negatives: Contents | None = None
+    more_negatives: tuple[Contents, ...] = ()
     split: str | None = None
     shards: Rows | None = None
     size: int = 0
@@ -107,10 +109,11 @@ class Samples:
 def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
     """The samples and behind them their positives and negatives, each once; and where [N] those of each sample stand.
 
-    One that is itself one of the samples is not listed again; a sample without one is its own. None stands for a column
-    that there is not.
+    Of several negatives [N, K]. One that is itself one of the samples is not listed again; a sample without one is its
+    own. None stands for a column that there is not.
     """
-    columns = (("positive", samples.positives), ("negative", samples.negatives))
+    columns = [("positive", samples.positives), ("negative", samples.negatives)]
+    columns += list(zip(MORE_NEGATIVES, samples.more_negatives, strict=False))
     n = len(samples)
     place: dict[str, int] = {}
     for i in range(n):
@@ -150,8 +153,11 @@ def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
         shards=None,
         positives=None,
         negatives=None,
+        more_negatives=(),
     )
-    return whole, found.get("positive"), found.get("negative")
+    negatives = [rows for kind, rows in found.items() if kind != "positive"]
+    several = np.stack(negatives, axis=1) if len(negatives) > 1 else negatives[0] if negatives else None
+    return whole, found.get("positive"), several
 
 
 def data_name(path: str, split: str | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nearfar.data.columns import (
     MAY_BE_SPLITS,
+    MORE_NEGATIVES,
     PAIRS,
     ROLES,
     SCORES,
@@ -36,7 +37,7 @@ log = logging.getLogger("nearfar")
 
 _LOOKED_AT = 1000
 _FILES_TRIED, _FOLDERS_TRIED = 16, 1000
-_SAMPLES = ("content", *PAIRS)
+_SAMPLES = ("content", *PAIRS, *MORE_NEGATIVES)
 """What a column of samples is for."""
 
 
@@ -74,7 +75,7 @@ def read_tables(tables: Sequence[TableFile], request: Request) -> SampleRows:
         class_names=None if label is None else first.class_names(label),
         label_column=None if label is None else first.names[label],
         many_classes=bool(request.columns),
-        pairs={purpose: contents[purpose] for purpose in PAIRS if len(contents[purpose])},
+        pairs={purpose: contents[purpose] for purpose in _SAMPLES[1:] if len(contents[purpose])},
         table=None if request.further == () else _further(parts, every=request.further is None),
         shards=groups,
         size=0 if groups is None else sum(table.file.stat().st_size for table in tables),

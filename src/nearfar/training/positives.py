@@ -107,24 +107,21 @@ class Given:
 
 
 class Against:
-    """The sample that the data names as negative, beside the positives, or beside the samples themselves."""
+    """The sample that the data names as negative, drawn by key of several, beside the positives or the samples."""
 
-    def __init__(self, source: Source, positives: Positives | None) -> None:
+    def __init__(self, source: Source, positives: Positives | None, seed: int = 0) -> None:
         self._source = source
         self._positives = positives
+        self._seed = seed
 
     def beside(self, raw: Any, rows: Rows, draws: Rows) -> Paired:
         """The raw batch together with that of the positives and that of the negatives."""
-        negatives, ids = _named(lambda: _at(self._source.negatives, rows))
+        negatives, ids = _named(lambda: self._source.drawn_negatives(rows, draws, self._seed))
         if self._positives is None:
             paired = Paired(raw, raw, Shown(self._source.ids[rows]))
         else:
             paired = self._positives.beside(raw, rows, draws)
         return replace(paired, negatives=negatives, shown=replace(paired.shown, negatives=ids))
-
-
-def _at(source: Source | None, rows: Rows) -> tuple[Source, Rows] | None:
-    return None if source is None else (source, rows)
 
 
 def _named(find: Callable[[], tuple[Source, Rows] | None]) -> tuple[Any, Rows]:

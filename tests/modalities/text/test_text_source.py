@@ -64,6 +64,24 @@ def test_columns_are_known_by_their_names_or_their_cells(tmp_path, header, posit
         assert strings(source.positives) == OTHERS
 
 
+def test_one_of_several_negatives_is_drawn_by_key(tmp_path):
+    names = [f"negative_{i}" for i in range(3)]
+    rows = [[text, "so it is", *(f"not {i} of {text}" for i in range(3))] for text in TEXTS]
+    rows[3][2:4] = ["", ""]
+    lines = [",".join(row) for row in [["anchor", "positive", *names], *rows]]
+    (tmp_path / "d.csv").write_text("\n".join(lines), encoding="utf-8")
+    source, at = opened(tmp_path / "d.csv"), np.arange(4)
+    seen = set()
+    for draw in range(20):
+        others, rows_in = source.drawn_negatives(at, np.full(4, draw), seed=0)
+        again = source.drawn_negatives(at[::-1], np.full(4, draw), seed=0)
+        found = list(others.fetch(rows_in)[0].strings)
+        assert list(again[0].fetch(again[1])[0].strings) == found[::-1]
+        assert found[3] == f"not 2 of {TEXTS[3]}"
+        seen.add(found[0])
+    assert seen == {f"not {i} of {TEXTS[0]}" for i in range(3)}
+
+
 def test_a_file_without_a_header_has_labels_where_few_words_come_again(tmp_path):
     (tmp_path / "d.csv").write_text("\n".join(f"{text},{'xy'[i % 2]}" for i, text in enumerate([*TEXTS, *OTHERS])))
     source = opened(tmp_path / "d.csv")

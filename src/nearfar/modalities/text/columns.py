@@ -1,9 +1,10 @@
 """What the columns of a table of texts are for, by their names, and where these say nothing, by their cells."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
-from nearfar.data.columns import ROLES, SCORES, find_column, is_row_number
+from nearfar.data.columns import MORE_NEGATIVES, ROLES, SCORES, find_column, is_row_number
 from nearfar.data.kinds import are_few, are_numbers, are_texts
 
 COLUMNS = (
@@ -17,7 +18,7 @@ _POSITIVES = (
     *("positive", "pos", "sentence2", "sentence_2", "sentence_b", "text2", "text_2", "text_b", "question2"),
     *("paraphrase", "answer", "response", "passage", "hypothesis", "translation"),
 )
-_NEGATIVES = ("negative", "neg", "hard_negative", "negative_1", "negative1", "negative_0")
+_NEGATIVES = re.compile(r"(hard[_ ]?)?neg(ative)?s?[_ ]?\d*", re.IGNORECASE)
 
 log = logging.getLogger("nearfar")
 
@@ -35,8 +36,9 @@ def recognise(head: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
     found: dict[str, str | None] = {
         "content": content,
         "positive": find_column(others, _POSITIVES),
-        "negative": find_column(others, _NEGATIVES),
     }
+    negatives = [name for name in others if _NEGATIVES.fullmatch(name.strip())]
+    found |= dict(zip(("negative", *MORE_NEGATIVES), negatives, strict=False))
     label = find_column(others, ROLES["label"])
     if found["positive"] is not None and label is not None and find_column(others, SCORES) is None:
         cells = [cell for cell in head[label] if cell]
@@ -51,7 +53,7 @@ def _by_cells(head: Mapping[str, Sequence[str]]) -> dict[str, str | None]:
         return {}
     found: dict[str, str | None] = {"content": written[0]}
     if all(name.isdigit() for name in head):
-        found |= dict(zip(("positive", "negative"), written[1:], strict=False))
+        found |= dict(zip(("positive", "negative", *MORE_NEGATIVES), written[1:], strict=False))
         left = [name for name in head if name not in written]
         if "positive" in found:
             found["score"] = next((name for name in left if are_numbers(head[name])), None)
