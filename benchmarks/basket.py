@@ -1,7 +1,7 @@
 """Automatic settings on a basket of sets, beside the untrained encoder, fixed settings and a grid of colours x batch.
 
     python benchmarks/basket_sets.py ARCHIVES data/basket
-    python benchmarks/basket.py data/basket --samples 30000 --seeds 1 --name basket-30k -- --image-size 32
+    python benchmarks/basket.py data/basket --samples 30000 --seeds 1 --image-size 32 --name basket-30k
     python benchmarks/basket.py data/basket --name basket-30k --report          # what has been measured so far
 
 Every recipe is a set of options of `nearfar train`, and sees the same number of `samples`: what a time budget holds on
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,20 @@ from nearfar.data.embeddings import Embeddings
 from nearfar.evaluation import fit_linear, nearest
 from nearfar.evaluation.knn import vote
 
-KEPT = "--views-strength 0.1 --hue 0 --greyscale 0"
-COLOURS = {"changed": "--views-strength 0.5", "kept": KEPT}
+COLOURS = ("colours-change", "colours-both", "colours-stay")
 BATCHES = (256, 64, 32)
-RECIPES = {"automatic": "", "before": COLOURS["changed"]}
-RECIPES |= {
-    f"{colour}, {size}": f"{words} --batch-size {size}" for colour, words in COLOURS.items() for size in BATCHES
-}
+BEFORE = {"views": COLOURS[0], "keep-start": None}
+"""What all runs did before anything was chosen by the budget or the data; the batch is `largest_batch`."""
+RECIPES: dict[str, dict[str, Any]] = {"automatic": {}, "before": BEFORE}
+RECIPES |= {f"{name}, {size}": {**BEFORE, "views": name, "batch-size": size} for name in COLOURS for size in BATCHES}
+TABLES = ("adult",)
 FOLDS = 5
 
 
 def samples_of(data: Path) -> int:
     """The size of the train part."""
+    if data.name in TABLES:
+        return len((data / "train.csv").read_text(encoding="utf-8").splitlines()) - 1
     return sum(1 for path in (data / "train").rglob("*") if path.is_file())
 
 
@@ -53,16 +56,23 @@ def largest_batch(samples: int) -> int:
     return min(256, max(32, 1 << (samples // 4).bit_length() - 1))
 
 
-def options(recipe: str, data: Path, samples: int) -> list[str]:
+def options(recipe: str, data: Path, samples: int, image_size: int) -> list[str]:
     """The words of a recipe, with as many steps as see `samples` samples."""
-    words, count = RECIPES[recipe].split(), samples_of(data)
-    if "--batch-size" in words:
-        size = int(words[words.index("--batch-size") + 1])
-        return [*words, "--steps", str(samples // size)]
+    given, count = dict(RECIPES[recipe]), samples_of(data)
     if recipe == "before":
-        size = largest_batch(count)
-        return [*words, "--batch-size", str(size), "--steps", str(samples // size)]
-    return [*words, "--epochs", str(max(1, round(samples / count)))]
+        given["batch-size"] = largest_batch(count)
+    if data.name in TABLES:
+        given.pop("views", None)
+    else:
+        given["image-size"] = image_size
+    if "batch-size" in given:
+        given["steps"] = samples // given["batch-size"]
+    else:
+        given["epochs"] = max(1, round(samples / count))
+    words = []
+    for name, value in given.items():
+        words += [f"--no-{name}"] if value is None else [f"--{name}", str(value)]
+    return words
 
 
 def cross_validated(vectors: Tensor, labels: Tensor) -> dict[str, float]:
@@ -78,23 +88,15 @@ def cross_validated(vectors: Tensor, labels: Tensor) -> dict[str, float]:
     return {"kNN": round(100 * float(near.float().mean()), 2), "linear": round(100 * float(right.float().mean()), 2)}
 
 
-def one(data: Path, recipe: str, samples: int, seed: int, more: list[str], folder: Path) -> dict[str, Any]:
-    """Train with one recipe and seed in a process of its own; how good its encoder is."""
+def one(
+    data: Path, recipe: str, seed: int, more: list[str], folder: Path, *, samples: int, image_size: int, test: bool
+) -> dict[str, Any]:
+    """Train with one recipe and seed in a process of its own; how good its encoder is, by the `test` part too."""
     run = folder / f"{data.name}-{list(RECIPES).index(recipe)}-{seed}"
-    command = [
-        sys.executable,
-        "-m",
-        "nearfar",
-        "train",
-        str(data),
-        *options(recipe, data, samples),
-        "--seed",
-        str(seed),
-    ]
+    words = [*options(recipe, data, samples, image_size), "--seed", str(seed), "--out", str(run), *more]
     began = time.monotonic()
-    subprocess.run(
-        [*command, "--out", str(run), "--knn-every", "0", "--quiet", *more], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "nearfar", "train", str(data), "--knn-every", "0", "--quiet", *words]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     found = Embeddings.load(run / "embeddings.parquet")
     names = sorted({str(label) for label in found.labels or ()})
@@ -105,7 +107,7 @@ def one(data: Path, recipe: str, samples: int, seed: int, more: list[str], folde
         "recipe": recipe,
         "seed": seed,
         "train": cross_validated(torch.from_numpy(found.vectors), labels),
-        "test": {system: accuracies(evaluation, system) for system in evaluation["systems"]},
+        "test": {name: accuracies(evaluation, name) for name in evaluation["systems"]} if test else None,
         "chosen": chosen(run),
         "steps": records[-1]["step"],
         "effective_rank": round(records[-1]["effective_rank"], 1),
@@ -115,11 +117,9 @@ def one(data: Path, recipe: str, samples: int, seed: int, more: list[str], folde
 
 def chosen(run: Path) -> dict[str, Any]:
     """What the run has settled of its batch and views."""
-    import tomllib
-
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
     flat = {name: value for section in config.values() if isinstance(section, dict) for name, value in section.items()}
-    return {name: flat[name] for name in ("batch_size", "views_strength", "hue", "greyscale") if name in flat}
+    return {name: flat[name] for name in ("batch_size", "views") if name in flat}
 
 
 def so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -135,7 +135,8 @@ def so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 def report(runs: list[dict[str, Any]], part: str = "test") -> str:
     """A table in Markdown: a line for each recipe, kNN / linear on each set, and the mean over the sets all have."""
-    sets = [name for name in [*SETS, "adult"] if any(run["set"] == name for run in runs)]
+    runs = [run for run in runs if run[part] is not None]  # of some, only the train part was looked at
+    sets = [name for name in [*SETS, *TABLES] if any(run["set"] == name for run in runs)]
     recipes = [name for name in RECIPES if any(run["recipe"] == name for run in runs)]
     figures: dict[tuple[str, str], list[dict[str, float]]] = {}
     for run in runs:
@@ -171,10 +172,11 @@ def left_out(runs: list[dict[str, Any]]) -> str:
     for name in sets:
         others = [other for other in sets if other != name]
         whole = [recipe for recipe in grid if all((recipe, other) in score for other in [*others, name])]
-        if not others or not whole:
+        if not others or not whole or not any(run["set"] == name and run["test"] for run in runs):
             continue
         best = max(whole, key=lambda recipe: sum(sum(score[recipe, o]) / len(score[recipe, o]) for o in others))
-        own = [list(run["test"].values())[-1] for run in runs if (run["set"], run["recipe"]) == (name, best)]
+        own = [run["test"] for run in runs if (run["set"], run["recipe"]) == (name, best) and run["test"]]
+        own = [list(of.values())[-1] for of in own]
         lines.append(f"| {name} | {best} | {' | '.join(interval([one[row] for one in own]) for row in ROWS)} |")
     return "\n".join(["| set | best on the others | kNN | linear |", "|---|---|---|---|", *lines])
 
@@ -183,18 +185,20 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--samples", type=int, default=30_000)
+    parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--sets", nargs="+", choices=[*SETS, "adult"], default=list(SETS))
+    parser.add_argument("--sets", nargs="+", choices=[*SETS, *TABLES], default=list(SETS))
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--name", required=True, help="of the result")
     parser.add_argument("--report", action="store_true", help="run nothing, show what is there")
     ours, more = split(sys.argv[1:])
+    parser.add_argument("--train-only", action="store_true", help="leave the test part alone, to set a rule by")
     given = parser.parse_args(ours)
     if given.report:
         runs = read(given.name)["runs"]
         print("\n\n".join([report(runs, "train"), report(runs), left_out(runs)]))
         raise SystemExit
-    settings = {"samples": given.samples, "options": more}
+    settings = {"samples": given.samples, "image_size": given.image_size, "options": more}
     runs = so_far(given.name, settings)
     with tempfile.TemporaryDirectory() as place:
         for seed in range(given.seeds):
@@ -202,11 +206,10 @@ if __name__ == "__main__":
                 for recipe in given.recipes:
                     if any((run["set"], run["recipe"], run["seed"]) == (name, recipe, seed) for run in runs):
                         continue
-                    if recipe not in ("automatic", "before") and int(recipe.split()[-1]) > samples_of(
-                        given.data / name
-                    ):
+                    if RECIPES[recipe].get("batch-size", 0) > samples_of(given.data / name):
                         continue
-                    found = one(given.data / name, recipe, given.samples, seed, more, Path(place))
+                    sizes = {"samples": given.samples, "image_size": given.image_size}
+                    found = one(given.data / name, recipe, seed, more, Path(place), test=not given.train_only, **sizes)
                     runs = [*so_far(given.name, settings), found]  # others may have added theirs
                     print(name, recipe, seed, found["train"], found["seconds"], flush=True)
                     write(given.name, {"settings": settings, "runs": runs, **facts()})

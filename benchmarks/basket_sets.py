@@ -23,6 +23,7 @@ from PIL import Image
 
 SIDE = 64
 PARTS = ("train", "test")
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 CIFAR = {"train": 500, "test": 200}  # pictures of each class
 Pictures = Iterator[tuple[str, str, str, Image.Image]]
 """Part, class, name, picture."""
@@ -69,8 +70,8 @@ def animals(place: Path) -> Pictures:
             stem = PurePosixPath(name).stem
             picture = Image.open(io.BytesIO(files[root / "images" / f"{stem}.jpg"])).convert("RGB")
             for i, one in enumerate(ElementTree.fromstring(files[root / "annotations" / f"{stem}.xml"]).iter("object")):
-                box = [int(float(one.findtext(f"bndbox/{side}", "0"))) for side in ("xmin", "ymin", "xmax", "ymax")]
-                yield part, one.findtext("name", ""), f"{stem}-{i}", picture.crop(tuple(box))
+                left, top, right, bottom = (float(one.findtext(f"bndbox/{side}", "0")) for side in _SIDES)
+                yield part, one.findtext("name", ""), f"{stem}-{i}", picture.crop((left, top, right, bottom))
 
 
 def turned(picture: Image.Image, share: float) -> Image.Image:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *(ROOT / "docs" / f"{page}.md" for page in ("methods", "scaling", "health", "views", "evaluation")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("automatic", "methods", "scaling", "health", "views", "evaluation")),
     ROOT / "benchmarks" / "README.md",
 )
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -24,6 +24,7 @@ import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
 import verdicts  # noqa: E402
+from basket import report  # noqa: E402
 from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
 
@@ -201,7 +202,24 @@ def waits() -> str:
     return "\n".join(lines)
 
 
+def trials() -> str:
+    """What benchmarks/basket.py measured of each recipe after few steps."""
+    parts = []
+    for samples in (2_000, 4_000):
+        command = f"`python benchmarks/basket.py data/basket --samples {samples} --image-size 32 --train-only`"
+        parts.append(f"{samples // 32} steps, {command}:\n\n{report(read(f'basket-{samples}')['runs'], 'train')}")
+    return "\n\n".join(parts)
+
+
+def basket() -> str:
+    """What benchmarks/basket.py measured of automatic settings, on test parts."""
+    command = "`python benchmarks/basket.py data/basket --samples 30000 --image-size 32`"
+    return f"30,000 samples, {command}, one seed:\n\n{report(read('basket-30k')['runs'])}"
+
+
 MAKE = {
+    "trials": trials,
+    "basket": basket,
     "verdicts": judged,
     "settings": settings,
     "tables": figures,

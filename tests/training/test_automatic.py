@@ -42,7 +42,7 @@ def test_the_reason_says_how_many_steps_there_will_be() -> None:
     facts = Facts(samples=5_000, device="cpu", threads=1, epochs=20)
     found, choices = automatic.optimisation(Optimisation(), facts, Encoder())
     assert found.batch_size == 64
-    assert choices[0].why == "about 1,562 steps for 5000 samples, so that the run has more steps"
+    assert choices[0].why == "about 1,562 steps; a larger batch would leave too few"
 
 
 def test_the_pace_is_not_measured_for_a_batch_that_was_given() -> None:

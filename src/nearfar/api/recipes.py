@@ -5,6 +5,7 @@ are trained on; those that judge the finished encoder are left out. The usual re
 of it by more than chance.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from nearfar.options import Choice
 from nearfar.training import pilot
 from nearfar.training.plan import Plan
 
+_log = logging.getLogger("nearfar")
 SHARE = 0.1
 """Of the run, which all trials together may take."""
 LEAST_STEPS = 40
@@ -90,6 +92,7 @@ def _best(
     if steps < LEAST_STEPS:
         return usual_one, "the usual one: the run is too short to try others", False
     whiten = config.model.whiten and plan.method.encoder.whitens
+    _log.info("trying %s for views, %d steps of each", ", ".join(recipes), steps)
     right: dict[str, Tensor] = {}
     for name, one in recipes.items():
         views = build.views(one, modality, plan.method.encoder)

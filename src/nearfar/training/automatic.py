@@ -64,7 +64,8 @@ def batch_size(facts: Facts, steps: Steps | None, *, smallest: int) -> tuple[int
     size = largest
     while size // 2 >= smallest and steps(size) < STEPS_A_SAMPLE * size:
         size = 2 ** math.ceil(math.log2(size) - 1)
-    return size, f"for {facts.samples} samples" + ("" if size == largest else ", so that the run has more steps")
+    why = f"for {facts.samples} samples" if size == largest else "a larger batch would leave too few"
+    return size, f"about {steps(size):,.0f} steps; {why}"
 
 
 def by_layer(given: Optimisation, facts: Facts) -> tuple[Optimisation, list[Choice]]:
@@ -100,10 +101,7 @@ def optimisation(
         elif facts.epochs is not None:
             samples = facts.epochs * facts.samples
             steps = lambda size: samples / size  # noqa: E731
-        size, why = batch_size(facts, steps, smallest=smallest_batch)
-        if steps is not None:
-            why = f"about {steps(size):,.0f} steps {why}"
-        settling.choose("batch_size", size, why)
+        settling.choose("batch_size", *batch_size(facts, steps, smallest=smallest_batch))
     if settling.options.batch_size > facts.samples:
         raise ConfigError(
             f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "
