@@ -84,13 +84,13 @@ def test_weights_hold_no_rows_of_the_table(encoder: TableEncoder) -> None:
     assert set(encoder.state_dict()) == {f"network.{i}.{kind}" for i in (0, 2, 4) for kind in ("weight", "bias")}
 
 
-@pytest.mark.parametrize(("samples", "hidden", "layers", "bins"), [(100, 128, 2, 4), (50_000, 128, 3, 128)])
+@pytest.mark.parametrize(("samples", "hidden", "layers", "bins"), [(100, 128, 2, 4), (50_000, 256, 3, 64)])
 def test_automatic_sizes_follow_the_rows(
     source: TableSource, samples: int, hidden: int, layers: int, bins: int
 ) -> None:
     facts = Facts(samples=samples, device="cpu", threads=1)
     options, name, choices = MODALITY.settle(TableOptions(), source, "mlp", facts)
-    assert options == TableOptions(corruption=0.6, hidden=hidden, layers=layers, bins=bins)
+    assert options == TableOptions(corruption=0.3, hidden=hidden, layers=layers, bins=bins)
     assert name == "mlp"
     assert {choice.name for choice in choices} == {"corruption", "hidden", "layers", "bins"}
 

@@ -139,3 +139,13 @@ def test_the_transformer_has_a_token_for_each_column(tmp_path: Path) -> None:
     assert encoder.tokens(inputs).shape == (3, 3, 12)
     with pytest.raises(ConfigError, match="take the transformer"):
         MODALITY.encoder("mlp", source, TableOptions()).tokens(inputs)
+
+
+def test_the_loss_of_a_wide_encoder_sees_what_its_network_has_found_alone(tmp_path: Path) -> None:
+    source = opened(written(tmp_path, "a,kind,b\n1,u,2\n3,v,4\n5,u,7\n"))
+    encoder = MODALITY.encoder("wide", source, TableOptions(hidden=4, layers=1, bins=0))
+    inputs = encoder.prepare(source.fetch(np.arange(3))[0])
+    found, judged = encoder.train()(inputs), encoder.eval()(inputs)
+    assert torch.equal(found[:, :4], judged[:, :4])
+    assert torch.equal(found[:, 4:], found[:, :3])
+    assert torch.equal(judged[:, 4:], inputs)

@@ -29,7 +29,7 @@ __all__ = ["MODALITY", "Table"]
 
 log = logging.getLogger("nearfar")
 
-BINS = 128
+BINS = 64
 """Most pieces that numbers are cut into where nothing is asked for."""
 
 
@@ -73,8 +73,8 @@ class Table(Modality):
         own = encoder is not None and given.is_given(encoder)
         pieces = 0 if own else min(BINS, max(4, facts.samples // 64))
         settling.choose("bins", pieces, "a network of one's own sees standardised numbers" if own else "by the rows")
-        settling.choose("corruption", CORRUPTION, "SCARF's share of replaced cells")
-        settling.choose("hidden", 128, "enough beside the row itself")
+        settling.choose("corruption", CORRUPTION, "two views have half of their cells in common")
+        settling.choose("hidden", 128 if few else 256, "few rows" if few else "SCARF's width")
         settling.choose("layers", 2 if few else 3, "few rows" if few else "many rows")
         usual = next(iter(ENCODERS))
         if not encoder:
@@ -103,7 +103,7 @@ class Table(Modality):
         config = {
             "modality": self.name,
             "encoder": name,
-            "hidden": width or options.hidden or 128,
+            "hidden": width or options.hidden or 256,
             "layers": options.layers or 3,
             "bins": options.bins or 0,
             "dates": options.dates,

@@ -51,6 +51,7 @@ class TableEncoder(Encoder):
         check_weights(width * hidden + hidden * hidden * (layers - 1), wrong)
         self.dim, self.network = hidden, mlp(width, hidden, layers)
         if name == "wide":
+            self.whitens = False  # pieces next to each other say much the same; few labels go furthest where they may
             self.dim, self.network = hidden + width, Wide(self.network)
 
     def features(self, inputs: Tensor) -> Tensor:

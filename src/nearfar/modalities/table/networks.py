@@ -25,7 +25,8 @@ class Wide(nn.Module):
     """What a network makes of a row, and behind it the row itself: `[n, D]` to `[n, hidden + D]`.
 
     Cheng et al., "Wide & deep learning for recommender systems", 2016, section 3: what each column says alone is kept
-    beside what the network has found in them together.
+    beside what the network has found in them together. While it is trained, the network's own vector, repeated, stands
+    in the place of the row: else a loss is read off the row, and the network learns little.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -34,7 +35,10 @@ class Wide(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Rows to vectors."""
-        return torch.cat([self.network(inputs), inputs], dim=1)
+        found: Tensor = self.network(inputs)
+        if self.training:
+            inputs = found[:, torch.arange(inputs.shape[1], device=found.device) % found.shape[1]]
+        return torch.cat([found, inputs], dim=1)
 
 
 class Transformer(nn.Module):

@@ -20,7 +20,7 @@ class TableOptions(Options):
     """How rows are read and how their views are made."""
 
     corruption: float = automatic(
-        "Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF.", above=0, below=1
+        "Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF, of one view of two.", above=0, below=1
     )
     replace_by: Literal["others", "nothing"] = option(
         "others", "What a view puts there: cells of the column in other rows (SCARF), or nothing, as if missing."
