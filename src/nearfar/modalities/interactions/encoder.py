@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from nearfar.contract import Card, Encoder, Recommendation, Recommended
 from nearfar.data.keys import printable
-from nearfar.errors import ConfigError, DataError, UnknownName
+from nearfar.errors import ConfigError, DataError
 from nearfar.modalities.interactions.source import NONE, InteractionSource
 from nearfar.modalities.interactions.towers import TOWERS, LightGCN
 from nearfar.options import text, whole
@@ -118,8 +119,9 @@ class InteractionEncoder(Encoder):
             self._items |= {item.lower(): i for i, item in enumerate(self.config["items"])}
         found = self._items.get(str(name).strip().lower())
         if found is None:
-            known = [*self.config["items"], *(self.config.get("titles") or [])]
-            raise DataError(str(UnknownName("item", str(name), known)))
+            close = difflib.get_close_matches(str(name).lower(), self._items, n=1, cutoff=0.5)
+            meant = f": did you mean {self.title(self._items[close[0]])!r}?" if close else "."
+            raise DataError(f"{str(name)!r:.100} is none of the {len(self.config['items'])} items{meant}")
         return found
 
     def _user(self, given: Mapping[str, Any]) -> tuple[int, list[int]]:
@@ -167,10 +169,12 @@ class InteractionEncoder(Encoder):
         for given in queries:
             query = given if isinstance(given, Mapping) else {"user": str(given)}
             name = str(query.get("user", "a user who had what is given"))
-            if not any(key in query for key in HISTORY) and self.user(name) is None:
-                scores, had, note = often.float(), [], "an unknown user: these are the most popular items"
+            stranger = not any(key in query for key in HISTORY) and self.user(name) is None
+            had = [] if stranger else self._user(query)[1]
+            if not had:
+                scores = often / len(self.config["users"])
+                note = "nothing is known of this user: these are the items that most users had, and how many of them"
             else:
-                had = self._user(query)[1]
                 vectors = self.vectors({n: x.to(self.device) for n, x in self.preprocess([query]).items()})
                 scores, note = items @ F.normalize(vectors[0], dim=-1), ""
             scores = scores.masked_fill(often == 0, -torch.inf)
