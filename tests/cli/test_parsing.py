@@ -60,6 +60,13 @@ def test_places_may_stand_before_and_behind_options(line):
     assert (form.run, form.query, form.k) == ("run", ("a", "b", "c"), 3)
 
 
+def test_options_are_those_of_the_method_that_is_usual_for_the_data(tmp_path):
+    (tmp_path / "seen.csv").write_text("user,item\na,x\nb,y\n")
+    assert given("train seen.csv --guard self") == {"guard": "self"}
+    with pytest.raises(ConfigError, match="guard is no option of the method simclr"):
+        given("train rows.csv --guard self")
+
+
 def test_the_method_and_the_kind_of_a_config_file_decide_which_options_are_known(tmp_path):
     (tmp_path / "config.toml").write_text('[model]\nmethod = "siglip"\n[data]\nmodality = "table"\n')
     options = given("train --config config.toml --bias -9 --hidden 8")

@@ -29,6 +29,10 @@ def test_no_batch_is_chosen_that_is_smaller_than_the_method_wants() -> None:
     assert automatic.batch_size(ON_CPU, of_samples(10), smallest=128)[0] == 128
 
 
+def test_an_encoder_that_wants_large_batches_has_them() -> None:
+    assert automatic.batch_size(ON_CPU, None, smallest=1024)[0] == 1024
+
+
 def test_small_data_has_a_quarter_of_it_in_a_batch_at_most() -> None:
     few = Facts(samples=300, device="cpu", threads=1)
     assert automatic.batch_size(few, of_samples(10_000_000), smallest=32)[0] == 64

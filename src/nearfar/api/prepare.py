@@ -47,7 +47,8 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
     modality = options.get("modality") or modalities.find(data)
-    name = options.get("method") or ("simclr" if options.get("teacher") is None else "distill")
+    usual = modalities.load(modality).method if options.get("teacher") is None else "distill"
+    name = options.get("method") or usual
     method = methods.load(name)
     named = {**options, "modality": modality, "method": name}
     config = opts.with_default_length(opts.assemble(named, method.Options, modalities.load(modality).Options))

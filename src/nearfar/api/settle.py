@@ -96,7 +96,7 @@ def optimisation(
         config.optimisation,
         facts,
         encoder,
-        rate=method.rate,
+        rate=method.rate * encoder.rate,
         smallest_batch=max(method.smallest_batch, encoder.smallest_batch, 2 * method.requires.samples_per_class),
         pace=None if facts.seconds is None else measured_pace,
     )

@@ -94,12 +94,14 @@ def _run_groups(typed: Words) -> list[type]:
 
     Raises ConfigError where an option was typed that is of another method or another kind of data.
     """
-    method, modality = _method(typed), _chosen(typed, "modality")
-    groups = [*SECTIONS.values(), methods.options_of(method)]
-    general = set(declared(Train)).union(*map(declared, groups))
+    modality = _chosen(typed, "modality")
+    general = set(declared(Train)).union(*map(declared, SECTIONS.values()))
     other = [option for option in typed if option not in general]
     if other and modality is None and "data" in typed:
         modality = modalities.find(expanded("data", typed["data"]))
+    method = _method(typed, modality)
+    groups = [*SECTIONS.values(), methods.options_of(method)]
+    other = [option for option in other if option not in declared(groups[-1])]
     if modality is not None:
         groups.append(modalities.options(modality))
     for option in other:
@@ -108,8 +110,9 @@ def _run_groups(typed: Words) -> list[type]:
     return groups
 
 
-def _method(typed: Words) -> str:
-    return methods.known(_chosen(typed, "method") or Model.method)
+def _method(typed: Words, modality: str | None) -> str:
+    usual = Model.method if modality is None else modalities.load(modality).method
+    return methods.known(_chosen(typed, "method") or usual)
 
 
 def _chosen(typed: Words, option: str) -> str | None:
@@ -156,10 +159,11 @@ def _show_help(name: str, typed: Words) -> None:
         every = "help_all" in typed
         whole = {*SECTIONS, "options"} if every else set()
         groups += [(title if every else "options", kind) for title, kind in SECTIONS.items()]
-        method, modality = _method(typed), _chosen(typed, "modality")
+        modality = _chosen(typed, "modality")
         if modality is None and "data" in typed:
             with contextlib.suppress(UserError):  # help is there for data that is not, too
                 modality = modalities.find(expanded("data", typed["data"]))
+        method = _method(typed, modality)
         for title, kind, named in (
             (f"options of {modality} data", None if modality is None else modalities.options(modality), True),
             (f"options of {method}", methods.options_of(method), "method" in typed),

@@ -62,6 +62,8 @@ class Encoder(nn.Module):
     splits: bool = True
     optimizer: str = "adamw"
     """What trains it best where nothing is asked for: `sgd` for convolutions with batch norm, else `adamw`."""
+    rate: float = 1.0
+    """Its learning rate where none is given, in units of the optimiser's usual one."""
     smallest_batch: int = 2
     """The smallest batch that is chosen to train it, where the method does not want a larger one."""
     whitens: bool = True

@@ -59,6 +59,8 @@ class Modality(ABC):
     further: ClassVar[Sequence[str] | None] = ()
     """Further columns that are read into `Samples.table`; None for all that have no other meaning."""
     builtins: ClassVar[Mapping[str, Builtin]] = {}
+    method: ClassVar[str] = "simclr"
+    """The method that trains it where none is given."""
     raw_baseline: ClassVar[str] = "raw input"
     """What an evaluation calls the baseline of `Source.vectors`, whose equal rows are copies."""
     tasks: ClassVar[Sequence[str]] = ("classify", "retrieve", "label_free")

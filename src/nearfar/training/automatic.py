@@ -51,14 +51,14 @@ def machine(given: Machine) -> tuple[Machine, list[Choice]]:
 def batch_size(facts: Facts, steps: Steps | None, *, smallest: int) -> tuple[int, str]:
     """The size of a batch, a power of two but for data that has fewer samples, and the reason.
 
-    The largest that leaves a run STEPS_A_SAMPLE steps for each sample of its batch, from `smallest` up to 256 (512 on a
-    GPU) and a quarter of the data. Where `steps` is None the run has so many steps whatever the batch: then the
-    largest.
+    The largest that leaves a run STEPS_A_SAMPLE steps for each sample of its batch, from `smallest` up to that or 256
+    (512 on a GPU), and a quarter of the data. Where `steps` is None the run has so many steps whatever the batch: then
+    the largest.
     """
     most = 512 if facts.device.startswith("cuda") else 256
     # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
     fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
-    largest = min(facts.samples, most, max(32, fitting))
+    largest = min(facts.samples, max(most, smallest), max(32, fitting))
     if steps is None:
         return largest, f"{facts.samples} samples on {facts.device}"
     size = largest
@@ -90,8 +90,8 @@ def optimisation(
 ) -> tuple[Optimisation, list[Choice]]:
     """Batch size, optimiser, learning rate, decay and warm-up where they were not given.
 
-    `rate` is the method's learning rate in units of the optimiser's usual one, and `smallest_batch` the smallest that
-    is chosen for it. `pace` measures how many steps the budget holds.
+    `rate` is the learning rate of method and encoder in units of the optimiser's usual one, and `smallest_batch` the
+    smallest that is chosen for them. `pace` measures how many steps the budget holds.
     """
     settling = Settling(given)
     if given.batch_size is None:
@@ -115,7 +115,7 @@ def optimisation(
         settling.choose("optimizer", "adamw", "for networks without batch norm between convolutions")
     batches = settling.options.batch_size / 256
     rates = {"sgd": 0.25 * batches, "lars": 0.3 * batches, "adamw": 1e-3 * math.sqrt(batches)}
-    times = "" if rate == 1 else f", {rate:g} times for this method"
+    times = "" if rate == 1 else f", {rate:g} times for this method and encoder"
     why = f"{settling.options.optimizer}'s rate for batches of {settling.options.batch_size}{times}"
     settling.choose("lr", round(rate * rates[settling.options.optimizer], 6), why)
     decays = {"sgd": 5e-4, "lars": 1e-4, "adamw": 1e-2}

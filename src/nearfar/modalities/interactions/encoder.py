@@ -35,6 +35,8 @@ class InteractionEncoder(Encoder):
 
     whitens = False
     projected = False
+    rate = 7.0
+    smallest_batch = 2048
     cheaper = "a smaller encoder (--dimensions)"
 
     def __init__(self, config: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ class InteractionOptions(Options):
     dimensions: int = option(64, "Length of the vectors of users and items.", least=2, most=65_536)
     graph_layers: int = option(2, "How far embeddings spread over the graph, for lightgcn.", least=0, most=16)
     recency: float = automatic(
-        "How much more a user's last interactions count than the first: e to this power; 0 is alike. 2 when not given, "
+        "How much more a user's last interactions count than the first: e to this power; 0 is alike. 3 when not given, "
         "where the last ones judge.",
         least=0,
         most=20,
