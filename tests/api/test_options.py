@@ -80,7 +80,8 @@ def test_ten_minutes_are_the_default_length() -> None:
 
 
 def test_a_config_file_gives_its_options_back(tmp_path: Path) -> None:
-    config = assembled(data="d", steps=3, lr=0.3, temperature=0.2, stem="patch", optimizer="sgd")
+    settled = {"encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, "fix_norms": False, "keep_start": True}
+    config = assembled(data="d", steps=3, lr=0.3, temperature=0.2, stem="patch", optimizer="sgd", **settled)
     RunFolder(tmp_path).write_config(asdict(config), {"lr": "a reason"})
     assert assembled(**opts.from_file(tmp_path / "config.toml")) == config
 
@@ -97,3 +98,10 @@ def test_what_is_given_comes_before_the_file() -> None:
 
 def test_a_length_that_is_given_replaces_the_file_s() -> None:
     assert opts.overlay({"steps": 9, "lr": 1.0}, {"budget": "1m"}) == {"lr": 1.0, "budget": "1m"}
+
+
+def test_of_a_run_of_an_earlier_version_what_came_since_is_as_it_was():
+    old = opts.from_file(Path(__file__).parents[1] / "data_format_1" / "digits" / "config.toml")
+    new = {"normalise": "data", "encoder_rate": 1.0, "layer_decay": 1.0, "freeze": 0, "fix_norms": False}
+    assert {name: old[name] for name in new} == new
+    assert old["keep_start"] is False

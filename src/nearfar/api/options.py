@@ -52,7 +52,7 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     config = read_config(Path(path))
-    if "format" in config:
+    if "chosen" in config:  # what a run has written, not a user
         about = config.get("data")
         kind = about.get("modality") if isinstance(about, dict) else None
         kinds = [*SECTIONS.values(), *([modalities.options(kind)] if kind in modalities.MODALITIES else [])]
