@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nearfar.contract import Modality
     from nearfar.data.samples import Samples
 
-_INPUTS = ("image", "img", "pixel_values", "text", "sentence", "x", "input", "inputs", "data", "features")
+_INPUTS = ("image", "img", "pixel_values", "audio", "text", "sentence", "x", "input", "inputs", "data", "features")
 _LABELS = ("label", "labels", "target", "targets", "y", "class")
 _TRIED = 20
 _LOOKED_AT = 1_000
@@ -47,7 +48,7 @@ def samples_of(name: str, modality: "Modality", **columns: Any) -> "Samples":
     `columns` are those of `Request` that say where labels and groups stand, for data that has columns.
     """
     short = given.short(name)
-    found = _read(given.get("data", name), short)
+    found = _read(given.get("data", name), short, modality.name)
     if found.table is not None:
         return _rows(found.table, modality, columns).samples(short)
     if found.kind != modality.name:
@@ -65,7 +66,7 @@ class _Data:
     table: "_ArrowTable | None" = None
 
 
-def _read(data: Any, name: str) -> _Data:
+def _read(data: Any, name: str, asked: str | None = None) -> _Data:
     labels = None
     if isinstance(data, tuple) and len(data) == 2 and all(hasattr(part, "__len__") for part in data):
         data, labels = data
@@ -82,7 +83,7 @@ def _read(data: Any, name: str) -> _Data:
         )
     if not len(data):
         raise DataError(f"There are no samples in {name}.")
-    return _list(data, labels, name) if isinstance(data, list | tuple) else _dataset(data, labels, name)
+    return (_list if isinstance(data, list | tuple) else _dataset)(data, labels, name, asked)
 
 
 def _array(array: NDArray[Any], labels: Any, name: str) -> _Data:
@@ -97,11 +98,11 @@ def _array(array: NDArray[Any], labels: Any, name: str) -> _Data:
     return _Data(kind, lambda: read_tables([table], request))
 
 
-def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
+def _list(data: Sequence[Any], labels: Any, name: str, asked: str | None) -> _Data:
     if not all(isinstance(one, str | os.PathLike) for one in data):
         if _are_pairs(data[0]):
             return _texts(data, labels, name)
-        return _items(lambda i: data[i], len(data), labels, name)
+        return _items(lambda i: data[i], len(data), labels, name, asked)
     paths = [os.path.abspath(os.path.expanduser(os.fspath(one))) for one in data]
     if not any(map(os.path.exists, paths)):
         if any(isinstance(one, os.PathLike) or extension_of(one) in kinds.BY_EXTENSION for one in data[:_TRIED]):
@@ -111,10 +112,14 @@ def _list(data: Sequence[Any], labels: Any, name: str) -> _Data:
             )
         return _texts(data, labels, name)
     keys = unique(printable(os.fspath(one)) for one in data)
-    return _Data("image", lambda: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)))
+    kind = kinds.of_files(Counter(map(extension_of, paths[:_LOOKED_AT]))).name
+    return _Data(
+        "audio" if kind == "audio" else "image",
+        lambda: SampleRows(keys=keys, contents=Files(paths), columns=_columns(labels)),
+    )
 
 
-def _dataset(data: Any, labels: Any, name: str) -> _Data:
+def _dataset(data: Any, labels: Any, name: str, asked: str | None) -> _Data:
     """A torch Dataset, whose items are samples, (sample, label) or dictionaries."""
     first = _first(lambda i: data[i], len(data), name)
     inputs: Any = None
@@ -131,7 +136,7 @@ def _dataset(data: Any, labels: Any, name: str) -> _Data:
         inputs, label = 0, 1 if len(first) > 1 and np.ndim(first[1]) == 0 else None
     if labels is None and label is not None:
         labels = _labels_of(data, label, name)
-    return _items(lambda i: data[i] if inputs is None else data[i][inputs], len(data), labels, name)
+    return _items(lambda i: data[i] if inputs is None else data[i][inputs], len(data), labels, name, asked)
 
 
 def _labels_of(data: Any, label: Any, name: str) -> Any:
@@ -155,16 +160,18 @@ def _labels_of(data: Any, label: Any, name: str) -> Any:
     return found
 
 
-def _items(take: Callable[[int], Any], count: int, labels: Any, name: str) -> _Data:
+def _items(take: Callable[[int], Any], count: int, labels: Any, name: str, asked: str | None) -> _Data:
     first = _first(take, count, name)
     if isinstance(first, str):
         return _texts([take(i) for i in range(count)], labels, name)
-    array = _as_array(first)
-    if array.ndim == 1:
-        rows = np.stack([_as_array(take(i)) for i in range(count)])
-        return _array(rows, labels, name)
+    kind, read = ("audio", _as_sound) if asked == "audio" or isinstance(first, Mapping) else ("image", _as_array)
+    if kind == "image" and _as_array(first).ndim == 1:
+        rows = [_as_array(take(i)) for i in range(count)]
+        if len({row.shape for row in rows}) == 1:
+            return _array(np.stack(rows), labels, name)
+        kind, read = "audio", _as_sound  # of different lengths
     keys = unique(f"{_word(name)}#{i}" for i in range(count))
-    return _Data("image", lambda: SampleRows(keys=keys, contents=Items(take, count), columns=_columns(labels)))
+    return _Data(kind, lambda: SampleRows(keys=keys, contents=Items(take, count, read), columns=_columns(labels)))
 
 
 def _first(take: Callable[[int], Any], count: int, name: str) -> Any:
@@ -179,24 +186,30 @@ def _first(take: Callable[[int], Any], count: int, name: str) -> Any:
 
 
 class Items(Contents):
-    """Pictures that a function gives by number; it is called by one thread at a time."""
+    """Samples that a function gives by number, as `read` understands them; it is called by one thread at a time."""
 
-    def __init__(self, take: Callable[[int], Any], count: int) -> None:
+    def __init__(self, take: Callable[[int], Any], count: int, read: Callable[[Any], Any]) -> None:
         self._take = take
+        self._as_sample = read
         self._count = count
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self._count
 
-    def array(self, row: int) -> NDArray[Any]:
-        """The picture `[H, W]` or `[H, W, C]`; raises OSError where the function fails."""
+    def array(self, row: int) -> Any:
+        """The picture or the sound; raises OSError where the function fails."""
         try:
             with self._lock:
                 found = self._take(row)
-            return _as_array(found)
+            return self._as_sample(found)
         except Exception as error:  # of a user's own code
             raise OSError(f"{type(error).__name__}: {str(error)[:80]}") from None
+
+
+def _as_sound(item: Any) -> Any:
+    """Samples `[t]` or `[t, channels]`; with their rate, as a mapping of an `array` and a `sampling_rate`."""
+    return item if isinstance(item, Mapping) else _as_array(item)
 
 
 def _as_array(item: Any) -> NDArray[Any]:

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from nearfar import given
 from nearfar.errors import DataError
 from nearfar.modalities import registry
 from nearfar.modalities.audio import MODALITY
 from nearfar.modalities.audio.baselines import SegmentCepstra, cosines
+from nearfar.modalities.opening import open_source
 from nearfar.options import Facts
 from tests.modalities.audio.sounds import RATE, encode, folder_of, open_sounds, tone
 
@@ -136,3 +138,32 @@ def test_the_pool_of_a_part_holds_its_own_sounds_alone(tmp_path):
     powers, frames = part.fetch(np.arange(2))[0].pool.powers(encoder)
     assert powers.shape[:2] == (2, 16)
     assert frames.tolist() == [1 + len(WAVES[i]) // (RATE // 100) for i in (0, 3)]
+
+
+def opened(data, modality=None):
+    with given.holding() as hold:
+        name = hold("data", data)
+        kind = modality or registry.find(name)
+        source = open_source(registry.load(kind), name, least=1)
+        return kind, source.fetch(np.arange(len(source)))[0]
+
+
+def test_lists_of_arrays_mappings_and_paths_are_sounds(tmp_path):
+    folder_of(tmp_path, WAVES)
+    arrays = [(wave * 32768).round().astype(np.int16) for wave in WAVES]
+    forms = {
+        "arrays": arrays,
+        "mappings": [{"array": wave, "sampling_rate": RATE} for wave in arrays],
+        "paths": [tmp_path / f"{i:02}.wav" for i in range(6)],
+    }
+    for data in forms.values():
+        kind, sounds = opened(data)
+        assert kind == "audio"
+        assert sounds.lengths.tolist() == [len(wave) for wave in WAVES]
+        assert np.abs(sounds.waves.numpy()[0, : len(WAVES[0])] / 32768 - WAVES[0]).max() < 1e-3
+
+
+def test_arrays_of_one_length_are_rows_unless_sounds_are_asked_for():
+    data = [tone(300 + i) for i in range(12)]
+    assert opened(data)[0] == "table"
+    assert len(opened(data, "audio")[1]) == 12
