@@ -103,9 +103,13 @@ class Model(Options):
         "Keep the weights from the start where labels of the training part say that training has made them worse; "
         "published ones are mixed with those at the end where that is better."
     )
+    matryoshka: str | None = option(
+        None,
+        "Also learn from vectors cut to their first dimensions, such as `64,128`, so that they may be cut later.",
+    )
     whiten: bool = automatic(
         "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search). Not "
-        "done by itself to published weights."
+        "done by itself to published weights, and where the loss compares the encoder's own vectors."
     )
 
     def check(self) -> None:

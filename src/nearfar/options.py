@@ -191,7 +191,7 @@ class Facts:
     judge by. `weights` is what published weights to start from are named by, `hub` or a file; None where there are
     none. `targets` is the length of the vectors that a teacher gives for each sample; 0 without one. `batch_size` is
     None where it was not given. `paired` says that views are compared with those of another kind, which may speak of
-    what strong views change.
+    what strong views change. `scored` says that the method learns from scores of pairs, which are of whole samples.
     """
 
     samples: int
@@ -206,6 +206,7 @@ class Facts:
     targets: int = 0
     batch_size: int | None = None
     paired: bool = False
+    scored: bool = False
 
 
 UNKNOWN = Facts(samples=5_000, device="cpu", threads=1)

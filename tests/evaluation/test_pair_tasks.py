@@ -72,6 +72,17 @@ def test_cosines_of_pairs_with_a_score_are_ranked_by_their_scores():
     assert found["ours", "Pearson", ""].role == "shown"
 
 
+def test_where_pairs_judge_views_do_not_and_nothing_is_said_of_accuracy():
+    one = normal(40, 5)
+    test = source_of(one, one + 0.5 * normal(40, 5, seed=1), np.arange(40))
+    views = {"ours": (one, one)}
+    found = judge_systems(
+        {"ours": vectors_of(test)}, TaskData(test=test, views=views), load(["similarity", "label_free"])
+    )
+    assert not [row for row in found.rows if row.metric == "view retrieval"]
+    assert "accuracy" not in str(found.verdict())
+
+
 class Own(Baseline):
     name = "own"
 

@@ -10,6 +10,7 @@ from nearfar.contract import Latents
 from nearfar.errors import ConfigError
 from nearfar.methods.angle import AnglE, AnglEOptions
 from nearfar.methods.cosent import CoSENT, CoSENTOptions
+from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
 from nearfar.methods.pearson import Pearson
 from tests.methods.toys import Toy, batch_of, normal, views_of
 
@@ -44,3 +45,9 @@ def test_a_batch_without_a_score_costs_nothing(kind, options, loss):
 def test_angle_needs_an_even_number_of_dimensions():
     with pytest.raises(ConfigError, match="halves the encoder's dimensions, of which there are 13"):
         AnglE(Toy(13))
+
+
+def test_vectors_that_the_loss_compares_are_not_whitened():
+    assert CoSENT.compares_features(CoSENTOptions())
+    assert InfoNCE.compares_features(InfoNCEOptions(projector_out=0))
+    assert not InfoNCE.compares_features(InfoNCEOptions())

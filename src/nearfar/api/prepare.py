@@ -17,6 +17,7 @@ from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, must
 from nearfar.methods import registry as methods
+from nearfar.methods.matryoshka import Matryoshka, widths_of
 from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import splits, suited
 from nearfar.options import Choice
@@ -96,7 +97,7 @@ def prepare(
     source = ranks.first_then_others(build.source, config, modality, train)
     source, taken_out = split_off(modality, source, test, seed)
     asked, config = config, recipes.usual(config, modality)
-    config, chosen = ranks.on_first(settle.inputs, config, modality, source)
+    config, chosen = ranks.on_first(settle.inputs, config, modality, source, method_class)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
@@ -113,7 +114,10 @@ def prepare(
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
     layers.settle(encoder, config.optimisation)
-    method = method_class(encoder, config.method_options).to(device)
+    method = method_class(encoder, config.method_options)
+    if config.model.matryoshka is not None:
+        method = Matryoshka(method, widths_of(config.model.matryoshka, encoder.dim))
+    method = method.to(device)
 
     # What is measured on this machine, and which samples meet in a step.
     make_views = build.views(config, modality, encoder)

@@ -32,16 +32,17 @@ def machine(config: TrainConfig) -> Settled:
     return replace(config, machine=found), choices
 
 
-def inputs(config: TrainConfig, modality: Modality, source: Source) -> Settled:
+def inputs(config: TrainConfig, modality: Modality, source: Source, method: type[Method]) -> Settled:
     """What the inputs and views are like, and the name of the encoder."""
     model = config.model
     if model.pretrained is None and model.encoder is not None:
         model = replace(model, pretrained=modality.weights_of(model.encoder))
     config = replace(config, model=model)
-    options, name, choices = modality.settle(
-        config.modality_options, source, model.encoder, _facts(config, len(source))
-    )
+    facts = replace(_facts(config, len(source)), scored=method.required(config.method_options).scores)
+    options, name, choices = modality.settle(config.modality_options, source, model.encoder, facts)
     settling = Settling(replace(model, encoder=name))
+    if method.compares_features(config.method_options) or model.matryoshka is not None:
+        settling.choose("whiten", False, "the loss compares the encoder's own vectors: they stay as they are")
     published = model.published is not None
     settling.choose("whiten", not published, "published weights are left as they came" if published else "")
     settling.choose("keep_start", True, "")

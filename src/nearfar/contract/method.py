@@ -48,6 +48,11 @@ class Method(nn.Module):
         return cls.ring is not None and all(getattr(options, name) == value for name, value in cls.ring.items())
 
     @classmethod
+    def compares_features(cls, options: Any) -> bool:
+        """Whether its loss compares the encoder's own vectors under these options: nothing then changes them later."""
+        return False
+
+    @classmethod
     def settle(cls, options: Any, facts: Facts, encoder: Encoder) -> tuple[Any, list[Choice]]:
         """Options without None for these facts, and a line for each thing that was chosen."""
         settling = Settling(options)

@@ -26,6 +26,8 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
     systems, data = _labelled(systems, data)
     judged = list(systems.values())[-1]
     applying = [task for task in (load() if tasks is None else tasks) if task.applies(data)]
+    if any(task.of_pairs for task in applying):
+        data = replace(data, views={})  # pairs that people have made say more than views that were made of samples
     found = Evaluation(
         protocol=" ".join(
             ["Frozen vectors.", *(task.protocol(data) for task in applying), _AHEAD, f"Seed {data.seed}."]

@@ -92,7 +92,7 @@ def judge(found: "Evaluation") -> Verdict:
     if short is not None:
         level = "unclear"
         cautions.append(short)
-    if not found.classes:
+    if not found.classes and all(row.task == "label_free" for row in found.rows if row.role == "judged"):
         cautions.append("Without labels of two classes nothing can be said about accuracy.")
     if not compared:
         cautions.append("There is no baseline to say whether training helps.")

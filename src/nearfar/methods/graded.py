@@ -1,6 +1,7 @@
 """Methods that learn from pairs how alike two samples are, by a score that people have given each pair."""
 
 from abc import abstractmethod
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +15,11 @@ class Graded(Method):
     """
 
     requires = Requirements(wide=2, scores=True)
+
+    @classmethod
+    def compares_features(cls, options: Any) -> bool:
+        """Always: there is no projector."""
+        return True
 
     def embed(self, views: Views) -> Latents:
         """The encoder's vectors of both views, which pass through it together."""

@@ -75,6 +75,11 @@ class Projected(Method):
         return mlp(self.encoder.dim, self.options.projector_hidden, self.options.projector_out)
 
     @classmethod
+    def compares_features(cls, options: Any) -> bool:
+        """Where there is no projector."""
+        return not options.projector_out
+
+    @classmethod
     def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:
         """The hidden layer as wide as suits the encoder."""
         width, why = projector_width(encoder)

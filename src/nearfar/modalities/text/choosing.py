@@ -33,6 +33,9 @@ def settled(
         settling.choose("pooling", recipe.pooling or "mean", "as its folder says")
     settling.choose("max_length", longest, why)
     words = kind in ("bag", "static")
+    if facts.scored:
+        settling.choose("word_deletion", 0.0, "scores are of whole texts")
+        settling.choose("span_scale", 1.0, "scores are of whole texts")
     if facts.paired:
         settling.choose("word_deletion", 0.1, "few words: the other side shows what they say")
         settling.choose("span_scale", 1.0, "the other side shows the whole")
