@@ -56,6 +56,10 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         width=config.model.width,
         pretrained=None if run else start,
     )
+    begun = config.model.pretrained
+    if begun is not None and Path(begun).is_dir() and "files" in (told := load(begun).config):
+        # What its inputs mean, such as a tokenizer that was trained, is that of the run whose weights it starts from.
+        made = modality.restore({name: value for name, value in told.items() if name != "whitened"})
     made.config["seed"] = config.machine.seed
     made.config["holds_out"] = config.watch.hold_out
     columns = {

@@ -151,6 +151,7 @@ class Delimited(TableFile):
         """The file as UTF-8: at a row of a wrong length that has other characters, Arrow gives the whole file up."""
         import pyarrow as pa
 
+        log.warning("%s is no UTF-8, and read as Windows' Western text; if it is another, convert it first", self.name)
         return pa.BufferReader(self.file.read_bytes().decode("utf-8", _WESTERN).encode())
 
     def _has_quotes(self) -> bool:

@@ -178,3 +178,13 @@ def in_transformers(encoder, folder):
     (folder / "t.json").write_text(encoder.tokenizer.text)
     PreTrainedTokenizerFast(tokenizer_file=str(folder / "t.json")).save_pretrained(folder / "network")
     return folder / "network"
+
+
+def test_a_run_that_starts_from_another_takes_its_tokenizer(tmp_path):
+    settings = {**TINY, "encoder": "transformer", "width": 64, "batch_size": 4, "steps": 2, "lr": 1e-9, "threads": 1}
+    settings |= {"precision": "fp32", "quiet": True, "evaluate": False, "whiten": False}
+    first = nearfar.train(TEXTS, out=tmp_path / "first", **settings)
+    others = [text.replace("card", "house").upper() for text in TEXTS]
+    second = nearfar.train(others, init=first.path, out=tmp_path / "second", **settings)
+    assert second.encoder.config["files"] == first.encoder.config["files"]
+    assert second.encoder.encode(TEXTS) == pytest.approx(first.encoder.encode(TEXTS), abs=1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -35,14 +36,11 @@ class Texts:
 class TextSource(Source):
     """N texts; those that hold nothing but spaces are left out and listed."""
 
-    _told = False
-
     def text(self, row: int) -> str:
         """One text; raises OSError where there is none."""
         text, sure = decoded(self.samples.bytes(row))
-        if not sure and not TextSource._told:
-            TextSource._told = True
-            log.warning("%s: %r is no UTF-8, and read as Windows' Western text", self.name, self.keys[row])
+        if not sure:
+            _tell(self.name, self.keys[row])
         return text
 
     def fetch(self, rows: Rows) -> tuple[Texts, Rows]:
@@ -91,6 +89,15 @@ def decoded(raw: bytes) -> tuple[str, bool]:
         return raw.decode(encoding), True
     except UnicodeDecodeError:
         return raw.decode("cp1252", "replace"), False
+
+
+@lru_cache(maxsize=256)
+def _tell(name: str, key: str) -> None:
+    """Say it, once for each text."""
+    log.warning(
+        "%s: %r is no UTF-8, and read as Windows' Western text; convert what is not: iconv -f gb18030 -t utf-8",
+        *(name, key),
+    )
 
 
 def shortened(text: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, MissingExtra
+from nearfar.modalities.adapters import add_adapters
 from nearfar.modalities.text.encoder import TextEncoder, Tokens
 from nearfar.modalities.text.options import LONGEST, POOLINGS
 from nearfar.modalities.text.tokenizer import Tokenizer
@@ -51,13 +52,8 @@ class Transformer(TextEncoder):
             self.adapt(rank)
 
     def adapt(self, rank: int) -> None:
-        """Fix the network, and put adapters of this rank beside its linear layers (Hu et al., "LoRA", 2021)."""
-        try:
-            from peft import LoraConfig, inject_adapter_in_model
-        except ImportError:
-            raise MissingExtra("lora", "peft", "text") from None
-        names = [name for name, module in self.network.named_modules() if isinstance(module, nn.Linear)]
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), self.network)
+        """Fix the network, and put adapters of this rank beside its linear layers."""
+        add_adapters(self.network, rank, str(self.config["encoder"]))
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Texts as tokens without the special ones."""
