@@ -53,6 +53,14 @@ class JsonLines(TableFile):
             log.warning("%s: %d cells of %r hold lists or objects: they count as missing", self.name, count, name)
         return Columns([builder.finish().array for builder in builders], np.array(numbers, dtype=np.int64), refused)
 
+    def lists(self, name: str) -> list[list[str]] | None:
+        """The lists of texts of a column, and single texts as lists of one."""
+        cells = [row.get(name) for _, row in self._objects() if isinstance(row, dict)]
+        if not any(isinstance(cell, list) for cell in cells):
+            return None
+        each = [cell if isinstance(cell, list) else [cell] for cell in cells]
+        return [[text for text in cell if isinstance(text, str) and text.strip()] for cell in each]
+
     def head(self, count: int) -> dict[str, list[str]]:
         """The first cells of each column, empty where there is none."""
         rows = [row for _, row in itertools.islice(self._objects(), count) if isinstance(row, dict)]

@@ -59,6 +59,16 @@ class Parquet(TableFile):
             raise DataError(f"{printable(str(self.file))!r} cannot be read: {str(error)[:120]}") from None
         return Columns([table.column(name) for name in names], np.arange(self.footer.num_rows))
 
+    def lists(self, name: str) -> list[list[str]] | None:
+        """The lists of texts of a column."""
+        import pyarrow as pa
+
+        kind = self.schema.field(name).type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not _is_text(kind.value_type):
+            return None
+        cells = self.read([list(self.names).index(name)]).cells[0].to_pylist()
+        return [[text for text in cell or () if text and text.strip()] for cell in cells]
+
     def head(self, count: int) -> dict[str, list[str]]:
         """The first cells of each column as text; none of columns of bytes or lists, which may be large."""
         import pyarrow as pa

@@ -68,6 +68,10 @@ class TableFile:
         """The columns at these places; raises DataError where the file is damaged as a whole."""
         raise NotImplementedError
 
+    def lists(self, name: str) -> list[list[str]] | None:
+        """The cells of a column of lists of texts, of the rows that `read` gives; None where it holds no lists."""
+        return None
+
     def head(self, count: int) -> "dict[str, list[str]]":
         """The first cells of each column as text, at most `count`; columns of bytes or lists have none."""
         return {name: [] for name in self.names}

@@ -1,10 +1,13 @@
 """Samples of two sides: how the sides are found, joined by row and drawn, and what becomes of broken ones."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -21,7 +24,8 @@ def manifest(folder: Path, rows: list[list[str]], *header: str, pictures: str = 
     (folder / pictures).mkdir(exist_ok=True)
     for i, name in enumerate(dict.fromkeys(row[0] for row in rows)):
         if name and not name.startswith("broken"):
-            Image.fromarray(np.full((8, 8, 3), 20 * i, dtype=np.uint8)).save(folder / pictures / name)
+            pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / pictures / name)
     with open(folder / "pairs.csv", "w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     return str(folder / "pairs.csv")
@@ -61,6 +65,18 @@ def test_rows_of_one_picture_and_columns_of_one_kind_are_several_texts_of_a_samp
     assert list(source.keys) == ["a.png", "b.png"]
     assert [texts(source, i) for i in range(2)] == [["one", "an ox", "three", "the tree"], ["two"]]
     assert source.owners.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_a_list_in_a_cell_is_several_texts_of_a_sample(tmp_path: Path) -> None:
+    manifest(tmp_path, THREE, "image", "caption")
+    lines = [{"image": "a.png", "captions": ["one", "two"]}, {"image": "b.png", "captions": []}]
+    lines += [{"image": "c.png", "captions": ["three"]}]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    pq.write_table(pa.Table.from_pylist(lines), tmp_path / "p.parquet")
+    for name in ("p.jsonl", "p.parquet"):
+        source = opened(str(tmp_path / name))
+        assert [texts(source, i) for i in source.at.tolist()] == [["one", "two"], ["three"]]
+        assert [one.key for one in source.skipped] == ["b.png"]
 
 
 def test_each_text_of_a_sample_is_drawn_by_key(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Pairs(Modality):
     def encoder(
         self, name: str, source: Source, options: Any, *, width: int | None = None, pretrained: str | None = None
     ) -> Routed:
-        """New towers for both sides; `pretrained` says of each side what it starts from, such as image=FILE."""
+        """New towers for both sides; `width` is of the first, `pretrained` says of each what it starts from."""
         from nearfar.modalities.pairs.encoder import Routed
 
         pairs = _pairs(source)
@@ -114,7 +114,8 @@ class Pairs(Modality):
         for one, side, items in zip(names, sides, (pairs.first, pairs.second), strict=True):
             own = of_side(side.Options, options)
             tower = self._named(asked, one)
-            towers.append(side.encoder(tower, items.inner, own, width=width, pretrained=start.get(one)))
+            own_width = width if one == names[0] else None
+            towers.append(side.encoder(tower, items.inner, own, width=own_width, pretrained=start.get(one)))
         files = {
             f"{one}-{name}": text for one, t in zip(names, towers, strict=True) for name, text in _files(t).items()
         }

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from nearfar.contract import Modality
 from nearfar.data import kinds
@@ -20,13 +21,25 @@ _ROWS = 1_000
 
 def head_of(data: str) -> Head:
     """The first cells of the columns of a table; nothing of other data. Raises DataError for data that is not there."""
+    files = _tables(data)
+    return open_tables(files[:1], Request())[0].head(_ROWS) if files else {}
+
+
+def lists_of(data: str, column: str) -> list[list[str]] | None:
+    """The cells of a column of lists of texts; None where it holds no lists."""
+    tables = open_tables(_tables(data), Request())
+    found = [table.lists(column) for table in tables]
+    if all(one is None for one in found):
+        return None
+    return [cell for one in found for cell in one or ()]
+
+
+def _tables(data: str) -> Sequence[Path]:
     path, _ = parse_data(data)
     if is_hub(path) or os.path.isdir(path):
-        return {}
+        return []
     files = files_of(path)
-    if not are_rows(files) or files[0].suffix.lower() == ".tar":
-        return {}
-    return open_tables(files[:1], Request())[0].head(_ROWS)
+    return files if are_rows(files) and files[0].suffix.lower() != ".tar" else []
 
 
 def columns_of(

@@ -8,14 +8,15 @@ import numpy as np
 
 from nearfar import given
 from nearfar.contract import Modality, Opening, Rows
-from nearfar.data.contents import joined
+from nearfar.data.contents import Cells, joined
 from nearfar.data.glance import glance
 from nearfar.data.keys import unique
+from nearfar.data.reader import open_samples
 from nearfar.data.samples import Samples
 from nearfar.errors import ConfigError, DataError
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source, options_of
-from nearfar.modalities.pairs.columns import columns_of, head_of
+from nearfar.modalities.pairs.columns import columns_of, head_of, lists_of
 from nearfar.modalities.pairs.options import names_of, of_side, read_kinds, read_templates, write_sides
 from nearfar.modalities.pairs.source import PairSource, SideSource
 
@@ -39,7 +40,7 @@ def open_pairs(data: str, how: Opening, *, able: Sequence[str]) -> PairSource | 
         named = {name: value for name, value in how.columns.items() if name not in _KNOWN}
         inner = open_source(sides[side], data, options=options[side], **named, **how.reading)
         return SideSource(inner, side, names, kind=sides[side], options=options[side])
-    first, *_ = _rows_of(data, 0, sides, columns, how.columns)
+    (first, _), *_ = _rows_of(data, 0, sides, columns, how.columns)
     others = _rows_of(data, 1, sides, columns, how.columns)
     return _paired(first, others, sides, options, names, columns, how.reading, read_templates(how.options.templates))
 
@@ -73,32 +74,47 @@ def _only_side(data: str, columns: Sequence[Sequence[str]], sides: Sequence[Moda
 
 def _rows_of(
     data: str, side: int, sides: Sequence[Modality], columns: Sequence[Sequence[str]], named: Mapping[str, Any]
-) -> list[Samples]:
-    """The rows of DATA as samples of one side: of each of its columns, or once where rows themselves are samples."""
-    from nearfar.data.reader import open_samples
-
+) -> list[tuple[Samples, Rows]]:
+    """The items of one side in DATA and the rows they stand in: of each of its columns, or the rows themselves."""
     kind, own = sides[side], columns[side]
     others = [name for i, some in enumerate(columns) for name in some if i != side]
-    asked: list[tuple[tuple[str, ...], list[str]]] = [((), others)]
-    if kind.columns:
-        asked = [((name,), [*others, *(one for one in own if one != name)]) for name in own]
-    return [
-        open_samples(
-            data,
-            extensions=kind.extensions,
-            columns=wanted,
-            inline=kind.inline,
-            further=kind.further,
-            kind=kind.name,
-            **{**named, "ignored": [*named.get("ignored", ()), *ignored]},
-        )
-        for wanted, ignored in asked
-    ]
+    if not kind.columns:
+        return [_items(data, kind, None, others, named)]
+    return [_items(data, kind, name, [*others, *(one for one in own if one != name)], named) for name in own]
+
+
+def _items(
+    data: str, kind: Modality, column: str | None, others: Sequence[str], named: Mapping[str, Any]
+) -> tuple[Samples, Rows]:
+    """The items of one column, each text of a list one of its own."""
+    lists = None if column is None or not kind.inline else lists_of(data, column)
+    found = open_samples(
+        data,
+        extensions=kind.extensions,
+        columns=() if column is None or lists is not None else (column,),
+        inline=kind.inline,
+        further=kind.further if lists is None else (),
+        kind=kind.name,
+        **{**named, "ignored": [*named.get("ignored", ()), *others]},
+    )
+    if lists is None:
+        return found, found.rows
+    texts = [lists[row] for row in found.rows.tolist()]
+    keys = unique(key for key, own in zip(found.keys, texts, strict=True) for _ in own)
+    counts = [len(own) for own in texts]
+    items = Samples(
+        name=found.name,
+        keys=keys,
+        contents=Cells([text for own in texts for text in own]),
+        rows=np.arange(sum(counts)),
+        origin=found.origin,
+    )
+    return items, np.repeat(found.rows, counts)
 
 
 def _paired(
     first: Samples,
-    others: Sequence[Samples],
+    others: Sequence[tuple[Samples, Rows]],
     sides: Sequence[Modality],
     options: Sequence[Any],
     names: Sequence[str],
@@ -107,9 +123,9 @@ def _paired(
     templates: Sequence[str],
 ) -> PairSource:
     """Rows of both sides as samples: rows of one file of the first side are one sample of several items."""
-    second = _joined(others, columns[1])
+    second = _joined([items for items, _ in others], columns[1])
     sample_of_row, leading = _samples_of_rows(first)
-    rows = np.concatenate([one.rows for one in others])
+    rows = np.concatenate([rows for _, rows in others])
     whose = np.where(rows < len(sample_of_row), sample_of_row[np.minimum(rows, len(sample_of_row) - 1)], -1)
     order = np.lexsort((np.arange(len(rows)), rows, whose))
     order = order[whose[order] >= 0]
