@@ -56,7 +56,7 @@ def test_paths_bytes_arrays_and_mappings_are_the_same_sound(tmp_path):
 
 def test_what_is_no_sound_is_named():
     encoder = MODALITY.restore(CONFIG)
-    with pytest.raises(DataError, match=r"Input 1 cannot be read as a sound: cannot be decoded"):
+    with pytest.raises(DataError, match=r"Input 1 cannot be read as a sound: no sound that is known"):
         encoder.encode([encode(tone()), b"no sound"])
     with pytest.raises(DataError, match=r"'missing\.wav' cannot be read as a sound: no such file"):
         encoder.encode("missing.wav")

@@ -59,7 +59,7 @@ def test_floats_beyond_one_are_made_quieter():
     [
         (b"", "empty file"),
         (b"RIFF", "cannot be decoded"),
-        (b"no sound at all" * 100, "cannot be decoded"),
+        (b"no sound at all" * 100, "no sound that is known"),
         (encode(np.zeros(0)), "no samples"),
         (encode(np.zeros(900)), "silent throughout"),
         (encode(np.full(900, np.nan), subtype="FLOAT"), "not finite"),
@@ -69,6 +69,15 @@ def test_floats_beyond_one_are_made_quieter():
 def test_what_cannot_be_heard_says_why(content, reason):
     with pytest.raises(Unreadable, match=reason):
         decode(content, rate=8000, most=1000)
+
+
+def test_decoders_write_nothing_of_their_own(capfd):
+    rng = np.random.default_rng(0)
+    found = decode(encode(0.3 * rng.normal(size=80_000), 16000, format="MP3"), rate=16000, most=16_000)
+    assert len(found) == 16_000
+    with pytest.raises(Unreadable):
+        decode(b"hello" * 500, rate=8000, most=99)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_that_is_cut_short_gives_what_there_is(tmp_path):

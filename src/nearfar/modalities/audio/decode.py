@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,10 @@ Encoded = str | bytes | NDArray[Any] | Mapping[str, Any]
 
 _MOST_CHANNELS = 64
 _MOST_RATE = 1_000_000
+_LOOKED_AT = 4096
+_BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"dns.", b"caff", b"ID3")
+_MP3 = re.compile(rb"\xff[\xe2-\xff]")
+"""What is no sound is not shown to the decoder of MP3, which looks for one in anything and complains on the way."""
 
 
 class Header(NamedTuple):
@@ -51,7 +56,7 @@ def decode(given: Encoded, *, rate: int, most: int) -> Wave:
             native = file.samplerate
             needed = -(-most * native // rate) + 2
             try:
-                file.seek(max(0, (file.frames - needed) // 2))
+                _go_to(file, max(0, (file.frames - needed) // 2))
                 wave = file.read(needed, dtype="float32", always_2d=True)
             except (RuntimeError, OSError, ValueError) as error:
                 raise Unreadable(_reason(error)) from None
@@ -109,9 +114,11 @@ def resampled(wave: NDArray[Any], rate: int, to: int) -> NDArray[Any]:
 def _opened(given: str | bytes) -> Any:
     sound = soundfile()
     try:
-        size = size_of(given) if isinstance(given, str) else len(given)  # a path is a plain file
-        if not size:
+        head = _head(given)
+        if not head:
             raise Unreadable("empty file")
+        if not head.startswith(_BEGINNINGS) and not _MP3.search(head):
+            raise Unreadable("no sound that is known")
         file = sound.SoundFile(given if isinstance(given, str) else io.BytesIO(given))
     except OSError as error:
         raise Unreadable(reason_of(error)) from None
@@ -121,6 +128,23 @@ def _opened(given: str | bytes) -> Any:
         file.close()
         raise Unreadable(f"{file.channels} channels at {file.samplerate} Hz")
     return file
+
+
+def _head(given: str | bytes) -> bytes:
+    if isinstance(given, bytes):
+        return given[:_LOOKED_AT]
+    size_of(given)  # it is a plain file
+    with open(given, "rb") as file:
+        return file.read(_LOOKED_AT)
+
+
+def _go_to(file: Any, frame: int) -> None:
+    """Of MP3, what comes before is read: its decoder writes to the standard error where it begins in between."""
+    if file.format != "MPEG":
+        file.seek(frame)
+        return
+    while frame > 0:
+        frame -= len(file.read(min(frame, 1 << 20), dtype="float32")) or frame
 
 
 def _reason(error: Exception) -> str:
