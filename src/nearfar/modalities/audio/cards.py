@@ -45,6 +45,8 @@ def spectrogram_picture(shares: Tensor) -> bytes:
     image = Image.fromarray(pixels)
     if image.width > _WIDEST:
         image = image.resize((_WIDEST, image.height), Image.Resampling.BOX)
+    elif image.width < image.height:
+        image = image.resize((image.height, image.height), Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=70, method=2)
     return file.getvalue()
