@@ -62,12 +62,15 @@ def test_progress_never_falls(now: Now) -> None:
     assert clock.progress(2) == 1
 
 
-def test_what_remains_of_steps_follows_the_pace_of_the_whole_run(now: Now) -> None:
+def test_what_remains_of_steps_follows_the_pace_since_the_first_of_them(now: Now) -> None:
     clock = Clock(steps=10, started=now.at)
+    now.at += 100  # start-up
+    clock.progress(0)
     assert clock.remaining(0) is None
     now.at += 8
     assert clock.remaining(4) == 12
-    resumed = Clock(steps=10, spent=8.0, started=now.at)
+    resumed = Clock(steps=10, spent=108.0, started=now.at)
+    resumed.progress(4)
     now.at += 2
     assert resumed.remaining(5) == 10
 

@@ -24,6 +24,7 @@ class Clock:
         self._spent = spent
         self._started = time.monotonic() if started is None else started
         self._progress = 0.0
+        self._begun: tuple[int, float] | None = None  # the first step of this part of the run, and when it began
 
     @property
     def elapsed(self) -> float:
@@ -32,6 +33,8 @@ class Clock:
 
     def progress(self, step: int) -> float:
         """The share that is done before step number `step`."""
+        if self._begun is None:
+            self._begun = step, self.elapsed
         now = step / self.steps if self.steps is not None else self.elapsed / (self.seconds or 1.0)
         self._progress = min(1.0, max(self._progress, now))
         return self._progress
@@ -46,6 +49,7 @@ class Clock:
         """Seconds to go, as far as one can tell; None before the first step."""
         if self.seconds is not None:
             return max(0.0, self.seconds - self.elapsed)
-        if self.steps is None or step == 0:
+        if self.steps is None or self._begun is None or step <= self._begun[0]:
             return None
-        return self.elapsed / step * (self.steps - step)
+        first, began = self._begun
+        return (self.elapsed - began) / (step - first) * (self.steps - step)
