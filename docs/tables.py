@@ -205,15 +205,21 @@ def waits() -> str:
 def trials() -> str:
     """What benchmarks/basket.py measured of each recipe after few steps."""
     parts = []
-    for samples in (2_000, 4_000):
-        command = f"`python benchmarks/basket.py data/basket --samples {samples} --image-size 32 --train-only`"
+    for samples in (1_000, 2_000, 4_000, 8_000):
+        command = (
+            f"`python benchmarks/basket.py data/basket --samples {samples} --image-size 32 --train-only "
+            f"--name basket-{samples} -- --threads 1 --precision bf16`"
+        )
         parts.append(f"{samples // 32} steps, {command}:\n\n{report(read(f'basket-{samples}')['runs'], 'train')}")
     return "\n\n".join(parts)
 
 
 def basket() -> str:
     """What benchmarks/basket.py measured of automatic settings, on test parts."""
-    command = "`python benchmarks/basket.py data/basket --samples 30000 --image-size 32`"
+    command = (
+        "`python benchmarks/basket.py data/basket --samples 30000 --image-size 32 --name basket-30k -- --threads 1 "
+        "--precision bf16`"
+    )
     return f"30,000 samples, {command}, one seed:\n\n{report(read('basket-30k')['runs'])}"
 
 

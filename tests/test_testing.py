@@ -71,13 +71,14 @@ def with_source(**members: Any) -> Any:
         (broken(toy.Digits, views=by_place), "place in the batch"),
         (broken(toy.Digits, views=of_one_seed), "Another seed must give other views"),
         (broken(toy.Digits, show=lambda *_: []), "a card for each sample"),
+        (broken(toy.Digits, recipes={"half": {"half": 0.5}}), "stand in recipe_options"),
         (with_source(fetch=reversed_rows), "in that order"),
         (with_source(vectors=lambda self: torch.full((24, 2), torch.nan)), "must be finite"),
         (with_source(keys=["one"] * 24), "no two have the same"),
         (offering(Leaning), "a sample must not depend on others"),
         (offering(Otherwise), "preprocess and prepare differ"),
     ],
-    ids=["drawn anew", "by place", "one seed", "no cards", "rows", "nan", "keys", "leaning", "otherwise"],
+    ids=["drawn anew", "by place", "one seed", "no cards", "recipe", "rows", "nan", "keys", "leaning", "otherwise"],
 )
 def test_a_broken_modality_is_told_what_is_wrong(modality: Any, sentence: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -28,7 +28,7 @@ from nearfar.training.plan import Plan
 _log = logging.getLogger("nearfar")
 SHARE = 0.1
 """Of the run, which all trials together may take."""
-LEAST_STEPS = 40
+LEAST_STEPS = 30
 """Of a trial: shorter ones tell nothing."""
 _JUDGED, _LEAST_JUDGED = 1_200, 100
 _TIMED = 4  # steps

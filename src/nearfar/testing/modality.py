@@ -13,7 +13,7 @@ from torch import Tensor
 from nearfar.contract import Encoder, Modality, Requirements, Rows, Source, Views, inputs
 from nearfar.errors import DataError, UserError
 from nearfar.modalities.opening import open_source, suited
-from nearfar.options import Facts
+from nearfar.options import Facts, declared
 from nearfar.testing.comparing import check, same, sample
 
 _FACTS = Facts(samples=12, device="cpu", threads=1, steps=3)
@@ -65,12 +65,25 @@ def check_modality(
     `encoder` and `options` are as for `nearfar.train`. `samples` turns keys into what a user would give to `encode`
     (paths, texts, rows): with it, `encode` must give the vectors that the source gives.
     """
+    _check_recipes(modality)
     ground = _made(modality, data, encoder, options)
     for one in (_check_source, _check_encoder, _check_views):
         one(ground)
     _check_refusals(modality, ground)
     if samples is not None:
         _check_encode(ground, samples)
+
+
+def _check_recipes(modality: Modality) -> None:
+    open_ones = {name for name, one in declared(modality.Options).items() if one.default is None}
+    for recipe, values in modality.recipes.items():
+        for option in values:
+            check(
+                option in open_ones and option in modality.recipe_options,
+                f"The recipe {recipe!r} sets {option!r}, which must be an option that is None until it is settled, and "
+                "stand in recipe_options.",
+            )
+            modality.Options(**{option: values[option]})
 
 
 def _made(modality: Modality, data: str, encoder: str | None, options: dict[str, Any]) -> _Ground:
