@@ -19,7 +19,7 @@ from nearfar.options import Facts, Settling
 def settled(encoder, *, weights="hub", options=None, **more):
     settling = Settling(options or ImageOptions())
     facts = Facts(**{"samples": 100, "device": "cpu", "threads": 1, "weights": weights, **more})
-    published.settle(settling, encoder, facts, 3)
+    published.settle(settling, encoder, facts)
     return settling.options, {one.name: one.why for one in settling.choices}
 
 
@@ -55,6 +55,14 @@ def test_a_short_time_on_a_processor_gets_smaller_pictures_and_says_so():
     options, why = settled("timm:test_efficientnet", seconds=1e-3)
     assert options.image_size == published.SMALLEST
     assert "at the 160 px of the weights" in why["image_size"]
+
+
+def test_the_stem_of_a_resnet_is_that_of_its_weights(tmp_path):
+    """Small pictures would get another, and its first layer would start fresh."""
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "w.safetensors")
+    options, why = settled("resnet18", weights=str(tmp_path / "w.safetensors"))
+    assert (options.stem, options.image_size) == ("imagenet", 224)
+    assert why["stem"] == "that of the weights"
 
 
 def test_other_numbers_of_channels_get_the_average():

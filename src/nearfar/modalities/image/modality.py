@@ -83,7 +83,7 @@ class Images(Modality):
         settling = Settling(options)
         native = source.short_side
         if facts.weights is not None and encoder is not None and not given.is_given(encoder):
-            published.settle(settling, encoder, facts, source.channels)
+            published.settle(settling, encoder, facts)
         settling.choose("normalise", "data", "nothing else is known to suit them")
 
         # Networks of others halve their maps up to five times and cut into patches: multiples of 32 suit nearly all.
@@ -114,7 +114,7 @@ class Images(Modality):
                 why = f"weights at hand often give more in the time: --encoder {at_hand} --pretrained hub"
                 settling.choices.append(Choice("pretrained", "none", why))
         if encoder in LAYERS:
-            stem = encoders.stem_for(encoder, settling.options.image_size)
+            stem = encoders.stem_for(encoder, settling.options.image_size, settling.options.stem)
             settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
             settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
         return settling.options, encoder, settling.choices

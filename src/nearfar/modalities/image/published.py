@@ -9,7 +9,7 @@ normalised by.
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 from nearfar.errors import ConfigError, UnknownName, must
 from nearfar.files import read_json
+from nearfar.modalities import pretrained
 from nearfar.modalities.image.options import ENCODERS, ImageOptions
+from nearfar.modalities.image.resnet import LAYERS, STEMS, ResNet
 from nearfar.options import Facts, Settling, is_number
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_SIZE = 224
 HUB = "hub"
 LEAST_STEPS, SMALLEST = 100, 64
 
@@ -56,8 +59,8 @@ def inputs_of(encoder: str, weights: str) -> Inputs | None:
     return _of_timm(name)
 
 
-def settle(settling: Settling[ImageOptions], encoder: str, facts: Facts, channels: int) -> None:
-    """Size and normalisation as the weights were trained on, where nothing else was given.
+def settle(settling: Settling[ImageOptions], encoder: str, facts: Facts) -> None:
+    """Size, stem and normalisation as the weights were trained with, where nothing else was given.
 
     A processor gets smaller pictures where its time does not suffice for `LEAST_STEPS` of the weights' size.
     """
@@ -65,9 +68,13 @@ def settle(settling: Settling[ImageOptions], encoder: str, facts: Facts, channel
     found = inputs_of(encoder, facts.weights)
     if found is None:
         return
+    if encoder in LAYERS and Path(facts.weights).is_file() and (stem := _stem_in(Path(facts.weights))) is not None:
+        settling.choose("stem", stem, "that of the weights")
+        if stem == "imagenet" and found.size is None:
+            found = replace(found, size=IMAGENET_SIZE)
     if found.size is not None and settling.options.image_size is None:
         size, why = found.size, f"what the weights were trained on ({found.source})"
-        if facts.device == "cpu" and facts.seconds is not None and encoder not in ENCODERS:
+        if facts.device == "cpu" and facts.seconds is not None and (encoder in LAYERS or encoder not in ENCODERS):
             size, rate = _affordable(encoder, size, facts.seconds)
             if size < found.size:
                 why = f"at the {found.size} px of the weights ({found.source}) it makes {rate:.1f} steps a minute here"
@@ -110,7 +117,11 @@ def _affordable(encoder: str, size: int, seconds: float) -> tuple[int, float]:
 
     Measured by one pass of four pictures: a step of 64 takes two views of each, and a backward pass as long as two.
     """
-    network = network_of(encoder, 3, size)[0].eval().to(memory_format=torch.channels_last)
+    if encoder in LAYERS:
+        network: nn.Module = ResNet(encoder, channels=3, width=64, stem="imagenet", pool="last")
+    else:
+        network = network_of(encoder, 3, size)[0]
+    network = network.eval().to(memory_format=torch.channels_last)
     pictures = torch.zeros(4, 3, size, size).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         network(pictures)
@@ -118,9 +129,18 @@ def _affordable(encoder: str, size: int, seconds: float) -> tuple[int, float]:
         network(pictures)
     step = (time.perf_counter() - began) / len(pictures) * 64 * 2 * 3
     fits = size
-    while fits > SMALLEST and step * (fits / size) ** 2 * LEAST_STEPS > seconds:
-        fits -= 32
+    patch = (getattr(getattr(network, "patch_embed", None), "patch_size", None) or (32,))[0]
+    smaller = patch if 32 % patch else 32  # what networks that cut into patches can take
+    while fits - smaller >= SMALLEST and step * (fits / size) ** 2 * LEAST_STEPS > seconds:
+        fits -= smaller
     return fits, 60 / step
+
+
+def _stem_in(path: Path) -> str | None:
+    """The stem of a resnet whose weights are in a file, by the size of its first kernel; None where it has none."""
+    kernels = {kernel: stem for stem, (kernel, _, _) in STEMS.items()}
+    shapes = (value.shape for value in pretrained.read(path).values() if value.ndim == 4)
+    return next((kernels.get(shape[-1]) for shape in shapes if shape[1] in (1, 3)), None)
 
 
 def network_of(encoder: str, channels: int, size: int, transformer: Any = None) -> tuple[nn.Module, int]:
