@@ -95,7 +95,8 @@ class Model(Options):
     teacher: str | None = option(
         None,
         "Learn from the vectors that another encoder makes of each sample (method distill): the folder of a run, the "
-        "name of a published encoder, or a file of weights with --teacher-encoder.",
+        "name of a published encoder, a file of weights with --teacher-encoder, or `self`, the published weights that "
+        "the run starts from, as they came.",
         path="input",
     )
     teacher_encoder: str | None = option(None, "Network of a teacher that is given as a file of weights.")

@@ -84,3 +84,50 @@ def test_a_teacher_of_another_kind_is_refused(tiny: Tiny, table: Path, tmp_path:
     wise = tiny("digits:test", out=tmp_path / "wise", image_size=8, evaluate=False)
     with pytest.raises(ConfigError, match="encoder of the kind image, the data is of the kind table"):
         tiny(table, out=tmp_path / "out", teacher=str(wise.path), encoder=None, width=None)
+
+
+@pytest.fixture
+def weights(tiny: Tiny, tmp_path: Path) -> Path:
+    return tiny("digits:test", out=tmp_path / "first", image_size=8, evaluate=False).path / "encoder/model.safetensors"
+
+
+def test_published_weights_teach_themselves_as_they_came(tiny: Tiny, weights: Path, tmp_path: Path) -> None:
+    """The run itself sees smaller pictures than the weights do."""
+    options = {"image_size": 16, "pretrained": weights, "evaluate": False}
+    run = tiny("digits:test", out=tmp_path / "run", **options)
+    settings = (run.path / "config.toml").read_text()
+    assert 'method = "distill"' in settings
+    assert 'teacher = "self"' in settings
+    kept = load_file(run.path / "teacher.safetensors")["vectors"]
+    first = nf.load(tmp_path / "first")
+    first.output = torch.nn.Identity()
+    vectors = torch.from_numpy(nf.embed(first, "digits:test").vectors)
+    vectors = vectors - vectors.mean(0)
+    torch.testing.assert_close(kept, vectors / vectors.square().mean().sqrt(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_method_that_is_named_has_no_teacher(tiny: Tiny, weights: Path, tmp_path: Path) -> None:
+    run = tiny("digits:test", out=tmp_path / "run", image_size=8, pretrained=weights, method="simclr", evaluate=False)
+    assert not (run.path / "teacher.safetensors").exists()
+
+
+def test_weights_that_would_take_too_much_of_the_time_look_as_the_run_does(
+    tiny: Tiny, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(teacher, "SHARE", 0.0)
+    with caplog.at_level("INFO", "nearfar"):
+        tiny(
+            "digits:test",
+            out=tmp_path / "run",
+            image_size=16,
+            pretrained=weights,
+            steps=None,
+            budget="2s",
+            evaluate=False,
+        )
+    assert "they look as the run itself does" in caplog.text
+
+
+def test_only_published_weights_teach_themselves(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"teacher self is the published weights .* give --pretrained"):
+        tiny("digits:test", out=tmp_path / "run", teacher="self", image_size=8)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nearfar import given
 from nearfar.api import build, recipes, settle, teacher
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
@@ -48,10 +49,12 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
     modality = options.get("modality") or modalities.find(data)
-    usual = modalities.load(modality).method if options.get("teacher") is None else "distill"
-    name = options.get("method") or usual
+    known = options.get("teacher")
+    if known is None and options.get("method") is None and _teaches_itself(modalities.load(modality), options):
+        known = teacher.SELF
+    name = options.get("method") or (modalities.load(modality).method if known is None else "distill")
     method = methods.load(name)
-    named = {**options, "modality": modality, "method": name}
+    named = {**options, "modality": modality, "method": name, "teacher": known}
     config = opts.with_default_length(opts.assemble(named, method.Options, modalities.load(modality).Options))
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
@@ -74,6 +77,15 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
         data=replace(config.data, data=modalities.lasting(data), modality=modality, cache=cache),
         model=replace(config.model, pretrained=start, teacher=other),
     )
+
+
+def _teaches_itself(modality: Modality, options: Mapping[str, Any]) -> bool:
+    """Whether the run starts from published weights, which are adapted beside themselves as they came."""
+    start, encoder = options.get("pretrained"), options.get("encoder")
+    if start is None and isinstance(encoder, str):
+        start = modality.weights_of(encoder)
+    known = start is not None and not os.path.isdir(start) and not given.is_given(encoder)
+    return known and modality.as_published(modality.Options()) is not None
 
 
 def prepare(

@@ -231,6 +231,8 @@ def _positives(
         _check_scores(source, kind)
     if kind is not None:
         return kind, []
+    if requires.targets and (source.positives is not None or grouped):
+        return "views", [Choice("positives", "views", "a teacher says what is near what")]
     if source.positives is not None and source.scores is not None and not requires.scores:
         why = "pairs have scores, so that not all are near, and the method does not learn from scores"
         return "views", [Choice("positives", "views", why)]

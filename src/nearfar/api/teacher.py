@@ -2,13 +2,16 @@
 
 import logging
 import os
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nearfar.api.load import load
-from nearfar.config import TrainConfig
+from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, DataError
 from nearfar.evaluation.embedding import embed_source
@@ -18,7 +21,11 @@ from nearfar.options import Facts
 from nearfar.training.encoder_folder import packed
 from nearfar.training.state import fingerprint
 
+SELF = "self"
 KEPT = "teacher.safetensors"
+SHARE = 0.25
+"""Of a time budget, which weights that teach themselves may take."""
+_TIMED = 8
 _log = logging.getLogger("nearfar")
 
 
@@ -30,6 +37,9 @@ def vectors_of(config: TrainConfig, modality: Modality, source: Source, run: Pat
     found = _kept(run / KEPT, source)
     if found is None:
         teacher = _encoder(config, modality, source).to(torch.device(str(config.machine.device)))
+        if config.model.teacher == SELF and not _in_time(teacher, source, config.length.budget):
+            _log.info("as they came the weights would take too much of the time: they look as the run itself does")
+            teacher = _itself(config, modality, source, config.modality_options)
         _log.info("the teacher %s looks at %d samples, once", config.model.teacher, len(source))
         vectors, rows = embed_source(teacher, suited(source, teacher.config))
         if len(rows) < len(source):
@@ -59,9 +69,32 @@ def _kept(path: Path, source: Source) -> Tensor | None:
     return vectors if same and len(vectors) == len(source) else None
 
 
+def _in_time(teacher: Encoder, source: Source, budget: str | None) -> bool:
+    """Whether the teacher takes at most `SHARE` of a time budget, by what a few samples take."""
+    if budget is None:
+        return True
+    few = suited(source, teacher.config).take(np.arange(min(_TIMED, len(source))))
+    embed_source(teacher, few, show=False)
+    began = time.perf_counter()
+    embed_source(teacher, few, show=False)
+    return (time.perf_counter() - began) / len(few) * len(source) <= SHARE * seconds(budget)
+
+
+def _itself(config: TrainConfig, modality: Modality, source: Source, options: Any) -> Encoder:
+    """The encoder that the run starts from, under these options."""
+    model = config.model
+    if model.published is None:
+        raise ConfigError("teacher self is the published weights that a run starts from: give --pretrained.")
+    facts = Facts(samples=len(source), device=str(config.machine.device), threads=1, weights=model.published)
+    options, encoder, _ = modality.settle(options, source, model.encoder, facts)
+    return modality.encoder(encoder, source, options, width=model.width, pretrained=model.published).eval()
+
+
 def _encoder(config: TrainConfig, modality: Modality, source: Source) -> Encoder:
     """The encoder of a run, or a published one as its library makes it for this data."""
     name = str(config.model.teacher)
+    if name == SELF:
+        return _itself(config, modality, source, modality.as_published(config.modality_options) or modality.Options())
     if os.path.isdir(name):
         made = load(name)
         if made.config["modality"] != modality.name:
@@ -72,10 +105,9 @@ def _encoder(config: TrainConfig, modality: Modality, source: Source) -> Encoder
         return made
     encoder, weights = name, modality.weights_of(name) or "hub"
     if os.path.isfile(name):
-        own = config.model.encoder if name == config.model.pretrained else None
-        if (network := config.model.teacher_encoder or own) is None:
+        if config.model.teacher_encoder is None:
             raise ConfigError(f"The teacher {name!r} is a file of weights: name its network, --teacher-encoder NAME.")
-        encoder, weights = network, name
+        encoder, weights = config.model.teacher_encoder, name
     facts = Facts(samples=len(source), device=str(config.machine.device), threads=1, weights=weights)
     options, encoder, _ = modality.settle(modality.Options(), source, encoder, facts)
     return modality.encoder(encoder, source, options, pretrained=modality.weights_of(encoder) or weights).eval()

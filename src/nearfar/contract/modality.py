@@ -129,6 +129,13 @@ class Modality(ABC):
         """The file of weights that the name of an encoder stands for, such as that of a folder; None where none."""
         return None
 
+    def as_published(self, options: Any) -> Any | None:
+        """These options with those left open that published weights decide: how they look at samples as they came.
+
+        None where weights are not adapted beside themselves unless that is asked for (`--teacher self`).
+        """
+        return None
+
     @abstractmethod
     def encoder(
         self, name: str, source: Any, options: Any, *, width: int | None = None, pretrained: str | None = None

@@ -6,6 +6,7 @@ Imports nothing heavy: torch and PIL are imported by what needs them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
@@ -118,6 +119,11 @@ class Images(Modality):
             settling.choose("stem", stem, f"for {encoder} at {settling.options.image_size} px")
             settling.choose("pool", encoders.pool_for(encoder), f"for {encoder}")
         return settling.options, encoder, settling.choices
+
+    def as_published(self, options: ImageOptions) -> ImageOptions:
+        """The size and the normalisation are those of the weights."""
+        open_again: dict[str, Any] = dict.fromkeys(("image_size", "normalise"))
+        return replace(options, **open_again)
 
     def weights_of(self, encoder: str) -> str | None:
         """The file in a folder of transformers."""
