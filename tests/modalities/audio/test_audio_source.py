@@ -71,7 +71,7 @@ def test_what_cannot_be_heard_is_skipped_and_listed(tmp_path):
 
 def test_data_that_is_mostly_broken_is_refused(tmp_path):
     for i in range(5):
-        (tmp_path / f"{i}.wav").write_bytes(b"nothing")
+        (tmp_path / f"{i}.wav").write_bytes(b"RIFF and no more")
     with pytest.raises(DataError, match=r"5 of 5 samples .* cannot be read: .*cannot be decoded"):
         open_sounds(str(tmp_path))
 

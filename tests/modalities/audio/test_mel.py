@@ -40,3 +40,12 @@ def test_a_clip_is_the_same_whatever_it_is_padded_with_zeros_to():
     padded, frames = log_mel(torch.nn.functional.pad(wave, (0, 5000)), torch.tensor([1000]), Mel.of(8000, 32))
     assert torch.allclose(padded[:, :, : int(frames)], alone, atol=1e-4)
     assert not padded[:, :, int(frames) :].any()
+
+
+def test_large_batches_are_transformed_in_pieces(monkeypatch):
+    waves, lengths = torch.randn(5, 2000), torch.tensor([2000, 10, 500, 2000, 1])
+    whole, frames = log_mel(waves, lengths, Mel.of(8000, 16))
+    monkeypatch.setattr("nearfar.modalities.audio.mel._AT_ONCE", 40_000)
+    pieces, again = log_mel(waves, lengths, Mel.of(8000, 16))
+    assert torch.allclose(whole, pieces, atol=1e-4)
+    assert torch.equal(frames, again)

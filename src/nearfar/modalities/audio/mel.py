@@ -14,6 +14,8 @@ from torch import Tensor
 
 _LEAST = 1e-10
 """Of a power: what is below is silence, at -100 dB."""
+_AT_ONCE = 2**24
+"""Samples under windows that are transformed at a time: 64 MB, as complex numbers as much again."""
 RANGE = 80.0
 """Decibels below a clip's peak at which its spectrogram ends."""
 _LINEAR_TO, _PER_MEL, _LOG_STEP = 1000.0, 200 / 3, math.log(6.4) / 27  # Slaney's Auditory Toolbox, 1998
@@ -48,6 +50,13 @@ def log_mel(waves: Tensor, lengths: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
 
     int16 stands for -1 to 1. A clip's values do not depend on what else is in the batch; frames behind its end are 0.
     """
+    frames = 1 + lengths.to(waves.device) // mel.hop
+    together = max(1, _AT_ONCE // (mel.frames(waves.shape[1]) * mel.fft))
+    pieces = zip(torch.split(waves, together), torch.split(frames, together), strict=True)
+    return torch.cat([_decibels(some, shown, mel) for some, shown in pieces]), frames
+
+
+def _decibels(waves: Tensor, frames: Tensor, mel: Mel) -> Tensor:
     waves = waves.float() / 32768 if waves.dtype == torch.int16 else waves
     window = torch.hann_window(mel.window, device=waves.device)
     spectrum = torch.stft(
@@ -55,11 +64,9 @@ def log_mel(waves: Tensor, lengths: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
     )
     power = filterbank(mel, waves.device) @ (spectrum.real.square() + spectrum.imag.square())
     decibels = 10 * power.clamp_min(_LEAST).log10()
-    frames = 1 + lengths.to(waves.device) // mel.hop
-    inside = torch.arange(decibels.shape[2], device=waves.device) < frames[:, None]
-    hidden = ~inside[:, None]
+    hidden = (torch.arange(decibels.shape[2], device=waves.device) >= frames[:, None])[:, None]
     peak = decibels.masked_fill(hidden, -math.inf).amax((1, 2), keepdim=True)
-    return torch.maximum(decibels, peak - RANGE).masked_fill(hidden, 0), frames
+    return torch.maximum(decibels, peak - RANGE).masked_fill(hidden, 0)
 
 
 def centred(decibels: Tensor, frames: Tensor) -> Tensor:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Card, Reading, Rows, Source, Unreadable
+from nearfar.data.decoded import in_chunks, in_threads
 from nearfar.data.samples import Samples
 from nearfar.modalities.image.decode import Header, brightest, header, white_level
 from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.image.store import SMALL, Form, Store, encoded, in_chunks, in_threads
+from nearfar.modalities.image.store import SMALL, Form, Store, encoded
 
 __all__ = ["ImageSource", "image_source", "thumbnail"]
 

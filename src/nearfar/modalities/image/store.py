@@ -2,8 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from nearfar.contract import Reading, Rows, Unreadable
 from nearfar.data.contents import reason_of
+from nearfar.data.decoded import in_chunks, in_threads
 from nearfar.data.decoded_store import open_records
 from nearfar.data.identity import Identity
 from nearfar.data.record_file import Records, digest
@@ -267,17 +266,3 @@ def encoded(samples: Samples, row: int) -> Encoded:
         return samples.bytes(row) if path is None else path
     except OSError as error:
         raise Unreadable(reason_of(error)) from None
-
-
-def in_chunks(rows: Rows, size: int) -> list[Rows]:
-    """The rows, at most `size` at a time."""
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def in_threads(work: Callable[[Rows], T], chunks: Iterable[Rows], threads: int) -> Generator[T, None, None]:
-    """The results of `work` for all chunks, in order; closing it drops what has not begun."""
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from pool.map(work, chunks)
-    finally:
-        pool.shutdown(cancel_futures=True)
