@@ -223,7 +223,13 @@ def basket() -> str:
     return f"30,000 samples, {command}, one seed:\n\n{report(read('basket-30k')['runs'])}"
 
 
+def batches() -> str:
+    """What benchmarks/basket.py measured of the size of a batch."""
+    return report(read("basket-40000")["runs"], "train")
+
+
 MAKE = {
+    "batches": batches,
     "trials": trials,
     "basket": basket,
     "verdicts": judged,

@@ -67,6 +67,15 @@ def test_without_labels_nothing_is_tried(tiny: Any, photos: Photos, trials: Any)
     assert not made
 
 
+def test_norms_over_all_processes_are_not_tried_by_one_of_them(
+    tiny: Any, photos: Photos, trials: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trials(0.2, 0.5, 0.9)
+    monkeypatch.setattr(recipes, "synchronised", lambda method: True)
+    assert config_of(tiny(photos(count=200)).path)["views"] == NAMES[0]
+    assert not made
+
+
 def test_a_run_of_few_steps_tries_nothing(tiny: Any, photos: Photos) -> None:
     config = config_of(tiny(photos(count=200)).path)
     assert config["views"] == NAMES[0]

@@ -24,6 +24,7 @@ from nearfar.evaluation.intervals import paired
 from nearfar.options import Choice
 from nearfar.training import pilot
 from nearfar.training.plan import Plan
+from nearfar.training.syncnorm import synchronised
 
 _log = logging.getLogger("nearfar")
 SHARE = 0.1
@@ -88,6 +89,12 @@ def _best(
     rows = rows[:: max(1, -(-len(rows) // _JUDGED))]
     if labels is None or len(rows) < _LEAST_JUDGED or len(np.unique(labels[rows])) < 2:
         return usual_one, "the usual one: there are no labels to choose by", False
+    if synchronised(plan.method) or config.machine.compile:
+        return (
+            usual_one,
+            "the usual one: others are not tried with norms over all processes, or compiled networks",
+            False,
+        )
     steps = int(SHARE * _steps(config, plan, started) / len(recipes))
     if steps < LEAST_STEPS:
         return usual_one, "the usual one: the run is too short to try others", False

@@ -34,7 +34,6 @@ class SwAV(Projected):
     Options = SwAVOptions
     options: SwAVOptions
     requires = Requirements(wide=2)
-    smallest_batch = 128  # codes share a batch out among all prototypes
 
     def __init__(self, encoder: Encoder, options: SwAVOptions | None = None) -> None:
         super().__init__(encoder, options)
