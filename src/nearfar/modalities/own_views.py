@@ -34,7 +34,7 @@ def own_views(
     """The views of a raw batch, sample i keyed by (seed, draws[i], view), on the encoder's device.
 
     The function gets what `modality.plain` gives of a sample: of images a uint8 tensor `[c, h, w]`, of tables a
-    standardised row `[d]`. A whole batch is keyed by its first sample.
+    standardised row `[d]`, of texts a text, of which it makes another. A whole batch is keyed by its first sample.
     """
     if not callable(function):
         raise ConfigError(f"views must be a function that makes a view of a sample, got {type(function).__name__}.")
@@ -51,7 +51,8 @@ def own_views(
                     _seed(randomness.seed_of(seed, "own views", int(draws[i]), view))
                     made.append(function(sample))
                 made = _together(made)
-        if not isinstance(made, Tensor | Mapping) or inputs.count(made) != stop - start:
+        count = len(made) if isinstance(made, list) else inputs.count(made) if isinstance(made, Tensor | Mapping) else 0
+        if count != stop - start:
             raise ConfigError(
                 f"views makes {type(made).__name__} of {stop - start} samples: a function of one's own gives one view, "
                 "a tensor or a mapping of tensors, for each."
@@ -62,8 +63,13 @@ def own_views(
     return Views(make, range(requires.wide + requires.small), 0, len(draws), requires.wide)
 
 
-def _together(samples: Sequence[Any]) -> Inputs:
-    """Samples as a batch: tensors, mappings of tensors, arrays or pictures `[h, w, c]`. Raises ConfigError."""
+def _together(samples: Sequence[Any]) -> Inputs | list[str]:
+    """Samples as a batch: tensors, mappings of tensors, arrays or pictures `[h, w, c]`; texts as a list.
+
+    Raises ConfigError.
+    """
+    if all(isinstance(one, str) for one in samples):
+        return list(samples)
     try:
         return inputs.stack([one if isinstance(one, Tensor | Mapping) else _tensor(one) for one in samples])
     except (RuntimeError, TypeError, KeyError) as error:

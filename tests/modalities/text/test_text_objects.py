@@ -6,6 +6,7 @@ import pytest
 
 import nearfar
 from nearfar import given
+from nearfar.errors import ConfigError
 from nearfar.modalities import registry
 from nearfar.modalities.opening import open_source
 
@@ -78,6 +79,28 @@ def test_a_list_of_sentences_is_trained_on(tmp_path):
         out=tmp_path / "run",
     )  # fmt: skip
     assert run.encoder.encode(["a sentence", "another"]).shape == (2, 8)
+
+
+def test_a_function_of_ones_own_makes_views_of_texts(tmp_path):
+    settings = {
+        "buckets": 64,
+        "width": 8,
+        "steps": 3,
+        "batch_size": 4,
+        "threads": 1,
+        "precision": "fp32",
+        "quiet": True,
+    }
+    seen = []
+
+    def half(text):
+        seen.append(text)
+        return " ".join(text.split()[: int(np.random.randint(1, 4))])
+
+    nearfar.train(TEXTS, views=half, out=tmp_path / "run", **settings)
+    assert set(seen) <= set(TEXTS)
+    with pytest.raises(ConfigError, match="a view of a text is a text"):
+        nearfar.train(TEXTS, views=len, out=tmp_path / "other", **settings)
 
 
 def test_search_takes_a_text_and_shows_texts(tmp_path):

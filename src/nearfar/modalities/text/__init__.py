@@ -125,6 +125,18 @@ class Text(Modality):
 
         return make_views(raw, draws, requires=requires, seed=seed, options=options, encoder=encoder)
 
+    def plain(self, raw: Texts, start: int, stop: int, encoder: TextEncoder) -> list[str]:
+        """The texts."""
+        return list(raw.strings[start:stop])
+
+    def viewed(self, made: Any, encoder: TextEncoder) -> Any:
+        """Texts as inputs; raises ConfigError for anything else."""
+        from nearfar.modalities.text.source import Texts
+
+        if not isinstance(made, list):
+            raise ConfigError(f"views makes {type(made).__name__}: a view of a text is a text.")
+        return encoder.prepare(Texts(made))
+
     def show(self, inputs: Any, encoder: TextEncoder) -> list[Card]:
         """The words of one view."""
         from nearfar.contract import Card
