@@ -41,11 +41,12 @@ def inputs(config: TrainConfig, modality: Modality, source: Source, method: type
     facts = replace(_facts(config, len(source)), scored=method.required(config.method_options).scores)
     options, name, choices = modality.settle(config.modality_options, source, model.encoder, facts)
     settling = Settling(replace(model, encoder=name))
-    if method.compares_features(config.method_options) or model.matryoshka is not None:
+    compares = method.compares_features(config.method_options)
+    if compares or model.matryoshka is not None:
         settling.choose("whiten", False, "the loss compares the encoder's own vectors: they stay as they are")
     published = model.published is not None
     settling.choose("whiten", not published, "published weights are left as they came" if published else "")
-    settling.choose("keep_start", True, "")
+    settling.choose("keep_start", not compares, "")
     return replace(config, modality_options=options, model=settling.options), choices + settling.choices
 
 
