@@ -42,7 +42,8 @@ class TfIdf(Baseline):
         kinds: list[dict[str, Any]] = [{"analyzer": units}]
         if self._characters:
             kinds.append({"analyzer": "char_wb", "ngram_range": (3, 5)})
-        self._counters = [TfidfVectorizer(sublinear_tf=True, **kind).fit(known) for kind in kinds]
+        # Words and n-grams weigh by their rarity alone: of unit length together, not each kind by itself.
+        self._counters = [TfidfVectorizer(sublinear_tf=True, norm=None, **kind).fit(known) for kind in kinds]
 
     def similarity(self, one: Source, other: Source) -> Tensor:
         """The cosine of each pair of texts."""
