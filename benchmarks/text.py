@@ -49,16 +49,17 @@ RUNS: dict[str, tuple[str, str]] = {
     ),
     "STS-B, static vectors": (
         "stsb_en",
-        "--encoder static:{wordllama} --method pearson --batch-size 256 --epochs 4 --lr 0.001",
+        "--encoder static:{wordllama} --method pearson --batch-size 256 --epochs 4 "
+        "--lr 0.03 --encoder-rate 1 --layer-decay 1",
     ),
-    "STS-B, MiniLM": ("stsb_en", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1 --lr 2e-5"),
+    "STS-B, MiniLM": ("stsb_en", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1"),
     "SICK, from scratch": ("sick", SCRATCH),
-    "SICK, MiniLM": ("sick", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1 --lr 2e-5"),
+    "SICK, MiniLM": ("sick", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1"),
     "Banking77, without labels": ("banking77", "--method simclr --width 512 --epochs 6 --batch-size 256"),
     "Banking77, with labels": ("banking77", "--method supcon --width 512 --epochs 6 --batch-size 256"),
     "Banking77, MiniLM with labels": (
         "banking77",
-        "--encoder st:{minilm} --method supcon --projector-out 0 --batch-size 128 --epochs 1 --lr 5e-5",
+        "--encoder st:{minilm} --method supcon --projector-out 0 --batch-size 128 --epochs 2",
     ),
 }
 """Data, and the options of `nearfar train`."""
