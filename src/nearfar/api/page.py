@@ -8,6 +8,7 @@ from torch import Tensor
 from nearfar import __version__
 from nearfar.api.sources import SKIPPED, unreadable
 from nearfar.data.skipped import read_skipped
+from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import nearest
 from nearfar.inspection import outliers, projection
 from nearfar.reporting import report
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _ON_THE_MAP = 1500
 _NEIGHBOURS = 8
 _ROWS_OF_VIEWS = 8
+_SEARCHED, _QUERIES, _HITS = 2000, 5, 6  # samples, and queries and hits that are shown
 
 
 def write_page(
@@ -65,6 +67,7 @@ def write_page(
         metrics=folder.metrics(),
         map=points,
         views=_views(ready),
+        found=_found(ready),
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
         config=(folder.path / CONFIG).read_text(encoding="utf-8"),
@@ -88,6 +91,27 @@ def _views(ready: "Ready") -> list[report.ViewsRow]:
     return [
         report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(source.cards(kept))
     ]
+
+
+def _found(ready: "Ready") -> list[report.ViewsRow]:
+    """For a few items of either side of the samples that judge, what comes nearest on the other side."""
+    test = ready.judges.test
+    pairs = test.matched() if test is not None and test.sides else None
+    if pairs is None:
+        return []
+    sides = [side.take(projection.sample_evenly(len(side), _SEARCHED, 0)) for side in (pairs.one, pairs.other)]
+    different = []
+    for side in sides:
+        vectors, rows = embed_source(ready.encoder, side, show=False)
+        first = np.sort(np.unique(side.ids[rows], return_index=True)[1])  # equal contents are shown once
+        different.append((side.take(rows[first]), vectors[first]))
+    found = []
+    for (asked, queries), (there, corpus) in (different, different[::-1]):
+        rows = projection.sample_evenly(len(asked), _QUERIES, 0)
+        _, near = nearest(corpus, queries[rows], _HITS)
+        for item, hits in zip(asked.cards(rows), near.long().numpy(), strict=True):
+            found.append(report.ViewsRow(item=item, views=there.cards(hits)))
+    return found
 
 
 def _encoder_name(ready: "Ready") -> str:

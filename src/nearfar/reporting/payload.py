@@ -36,6 +36,7 @@ def build(report: "Report") -> dict[str, Any]:
     shelf, found = Shelf(), report.evaluation
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
+    found_rows = [{"item": shelf.put(row.item), "views": [shelf.put(hit) for hit in row.views]} for row in report.found]
     closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
     strangest = [[shelf.put(strange.item), finite(strange.similarity)] for strange in report.strangest]
     points = None
@@ -56,6 +57,7 @@ def build(report: "Report") -> dict[str, Any]:
         "curves": curves(report.metrics),
         "map": points,
         "views": views,
+        "found": found_rows,
         "closest": closest,
         "strangest": strangest,
         "config": report.config,

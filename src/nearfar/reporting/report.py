@@ -105,6 +105,8 @@ class Report:
     """The records of `metrics.jsonl`; any field may be missing in any record."""
     map: MapData | None = None
     views: Sequence[ViewsRow] = ()
+    found: Sequence[ViewsRow] = ()
+    """Queries, and as their views what was found for each, the nearest first."""
     closest: Sequence[Pair] = ()
     strangest: Sequence[Strange] = ()
     config: str = ""

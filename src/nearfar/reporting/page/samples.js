@@ -1,14 +1,22 @@
 // Views that the model saw, the closest pairs, and the strangest samples.
 
 function drawViews(body) {
-  const widest = Math.max(...data.views.map((row) => row.views.length));
-  const rows = el("div", { class: "rows" }, data.views.map((row) => {
+  drawRows(body, data.views, "original", (v, count) => count === 1 ? "view" : `view ${v + 1}`);
+}
+
+function drawFound(body) {
+  drawRows(body, data.found, "query", (v) => `no. ${v + 1}`);
+}
+
+function drawRows(body, all, firstName, nameOf) {
+  const widest = Math.max(...all.map((row) => row.views.length));
+  const rows = el("div", { class: "rows" }, all.map((row) => {
     const original = sample(row.item);
     const figure = (one, name, first) => el("figure", { class: first && "first" }, openable(one), el("figcaption", {}, name));
     return el("div", { class: hasText(original) ? "card row has-text" : "card row" },
       el("div", { class: "strip" },
-        figure(original, "original", true),
-        row.views.map((view, v) => figure(sample(view), row.views.length === 1 ? "view" : `view ${v + 1}`))),
+        figure(original, firstName, true),
+        row.views.map((view, v) => figure(sample(view), nameOf(v, row.views.length)))),
       nameLine(original));
   }));
   if (widest > 2) rows.style.setProperty("--row-width", `${Math.min(1070, 56 + (widest + 1) * 90)}px`);
