@@ -49,3 +49,12 @@ def test_large_batches_are_transformed_in_pieces(monkeypatch):
     pieces, again = log_mel(waves, lengths, Mel.of(8000, 16))
     assert torch.allclose(whole, pieces, atol=1e-4)
     assert torch.equal(frames, again)
+
+
+def test_an_autocast_does_not_reach_spectrograms():
+    waves, lengths = torch.randn(2, 2000), torch.tensor([2000, 500])
+    wanted, _ = log_mel(waves, lengths, Mel.of(8000, 16))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = log_mel(waves, lengths, Mel.of(8000, 16))
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, wanted, atol=1e-4)

@@ -53,7 +53,8 @@ def log_mel(waves: Tensor, lengths: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
     frames = 1 + lengths.to(waves.device) // mel.hop
     together = max(1, _AT_ONCE // (mel.frames(waves.shape[1]) * mel.fft))
     pieces = zip(torch.split(waves, together), torch.split(frames, together), strict=True)
-    return torch.cat([_decibels(some, shown, mel) for some, shown in pieces]), frames
+    with torch.autocast(waves.device.type, enabled=False):  # views are made inside that of the encoder
+        return torch.cat([_decibels(some, shown, mel) for some, shown in pieces]), frames
 
 
 def _decibels(waves: Tensor, frames: Tensor, mel: Mel) -> Tensor:
