@@ -115,7 +115,9 @@ def drawn(step: int, views: int) -> tuple[Tensor, Batch]:
     ids[7] = ids[2]  # one content twice, on two ranks
     labels = torch.arange(SAMPLES) % 3
     labels[4] = -1
-    return x, Batch(ids=ids, labels=labels, progress=step / STEPS)
+    targets = torch.randn(SAMPLES, 6, generator=source, dtype=torch.float64)
+    scores = (ids % 7) / 7.0
+    return x, Batch(ids=ids, labels=labels, scores=scores, targets=targets, progress=step / STEPS)
 
 
 def all_cases(together: Ranks, folder: Path, chosen: Sequence[str]) -> None:
