@@ -64,7 +64,7 @@ class Shards:
 class Relation:
     """What N samples join: each one of the `queries` [Q] with one of the `answers` [A], such as a user with an item.
 
-    `query` and `answer` [N] say which. `held_out` says in words what a held-out part has of each query. The two parts
+    `query` and `answer` [N] say which. `held_out` says in words what part of them `split` holds out. The two parts
     of a split number them differently; they have the same keys.
     """
 

@@ -65,7 +65,7 @@ class Recommend(Task):
         truth = _of(data)
         answers, queries = len(truth.train.answers), len(truth.queries)
         return (
-            f"Recommendation: held out are {truth.train.held_out} interactions; all {answers} items of the training "
+            f"Recommendation: held out is {truth.held_out}; all {answers} items of the training "
             f"part are ranked for each of {queries} users, by cosine where vectors rank, without those that it had "
             "there; nothing is sampled, and items that the training part does not have count as missed; 95 % intervals "
             "by bootstrap over users."
@@ -111,12 +111,13 @@ class Recommend(Task):
 class _Truth:
     """What queries of the test part are to find: `queries` [M], as the training part numbers them, and `right` of each.
 
-    `unknown` of all `total` test samples are of answers that the training part does not have, and `strangers` are the
-    queries that it does not have.
+    `own` says that the test part was given, and `held_out` what it is. `unknown` of all `total` test samples are of
+    answers that the training part does not have, and `strangers` are the queries that it does not have.
     """
 
-    def __init__(self, train: Relation, test: Relation) -> None:
+    def __init__(self, train: Relation, test: Relation, *, own: bool = False) -> None:
         self.train = train
+        self.held_out = "a test part that was given" if own else train.held_out
         numbers = [{key: i for i, key in enumerate(side.keys)} for side in (train.queries, train.answers)]
         query, answer = (
             np.array([number.get(key, -1) for key in side.keys], dtype=np.int64)[at]
@@ -137,7 +138,9 @@ def _of(data: TaskData) -> _Truth:
     train, test = (None if part is None else part.relation for part in (data.train, data.test))
     if train is None or test is None:
         raise DataError("There is nothing to recommend: the samples of both parts must join queries and answers.")
-    return _Truth(train, test)
+    assert data.train is not None
+    assert data.test is not None
+    return _Truth(train, test, own=data.train.whole is not data.test.whole)
 
 
 def _ranked(vectors: Vectors, truth: _Truth) -> _Found | None:

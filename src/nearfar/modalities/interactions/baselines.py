@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nearfar.modalities.interactions.source import InteractionSource, Items, Users
 
 _NEIGHBOURS = (20, 50, 100, 200)
-_STRENGTHS = (10, 30, 100, 150, 200, 400, 1000, 3000)
+_STRENGTHS = (20, 50, 100, 200, 500, 2000)
 _AT = 20
 _WIDEST = 12_000
 """Most users, or else items, of which a matrix is inverted."""
@@ -91,12 +91,11 @@ class ItemKNN(_OfHad):
         sparse, norms = csr_array(had), np.maximum(np.linalg.norm(had, axis=0), 1e-12)
         unit = csr_array(had / norms)
         for start in range(0, had.shape[1], _ITEMS):
-            cosines = (unit.T @ unit[:, start : start + _ITEMS]).toarray()  # [I, some]
-            some = np.arange(cosines.shape[1])
-            cosines[some + start, some] = 0
-            k = min(choice, len(cosines))
-            least = np.partition(cosines, len(cosines) - k, axis=0)[len(cosines) - k]
-            found[:, start : start + _ITEMS] = sparse @ np.where(cosines >= least, cosines, 0)
+            cosines = (unit[:, start : start + _ITEMS].T @ unit).toarray()  # [some, I]
+            some, k = np.arange(len(cosines)), min(choice, cosines.shape[1])
+            cosines[some, some + start] = 0
+            least = np.partition(cosines, -k, axis=1)[:, -k, None]
+            found[:, start : start + _ITEMS] = sparse @ np.where(cosines >= least, cosines, 0).T
         return found
 
 
@@ -121,15 +120,15 @@ class EASE(_OfHad):
     def scores(self, had: Matrix, choice: int) -> Matrix:
         """With this strength."""
         users, items = had.shape
-        wide = had.astype(np.float64)
+        gram = had @ had.T if users <= items else had.T @ had
+        inverse = np.linalg.inv(gram.astype(np.float64) + choice * np.eye(len(gram)))
+        narrow = inverse.astype(np.float32)
         if users <= items:
-            spread = np.linalg.inv(wide @ wide.T + choice * np.eye(users)) @ wide  # X P
-            diagonal = (1 - (wide * spread).sum(axis=0)) / choice
+            spread = narrow @ had  # X P
+            diagonal = (1 - (had * spread).sum(axis=0)) / choice
         else:
-            inverse = np.linalg.inv(wide.T @ wide + choice * np.eye(items))
-            spread, diagonal = wide @ inverse, inverse.diagonal()
-        found: Matrix = (wide - spread / diagonal).astype(np.float32)
-        return found
+            spread, diagonal = had @ narrow, narrow.diagonal()
+        return had - spread / diagonal
 
 
 def _matrix(source: InteractionSource, rows: Rows) -> Matrix:

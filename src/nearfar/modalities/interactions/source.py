@@ -97,7 +97,10 @@ class InteractionSource(Source):
         """The users and the items of these samples, each once, and which of them each sample joins."""
         users, user = np.unique(self.user, return_inverse=True)
         items, item = np.unique(self.item, return_inverse=True)
-        how = {"time": "the last 20 % of each user's", "random": "a random 20 % of each user's"}
+        how = {
+            "time": "the last 20 % of each user's interactions",
+            "random": "a random 20 % of each user's interactions",
+        }
         return Relation(Users(self, users), Items(self, items), user.reshape(-1), item.reshape(-1), how[self._split_by])
 
     @property
