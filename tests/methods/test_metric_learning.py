@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from nearfar.contract import Batch, Latents, Requirements
 from nearfar.errors import ConfigError
-from nearfar.losses import hardest_negative
+from nearfar.losses import hardest_negative, info_nce
 from nearfar.methods.infonce import InfoNCE, InfoNCEOptions
 from nearfar.methods.siamese import Siamese, SiameseOptions
 from nearfar.methods.triplet import Triplet, TripletOptions
@@ -240,3 +240,14 @@ def test_without_a_projector_the_encoders_own_vectors_are_compared():
 def test_options_that_contradict_each_other_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         InfoNCEOptions(**options)
+
+
+def test_consistency_adds_the_loss_of_each_view_finding_itself_again():
+    z, view_ids = torch.randn(4, 6, 5), torch.tensor([[0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 4]])
+    batch = Batch(ids=view_ids[1], labels=torch.full((6,), -1), view_ids=view_ids)
+    found = InfoNCE(Toy(), InfoNCEOptions(projector_hidden=8, consistency=0.5)).loss(Latents(z=z), batch).total
+    wanted = info_nce(z[0], z[1], temperature=0.2, ids=view_ids[1])
+    for one in (0, 1):
+        wanted = wanted + 0.5 * info_nce(z[one], z[one + 2], temperature=0.2, ids=view_ids[one])
+    torch.testing.assert_close(found, wanted)
+    assert InfoNCE.required(InfoNCEOptions(consistency=0.5)).wide == 4

@@ -81,6 +81,7 @@ class Batch:
     the samples as they are. Where the last wide view shows negatives that the user gives, `negative_ids` [n] names what
     they show, and `present` [v, n] says who has one. `log_q` [2, n] is the logarithm of how often what the first and
     the second view show comes among all samples. `weights` [n] say how much each counts, 1 in the mean of all samples.
+    `view_ids` [2, n] name what the first and the second view show, where these are different things.
     `rows` are this rank's own among the n rows, `world` the number of ranks, `progress` the share of the run that is
     done, in [0, 1].
     With a `ring`, the latents of the others stay with them: a loss sees those of its own rows alone.
@@ -95,6 +96,7 @@ class Batch:
     negative_ids: Tensor | None = None
     log_q: Tensor | None = None
     weights: Tensor | None = None
+    view_ids: Tensor | None = None
     rows: slice = field(default_factory=lambda: slice(None))
     world: int = 1
     ring: Ring | None = None

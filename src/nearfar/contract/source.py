@@ -339,6 +339,11 @@ class Source:
         return None
 
     @property
+    def view_ids(self) -> Rows | None:
+        """[2, N]: what the first and the second view show, where these are different things; else None."""
+        return None
+
+    @property
     def weights(self) -> NDArray[np.float32] | None:
         """[N]: how much each sample counts in training, 1 in the mean; None where all count alike."""
         return None

@@ -13,6 +13,10 @@ over these is added. `--guard` leaves out candidates that a guide finds nearer t
 likely positives that nobody has marked (Solatorio, "GISTEmbed", 2024, eq. 2 to 5): the guide is the encoder itself as
 it is, or, for one that starts from weights, as it was before training.
 
+`--consistency` adds the same loss of each of two views finding itself seen again, in two further views: of users and
+items that a graph is spread over, with other edges left out (Wu et al., "Self-supervised graph learning for
+recommendation", 2021, eq. 10) or other noise added (Yu et al., "Are graph augmentations necessary?", 2022, eq. 7).
+
 What comes often in batches is a negative that much less (`log_q`), where the data is of pairs whose sides come again
 (Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations", 2019, eq. 3).
 
@@ -49,6 +53,8 @@ class InfoNCE(Projected):
     def required(cls, options: InfoNCEOptions) -> Requirements:
         """Given negatives; or labels, and samples with a label alone, where classes are what belongs together."""
         learns = options.supervised
+        if options.consistency:
+            return Requirements(wide=4)
         return Requirements(labels=learns, unlabelled=not learns, negatives=not learns)
 
     def targets(self, views: Views) -> Latents:
@@ -79,7 +85,7 @@ class InfoNCE(Projected):
                 anchors, candidates, negatives=negatives, negative_ids=ids, reduction="none",
                 log_q=batch.log_q if self.options.log_q else None, ring=batch.ring, **shared,
             )  # fmt: skip
-            return Losses(share(losses, batch))
+            return Losses(share(losses, batch) + self._again(z["z"], batch))
         guide = z["z"].detach() if self.guide is None else z["guide"]
         guides = [*guide[:2]] + ([] if given is None else [guide[2, given.at]])
         loss = gist_embed(
@@ -87,6 +93,17 @@ class InfoNCE(Projected):
             contrast_anchors=False, contrast_positives=False, **shared,
         )  # fmt: skip
         return Losses(loss)
+
+    def _again(self, z: Tensor, batch: Batch) -> Tensor:
+        """The weighed loss of each of two views finding itself as it is seen again; zero where that has no weight."""
+        total = z.new_zeros(())
+        if self.options.consistency:
+            for one in (0, 1):
+                ids = batch.ids if batch.view_ids is None else batch.view_ids[one]
+                total = total + info_nce(
+                    z[one], z[one + 2], temperature=self.options.temperature, ids=ids, rows=batch.rows, ring=batch.ring
+                )
+        return self.options.consistency * total
 
     def _against(self, given: Given, z: Tensor) -> Tensor:
         """The cross-entropy of anchors between their positive and the negative that is given for them."""

@@ -158,9 +158,21 @@ class InfoNCEOptions(ProjectorOptions):
         0.0, "By how much less near than the positive a candidate is left out by the guard, too.", least=-1, most=1
     )
     log_q: bool = _log_q()
+    consistency: float = option(
+        0.0,
+        "Weight of a second loss: each view finds itself seen again among the others (SGL and SimGCL, with "
+        "edge_dropout or graph_noise of graphs).",
+        least=0,
+    )
 
     def check(self) -> None:
         """What goes with what."""
+        alone = not self.supervised and self.selection == "all" and self.guard == "off"
+        must(
+            alone or not self.consistency,
+            "consistency must be 0 with supervised, selection or guard",
+            got=self.consistency,
+        )
         must(
             not self.supervised or self.selection == "all", "selection must be all with supervised", got=self.selection
         )

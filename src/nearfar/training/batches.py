@@ -22,6 +22,8 @@ class Batches:
         self._groups = None if groups is None else torch.from_numpy(groups)
         log_q = source.log_q
         self._log_q = None if log_q is None else torch.from_numpy(log_q)
+        view_ids = source.view_ids
+        self._view_ids = None if view_ids is None else torch.from_numpy(view_ids)
         self._weights = None if source.weights is None else torch.from_numpy(source.weights)
         self._scores = None if source.scores is None else torch.from_numpy(source.scores)
         self._targets = source.targets if requires.targets else None
@@ -43,6 +45,7 @@ class Batches:
             groups=None if self._groups is None else self._groups[at].to(device),
             scores=None if self._scores is None else self._scores[at].to(device),
             log_q=None if self._log_q is None else self._log_q[:, at].to(device),
+            view_ids=None if self._view_ids is None else self._view_ids[:, at].to(device),
             weights=None if self._weights is None else self._weights[at].to(device),
             targets=None if self._targets is None else self._targets[at].to(device),
             present=present,

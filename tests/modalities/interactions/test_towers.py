@@ -90,3 +90,25 @@ def test_padding_says_nothing_and_order_counts_for_sequences(name):
         same = torch.allclose(made.of_users(user, short), made.of_users(user, turned), atol=1e-5)
         assert same == (name == "history")
         assert not made.of_users(user, torch.full((1, 2), -1)).any()
+
+
+def test_views_of_one_pair_come_of_one_pass_over_the_graph_and_those_of_another_of_another():
+    from nearfar.contract import Views
+    from nearfar.modalities.interactions.encoder import InteractionEncoder
+
+    config = {
+        "users": ["a", "b", "c"],
+        "items": ["w", "x", "y", "z"],
+        "dimensions": 6,
+        "history": 0,
+        "encoder": "lightgcn",
+    }
+    config |= {"graph_layers": 1, "graph_noise": 0.5, "edge_dropout": 0.0, "edges": EDGES.shape[1], "seen": 5}
+    encoder = InteractionEncoder(config)
+    encoder.tower.edges.copy_(EDGES)
+    item = {"item": torch.arange(4)}
+    views = Views(lambda number, start, stop: item, range(4), 0, 4, wide=4)
+    z = encoder(views)
+    assert torch.equal(z[0], z[1])
+    assert torch.equal(z[2], z[3])
+    assert not torch.equal(z[0], z[2])

@@ -128,7 +128,8 @@ class EASE(_OfHad):
             diagonal = (1 - (had * spread).sum(axis=0)) / choice
         else:
             spread, diagonal = had @ narrow, narrow.diagonal()
-        return had - spread / diagonal
+        found: Matrix = had - spread / diagonal
+        return found
 
 
 def _matrix(source: InteractionSource, rows: Rows) -> Matrix:

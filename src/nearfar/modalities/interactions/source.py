@@ -110,6 +110,11 @@ class InteractionSource(Source):
         return np.stack(found).astype(np.float32)
 
     @property
+    def view_ids(self) -> Rows:
+        """[2, N]: the user and the item of each sample."""
+        return np.stack([self.user, self.item])
+
+    @property
     def weights(self) -> NDArray[np.float32] | None:
         """[N]: more for a user's last interactions, as `recency` says; 1 in the mean."""
         recency = self.options.recency
