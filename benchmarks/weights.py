@@ -7,10 +7,10 @@
     python benchmarks/weights.py table                                 # the tables, as docs/pretrained.md has them
 
 DATA has parts `train` and `test`. Each run is the command `nearfar train` with a fixed number of steps, all else
-automatic but for what stands in `SETTINGS` and after `--`, judged by its own evaluation on the test part: accuracies in
-percent with all labels, kNN (k = 20) and linear. The weights are known by their hash, read with weights_only, and put
-under timm's names (`tf_efficientnet_lite0`), which stand in the same order. Writes benchmarks/results/weights.json
-after each run: what is there already is not run again.
+automatic but for `SETTINGS`, `PICTURES` and what stands after `--`, judged by its own evaluation on the test part:
+accuracies in percent with all labels, kNN (k = 20) and linear. The weights are known by their hash, read with
+weights_only, and put under timm's names (`tf_efficientnet_lite0`), which stand in the same order. Writes
+benchmarks/results/weights.json after each run: what is there already is not run again.
 """
 
 import argparse
@@ -30,7 +30,9 @@ from methods import accuracies
 
 ENCODER = "tf_efficientnet_lite0"
 SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
-SETTINGS = {"image-size": 64, "batch-size": 32, "precision": "fp32", "threads": 1, "knn-every": 0}
+SETTINGS = {"precision": "fp32", "threads": 1, "knn-every": 0}
+PICTURES = {"image-size": 64, "batch-size": 32}
+"""Beside `SETTINGS`, for pictures: small ones, and few at a time, for a processor."""
 STUDENT = "resnet8"
 
 
@@ -56,9 +58,8 @@ def one(data: Path, steps: int, more: list[str], folder: Path) -> dict[str, Any]
     """Train with these options; what its own evaluation says of each system."""
     out = Path(tempfile.mkdtemp(dir=folder)) / "run"
     command = [sys.executable, "-m", "nearfar", "train", str(data), "--out", str(out), "--steps", str(steps), "--quiet"]
-    command += [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
-    if "--modality" in more:  # of another kind than pictures
-        command = [word for word in command if word not in ("--image-size", str(SETTINGS["image-size"]))]
+    settings = SETTINGS if "--modality" in more else SETTINGS | PICTURES
+    command += [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     start = time.monotonic()
     if subprocess.run([*command, *more], stdout=subprocess.DEVNULL).returncode:
         raise SystemExit(f"The run on {data} failed.")
@@ -118,7 +119,11 @@ def main() -> None:
                     continue
                 words = [*options, "--seed", str(given.seed), *more]
                 runs.append({**about, **one(data, given.steps, words, folder)})
-                print(write("weights", {**facts(), "settings": SETTINGS, "runs": runs}), table(runs[-1:]), sep="\n")
+                print(
+                    write("weights", {**facts(), "settings": SETTINGS | PICTURES, "runs": runs}),
+                    table(runs[-1:]),
+                    sep="\n",
+                )
 
 
 if __name__ == "__main__":
