@@ -51,18 +51,22 @@ def test_weights_lie_where_labels_of_the_training_part_say(
     assert not set(before["rows"]) & set(before["held_out"])
 
 
-@pytest.mark.parametrize("more", [{"method": "supcon"}, {}])
+def test_what_was_learnt_from_labels_is_kept(tiny: Tiny, weights: Path, tmp_path: Path) -> None:
+    options = {"pretrained": weights, "image_size": 8, "method": "supcon", "evaluate": False}
+    run = tiny("digits:test", out=tmp_path / "run", **options)
+    assert "mixed" not in run.encoder.config
+
+
 def test_a_run_without_labels_to_go_by_takes_the_mean_of_both(
     tiny: Tiny,
     weights: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    more: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(mixing, "_LEAST", 40 if more else 1_000)
+    monkeypatch.setattr(mixing, "_LEAST", 1_000)
     with caplog.at_level("INFO", "nearfar"):
-        run = tiny("digits:test", pretrained=weights, image_size=8, out=tmp_path / "run", evaluate=False, **more)
+        run = tiny("digits:test", pretrained=weights, image_size=8, out=tmp_path / "run", evaluate=False)
     assert run.encoder.config["mixed"] == 0.5
     assert "50 % those after training and 50 % those from the start; no labels" in caplog.text
 

@@ -33,9 +33,12 @@ _log = logging.getLogger("nearfar")
 def settle(ready: "Ready", start: Mapping[str, Tensor]) -> str:
     """Set the encoder's weights between `start` and where they are now; returns a sentence on what was chosen.
 
-    The labels of the training part decide by cross-validation, but for those that judge the run; a run that has learnt
-    from these labels, or has too few, takes the mean of both.
+    The labels of the training part decide by cross-validation, but for those that judge the run; without enough of them
+    it is the mean of both. A run that has learnt from labels, scores or pairs that were given keeps what it has learnt.
     """
+    plan = ready.plan
+    if plan.labels is not None or plan.positives is not None or plan.method.requires.scores:
+        return "The weights are those after training, which has learnt from labels, scores or pairs that were given."
     encoder, end = ready.encoder, {name: value.clone() for name, value in ready.encoder.state_dict().items()}
     rows = _labelled(ready)
     if rows is None:
@@ -83,7 +86,7 @@ def not_behind(ready: "Ready", run: Path) -> str | None:
 def _labelled(ready: "Ready", most: int = _MOST) -> np.ndarray | None:
     """Rows of the training part whose labels may decide, evenly taken of all classes; None where there are too few."""
     labels = ready.source.labels
-    if labels is None or ready.plan.labels is not None:
+    if labels is None:
         return None
     labels = labels.copy()
     if ready.judges.held_out is not None:
