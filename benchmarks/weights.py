@@ -81,7 +81,7 @@ def table(runs: list[dict[str, Any]]) -> str:
             if system == "raw input":
                 continue
             last = system == "trained encoder" and run["mixed"] is not None
-            figures = " | ".join(f"{value:.1f}" for value in found.values())
+            figures = " | ".join(f"{found[probe]:.1f}" if probe in found else "" for probe in ("kNN", "linear"))
             share = f"{run['mixed']:g}" if last else ""
             lines.append(f"| {run['set']} | {run['run']}, {run['steps']} steps | {system} | {figures} | {share} |")
     return "\n".join(lines)

@@ -33,6 +33,20 @@ class Distill(Projected):
     requires = Requirements(wide=2, targets=True)
     ring: ClassVar[Mapping[str, Any] | None] = None
 
+    def __init__(self, encoder: Encoder, options: DistillOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        self.projector = self.head()  # of any encoder: the vectors compared are the teacher's
+
+    @property
+    def width(self) -> int:
+        """The length of the teacher's vectors."""
+        return self.options.target_dim
+
+    @classmethod
+    def compares_features(cls, options: DistillOptions) -> bool:
+        """Never: there is always a map to the teacher's vectors."""
+        return False
+
     def head(self) -> nn.Sequential:
         """A linear map, or one with a hidden layer.
 
