@@ -40,7 +40,7 @@ WORDLLAMA = (
 )
 SEEDS = 3
 SETTINGS = {"threads": 2, "precision": "fp32"}
-SCRATCH = "--method pearson --width 512 --batch-size 256 --epochs 6 --lr 0.001"
+SCRATCH = "--method pearson --width 512 --batch-size 64 --epochs 4 --lr 0.001"
 RUNS: dict[str, tuple[str, str]] = {
     "STS-B, from scratch": ("stsb_en", SCRATCH),
     "STS-B, sentences alone": (
@@ -52,9 +52,9 @@ RUNS: dict[str, tuple[str, str]] = {
         "--encoder static:{wordllama} --method pearson --batch-size 256 --epochs 4 "
         "--lr 0.03 --encoder-rate 1 --layer-decay 1",
     ),
-    "STS-B, MiniLM": ("stsb_en", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1"),
+    "STS-B, MiniLM": ("stsb_en", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 2"),
     "SICK, from scratch": ("sick", SCRATCH),
-    "SICK, MiniLM": ("sick", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 1"),
+    "SICK, MiniLM": ("sick", "--encoder st:{minilm} --method cosent --batch-size 32 --epochs 2"),
     "Banking77, without labels": ("banking77", "--method simclr --width 512 --epochs 6 --batch-size 256"),
     "Banking77, with labels": ("banking77", "--method supcon --width 512 --epochs 6 --batch-size 256"),
     "Banking77, MiniLM with labels": (
