@@ -105,7 +105,7 @@ def test_a_baseline_may_answer_itself_and_one_that_cannot_takes_no_part():
     assert not [key for key in found if key[0] == "none"]
 
 
-FORTH, BACK = "of each sample its positive", "of each positive its sample"
+FORTH, BACK = "sample to positive", "positive to sample"
 
 
 def test_each_sample_finds_its_positive_among_those_of_all():

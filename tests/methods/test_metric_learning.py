@@ -202,6 +202,12 @@ def test_the_guard_leaves_out_what_it_finds_as_near_as_the_positive(guard):
     torch.testing.assert_close(found, (scores.masked_fill(out, -torch.inf).logsumexp(1) - scores.diagonal()).mean())
 
 
+def test_the_guard_does_not_reward_collapse():
+    z = torch.randn(1, 1, 128).expand(2, 64, 128).contiguous()
+    loss = InfoNCE(Toy(), InfoNCEOptions(guard="self")).loss(Latents(z=z), batch_of([-1] * 64)).total
+    torch.testing.assert_close(loss, torch.tensor(64.0).log())
+
+
 def test_the_guide_is_the_encoder_as_it_was_before_training():
     method = InfoNCE(Toy(), InfoNCEOptions(guard="start"))
     x = torch.randn(2, 6, 6)

@@ -132,7 +132,7 @@ class Matched:
     other: Source
     rows: Rows
     others: Rows
-    directions: tuple[str, str] = ("of each sample its positive", "of each positive its sample")
+    directions: tuple[str, str] = ("sample to positive", "positive to sample")
 
 
 class Source:

@@ -36,6 +36,9 @@ from nearfar.methods.momentum import frozen_copy
 from nearfar.methods.options import InfoNCEOptions
 from nearfar.methods.relations import Classes, Given, given_negatives, share
 
+_ROUNDING = 1e-6
+"""A candidate that is nearer than the positive by no more than this is as near: else a collapse would be no loss."""
+
 
 class InfoNCE(Projected):
     """An encoder with a projector, under InfoNCE."""
@@ -89,7 +92,8 @@ class InfoNCE(Projected):
         guide = z["z"].detach() if self.guide is None else z["guide"]
         guides = [*guide[:2]] + ([] if given is None else [guide[2, given.at]])
         loss = gist_embed(
-            anchors, candidates, guide=guides, negatives=negatives, negative_ids=ids, margin=self.options.guard_margin,
+            anchors, candidates, guide=guides, negatives=negatives, negative_ids=ids,
+            margin=self.options.guard_margin - _ROUNDING,
             contrast_anchors=False, contrast_positives=False, **shared,
         )  # fmt: skip
         return Losses(loss)
