@@ -80,6 +80,8 @@ def options(name: str) -> type:
 
 def check_own(option: str, name: str | None) -> None:
     """Raise ConfigError where other modalities have this option and the modality `name` has not."""
+    if name in MODALITIES and option in declared(options(name)):
+        return
     having = [other for other in MODALITIES if _has_own(other, option)]
     if having and name not in having:
         what = "give DATA or --modality" if name is None else f"leave it out for data of the kind {name}"

@@ -15,6 +15,7 @@ from nearfar.modalities.pairs import MODALITY
 from nearfar.modalities.pairs.baseline import MeetingAtPairs
 from nearfar.modalities.pairs.encoder import Routed, unmarked
 from nearfar.modalities.pairs.source import PairSource
+from nearfar.modalities.registry import check_own
 from nearfar.options import Facts
 from tests.modalities.pairs.test_pairs_source import manifest
 
@@ -128,3 +129,9 @@ def test_the_nearest_pairs_tell_what_belongs_together(tmp_path: Path) -> None:
     found = baseline.rank(pairs.one, pairs.other)
     assert found is not None
     assert found.argmax(1).tolist() == list(range(6))
+
+
+def test_an_option_of_a_side_is_one_of_pairs() -> None:
+    check_own("image_size", "pairs")
+    with pytest.raises(ConfigError, match="of the kind image: leave it out"):
+        check_own("image_size", "table")

@@ -11,6 +11,8 @@ from nearfar.modalities import registry
 from nearfar.options import Options, automatic, declared, option
 
 JOINT_WIDTH = 256
+_ENDS = ("least", "above", "most", "below")
+"""Of the range of an option."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,9 @@ def _with_sides(kinds: tuple[tuple[str, type], ...]) -> type:
             if one.name not in found:
                 found[one.name] = hints[one.name], default, about
             elif found[one.name][:2] != (hints[one.name], default):  # each side has its own default, and its own range
-                found[one.name] = Any, None, {"help": about.get("help", ""), "of_sides": True}
+                hint, _, before = found[one.name]
+                alike = {end: about.get(end) if about.get(end) == before.get(end) else None for end in _ENDS}
+                found[one.name] = hint | hints[one.name] | None, None, {**before, **alike}
     own = declared(PairsOptions)
     more = [
         (name, hint, field(default=default, metadata=about))
