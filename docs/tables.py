@@ -10,7 +10,10 @@ from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *(ROOT / "docs" / f"{page}.md" for page in ("automatic", "methods", "scaling", "health", "views", "evaluation")),
+    *(
+        ROOT / "docs" / f"{page}.md"
+        for page in ("automatic", "methods", "scaling", "health", "views", "evaluation", "pretrained")
+    ),
     ROOT / "benchmarks" / "README.md",
 )
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -24,6 +27,7 @@ import alarms as broken  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
 import verdicts  # noqa: E402
+import weights as published  # noqa: E402
 from basket import report  # noqa: E402
 from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
@@ -141,6 +145,15 @@ def judged() -> str:
     return f"{verdicts.table(found['runs'])}"
 
 
+def weights() -> str:
+    """What benchmarks/weights.py measured."""
+    found = read("weights")
+    return (
+        f"`benchmarks/weights.py`, {found['machine']['threads']} thread of {found['machine']['processor']}, one seed, "
+        f"on test parts; accuracies in percent with all labels:\n\n{published.table(found['runs'])}"
+    )
+
+
 def hue() -> str:
     """How far our hue is from torchvision's, as benchmarks/views.py measured it."""
     lines = ["| size | shift | apart | moved |", "|---" * 4 + "|"]
@@ -233,6 +246,7 @@ MAKE = {
     "trials": trials,
     "basket": basket,
     "verdicts": judged,
+    "weights": weights,
     "settings": settings,
     "tables": figures,
     "margins": margins,
