@@ -82,3 +82,9 @@ def test_encoders_of_other_kinds_recommend_nothing():
 
     with pytest.raises(ConfigError, match="recommends nothing"):
         nf.recommend(Toy(), ["u0"])
+
+
+def test_evaluating_the_run_again_gives_its_figures(run, folder):
+    found = nf.evaluate(run.path, folder)
+    again = {row.system: row.value.mean for row in found.rows if row.metric == "recall@10"}
+    assert again == pytest.approx(rows_of(run, "recall@10"))
