@@ -40,6 +40,8 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
     "label_column": ("label", "Label", "x"),
     "group_column": ("group", "x"),
     "ignore_columns": ("x", "label,x"),
+    "matryoshka": ("2", "4,2", "x"),
+    "normalise": ("data", "imagenet", "0.5/0.2", "x"),
     "seed": (0, 1, 2**31, 2**63 - 1),
     "layers": (1, 2, 3),
     "small_views": (0, 1, 2, 6),
@@ -47,7 +49,10 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """Where the type says too little, or the largest would take too long."""
 
-FIXED = {"data", "modality", "method", "budget", "steps", "epochs", "threads", "compile", "pretrained", "views"}
+FIXED = {
+    "data", "modality", "method", "budget", "steps", "epochs", "threads", "compile", "pretrained", "views", "teacher",
+    "teacher_encoder", "sides", "side_columns", "templates", "frozen_sides",
+}  # fmt: skip
 
 
 def drawn(rng: random.Random, kind: type, share: float) -> dict[str, Any]:
