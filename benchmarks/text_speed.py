@@ -6,7 +6,7 @@
 Both fine-tune MiniLM on the pairs of STS-B's training part whose score is at least 4, by in-batch negatives (InfoNCE,
 MultipleNegativesRankingLoss at the same temperature; with a micro-batch its cached form, Gao et al. 2021), in fp32 with
 AdamW, and each in a process of its own, one after the other. Tokens are counted without padding. The first step is not
-timed; memory is the peak of the process. Writes results/text_speed.json.
+timed; memory is the peak of the process. Writes results/text_speed-<batch size>.json.
 """
 
 import argparse
@@ -71,8 +71,12 @@ def ours(place: Path, pairs: list[tuple[str, str]], words: argparse.Namespace) -
 def theirs(place: Path, pairs: list[tuple[str, str]], words: argparse.Namespace) -> list[float]:
     """Seconds of each step of SentenceTransformerTrainer."""
     from datasets import Dataset
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, losses
-    from sentence_transformers.training_args import BatchSamplers, SentenceTransformerTrainingArguments
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.sentence_transformer.training_args import (
+        BatchSamplers,
+        SentenceTransformerTrainingArguments,
+    )
     from transformers import TrainerCallback
 
     ends: list[float] = []
@@ -96,7 +100,7 @@ def theirs(place: Path, pairs: list[tuple[str, str]], words: argparse.Namespace)
         settings = SentenceTransformerTrainingArguments(
             output_dir=folder, per_device_train_batch_size=words.batch_size, max_steps=words.steps, learning_rate=RATE,
             batch_sampler=BatchSamplers.BATCH_SAMPLER, report_to=[], save_strategy="no", logging_strategy="no",
-            disable_tqdm=True, use_cpu=True, warmup_ratio=0.1,
+            disable_tqdm=True, use_cpu=True, warmup_steps=0.1,
         )  # fmt: skip
         columns = {"anchor": [one for one, _ in pairs], "positive": [other for _, other in pairs]}
         trainer = SentenceTransformerTrainer(
