@@ -118,8 +118,10 @@ def one(
 def chosen(run: Path) -> dict[str, Any]:
     """What the run has settled of its batch and views."""
     config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    reasons = config.pop("chosen")
     flat = {name: value for section in config.values() if isinstance(section, dict) for name, value in section.items()}
-    return {name: flat[name] for name in ("batch_size", "views") if name in flat}
+    found = {name: flat[name] for name in ("batch_size", "views") if name in flat}
+    return found | ({"why": reasons["views"]} if "views" in reasons else {})
 
 
 def so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
