@@ -7,21 +7,22 @@ For each seed an encoder is trained on all training rows without labels, and for
 contrast (`supcon`), which is given those labels and no others. The area under the ROC curve on the test part is that of
 `nearfar evaluate --labels`: for each of ten draws of labels in all the probe is fitted to those, its strength chosen by
 cross-validation among them; with all labels on a fifth of them. The supervised encoders are judged by a probe of the
-labels that they saw. Boosting has scikit-learn's settings. Each run is kept when it is finished, in
-results/tables.json; started again, the benchmark goes on.
+labels that they saw. Logistic regression and boosting have scikit-learn's settings. Each run is kept in
+results/tables.json when it is finished; started again, the benchmark goes on.
 """
 
 import argparse
 import csv
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from machine import facts, runs_so_far, write
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -38,6 +39,8 @@ from nearfar.modalities.table.baselines import Boosting
 
 DRAWS = 10
 Run = dict[str, Any]
+Areas = dict[str, float]
+Classify = Callable[[Source, Tensor, Source, int], Tensor | None]
 Draws = dict[int, list[Tensor]]
 """Rows whose labels a probe is given, by their number."""
 SETTINGS: dict[str, Any] = {
@@ -57,7 +60,7 @@ def probe(train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, rows: Tens
     return float(roc_auc_score(truth, fitted.margin_standardised(scaler.apply(test))))
 
 
-def areas(train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, draws: Draws) -> dict[str, float]:
+def areas(train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, draws: Draws) -> Areas:
     """By the number of labels, the mean over its draws."""
     scaler = Scaler.of(train)
     found = {
@@ -67,18 +70,26 @@ def areas(train: Tensor, test: Tensor, labels: Tensor, truth: Tensor, draws: Dra
     return found | {"all": probe(train, test, labels, truth, None, scaler)}
 
 
-def boosted(train: Source, test: Source, labels: Tensor, truth: Tensor, draws: Draws) -> dict[str, float]:
-    """The same of gradient boosting."""
+def classified(classify: Classify, train: Source, test: Source, labels: Tensor, truth: Tensor, draws: Draws) -> Areas:
+    """The same of a classifier of its own."""
 
     def area(rows: Tensor | None) -> float:
         some, named = (train, labels) if rows is None else (train.take(rows.numpy()), labels[rows])
-        found = Boosting().classify(some, named, test, 2)
+        found = classify(some, named, test, 2)
         assert found is not None
         return float(roc_auc_score(truth, found[:, 1]))
 
-    return {str(count): float(np.mean([area(rows) for rows in some])) for count, some in draws.items()} | {
-        "all": area(None)
-    }
+    found = {str(count): float(np.mean([area(rows) for rows in some])) for count, some in draws.items()}
+    return found | {"all": area(None)}
+
+
+def logistic(train: Source, labels: Tensor, test: Source, classes: int) -> Tensor:
+    """scikit-learn's logistic regression, with its own settings, on standardised numbers and one-hot categories."""
+    one, other = train.vectors(), test.vectors()
+    assert one is not None
+    assert other is not None
+    model = LogisticRegression(max_iter=2000).fit(one, labels)
+    return torch.from_numpy(model.predict_proba(other))
 
 
 def vectors(encoder: Encoder, *sources: Source) -> list[Tensor]:
@@ -103,15 +114,17 @@ def unsupervised(data: Path, given: argparse.Namespace, seed: int, folder: Path)
     labels, truth = torch.from_numpy(train.labels), torch.from_numpy(test.labels)
     draws = shares_of(labels, given.labels, DRAWS, seed)
     before = untrained(run.encoder, train, run.path)
-    whiten(before, train)
+    if run.encoder.config.get("whitened"):
+        whiten(before, train)
     raw = train.vectors(), test.vectors()
     assert raw[0] is not None
     assert raw[1] is not None
     return {
         "trained encoder": areas(*vectors(run.encoder, train, test), labels, truth, draws),
         "untrained encoder": areas(*vectors(before, train, test), labels, truth, draws),
-        "raw input, logistic regression": areas(*raw, labels, truth, draws),
-        "gradient boosting": boosted(train, test, labels, truth, draws),
+        "raw input": areas(*raw, labels, truth, draws),
+        "logistic regression": classified(logistic, train, test, labels, truth, draws),
+        "gradient boosting": classified(Boosting().classify, train, test, labels, truth, draws),
     }
 
 
@@ -166,6 +179,15 @@ def summary(runs: list[Run]) -> dict[str, dict[str, str]]:
         system: {count: f"{np.mean(x):.3f} [{min(x):.3f}, {max(x):.3f}]" for count, x in sorted(found.items())}
         for system, found in values.items()
     }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The summary as a table."""
+    counts = [*map(str, found["settings"]["labels"]), "all"]
+    lines = [f"| | {' | '.join(f'{count} labels' for count in counts)} |", "|---" * (1 + len(counts)) + "|"]
+    for system, of in found["summary"].items():
+        lines.append(f"| {system} | {' | '.join(of.get(count, '') for count in counts)} |")
+    return "\n".join(lines)
 
 
 def validation(data: Path, folder: Path) -> Path:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     *(
         ROOT / "docs" / f"{page}.md"
-        for page in ("automatic", "methods", "scaling", "health", "views", "evaluation", "pretrained")
+        for page in ("automatic", "methods", "scaling", "health", "views", "evaluation", "pretrained", "tabular")
     ),
     ROOT / "benchmarks" / "README.md",
 )
@@ -31,6 +31,7 @@ import weights as published  # noqa: E402
 from basket import report  # noqa: E402
 from machine import RESULTS, read  # noqa: E402
 from methods import table  # noqa: E402
+from tables import table as table_of_areas  # noqa: E402
 
 from nearfar.contract import Encoder  # noqa: E402
 from nearfar.methods.registry import METHODS, load  # noqa: E402
@@ -241,8 +242,21 @@ def batches() -> str:
     return report(read("basket-40000")["runs"], "train")
 
 
+def areas() -> str:
+    """What benchmarks/tables.py measured."""
+    found = read("tables")
+    seeds = len({run["seed"] for run in found["runs"] if run["method"] == "simclr"})
+    of = "one seed" if seeds == 1 else f"mean of {seeds} seeds, with the least and the largest"
+    return (
+        f"`python benchmarks/tables.py adult/ --label-column income --steps {found['settings']['steps']}`: area under "
+        f"the ROC curve on the test part of Adult, {of}; {found['settings']['draws']} draws of labels a seed.\n\n"
+        f"{table_of_areas(found)}"
+    )
+
+
 MAKE = {
     "batches": batches,
+    "tabular": areas,
     "trials": trials,
     "basket": basket,
     "verdicts": judged,

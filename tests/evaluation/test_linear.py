@@ -32,6 +32,23 @@ def test_minimum_is_that_of_scikit_learn(shape, strength):
     assert (probe.predict(x).numpy() == peer.predict(scaled.double())).mean() > 0.99
 
 
+def test_two_classes_whose_features_say_much_the_same_are_fitted_to_the_minimum():
+    x, labels = blobs(1500, 6, 2, noise=3.0)
+    x = torch.cat([x, x + 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))], dim=1)
+    probe = fit_linear(x, labels, classes=2, strength=1e-6)
+    scaled = probe.scaler.apply(x)
+    peer = LogisticRegression(C=2 / (1e-6 * x.numel()), tol=1e-9, max_iter=50_000).fit(scaled.double(), labels)
+    assert probe.converged
+    torch.testing.assert_close(
+        probe.margin_standardised(scaled), torch.from_numpy(peer.decision_function(scaled)).float(), atol=0.02, rtol=0
+    )
+
+
+def test_the_strength_of_two_classes_is_scaled_to_all_samples():
+    x, labels = blobs(1500, 6, 2, noise=6.0)
+    assert fit_linear(x, labels, classes=2).strength in [pytest.approx(0.8 * strength) for strength in GRID]
+
+
 def test_strength_is_chosen_on_the_training_set():
     probe = fit_linear(*blobs(300, 10, 3), classes=3)
     assert probe.chosen

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nearfar.contract import Source
 
 _MOST_CLASSES = 20
+_LEAST = 50
+"""With fewer rows, trees of at least 20 a leaf say the same of all."""
 
 
 class Boosting(Baseline):
@@ -30,17 +32,18 @@ class Boosting(Baseline):
     name = "gradient boosting"
 
     def classify(self, train: Source, labels: Tensor, test: Source, classes: int) -> Tensor | None:
-        """Probabilities `[M, classes]`; None for more than 20 classes, or where only one is seen."""
+        """Probabilities `[M, classes]`; None for more than 20 classes, fewer than 50 rows, or one class."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         seen, targets = np.unique(labels.numpy(), return_inverse=True)
-        if classes > _MOST_CLASSES or len(seen) < 2:
+        if classes > _MOST_CLASSES or len(labels) < _LEAST or len(seen) < 2:
             return None
         cells, categories = _cells(train)
-        model = HistGradientBoostingClassifier(categorical_features=categories, random_state=0)
-        model.fit(cells, targets)
+        filled = ~np.isnan(cells).all(axis=0)  # of columns that hold nothing there is nothing to bin
+        model = HistGradientBoostingClassifier(categorical_features=categories[filled], random_state=0)
+        model.fit(cells[:, filled], targets)
         found = torch.zeros(len(test), classes, dtype=torch.float64)
-        found[:, torch.from_numpy(seen)] = torch.from_numpy(model.predict_proba(_cells(test)[0]))
+        found[:, torch.from_numpy(seen)] = torch.from_numpy(model.predict_proba(_cells(test)[0][:, filled]))
         return found
 
 
