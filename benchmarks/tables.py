@@ -176,7 +176,10 @@ def summary(runs: list[Run]) -> dict[str, dict[str, str]]:
             for count, area in found.items():
                 values.setdefault(system, {}).setdefault(count, []).append(area)
     return {
-        system: {count: f"{np.mean(x):.3f} [{min(x):.3f}, {max(x):.3f}]" for count, x in sorted(found.items())}
+        system: {
+            count: f"{np.mean(x):.3f}" + (f" [{min(x):.3f}, {max(x):.3f}]" if len(x) > 1 else "")
+            for count, x in sorted(found.items())
+        }
         for system, found in values.items()
     }
 

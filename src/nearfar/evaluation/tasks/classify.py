@@ -45,7 +45,8 @@ class Classify(Task):
             f"votes weighted by exp(similarity / {TEMPERATURE}).",
             "Linear: multinomial logistic regression on features standardised by the training vectors; L2 strength "
             "chosen on a stratified 20 % of at most 10,000 training samples (by accuracy, of two classes by "
-            "cross-entropy), then fitted on all of them; with few labels a fixed strength of 0.1 / labels.",
+            "cross-entropy and on all of up to 100,000), then fitted on all of them; with few labels a fixed strength "
+            "of 0.1 / labels.",
             "All labels: one fit, 95 % interval by bootstrap over test samples.",
         ]
         if few:
