@@ -85,7 +85,8 @@ class Pairs(Modality):
         settling.choose("side_columns", pairs.columns, "by their names and first cells")
         settling.choose("joint_width", JOINT_WIDTH, "for both sides")
         read_frozen(options.frozen_sides, names)
-        check_of_sides(options, pairs.kinds)
+        if options.joint_width is None:  # a run that goes on was checked when it began
+            check_of_sides(options, pairs.kinds)
         asked = {} if encoder in (None, *self.encoders) else read_sides("encoder", encoder, names)
         chosen: dict[str, str] = {}
         for name, kind, inner in zip(names, pairs.kinds, kinds, strict=True):
