@@ -32,10 +32,10 @@ def layers_of(network: nn.Module) -> list[list[str]]:
 def settle(encoder: Encoder, given: Optimisation) -> None:
     """Tag the encoder's parameters with their learning rates, and fix its first `freeze` layers.
 
-    The last layer has the rate `encoder_rate`, that of the heads being 1, and each one before it `layer_decay` times
-    that of the next (Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, section
-    3.2). Norms of fixed layers, or with `fix_norms` all, keep their statistics. Raises ConfigError where all layers
-    were fixed.
+    The last layer has the rate `encoder_rate`, that of the heads being 1, and each one before it `layer_decay`
+    times that of the next (Howard and Ruder, "Universal language model fine-tuning for text classification", 2018,
+    section 3.2); a rate of its own that a parameter has is multiplied with these. Norms of fixed layers, or with
+    `fix_norms` all, keep their statistics. Raises ConfigError where all layers were fixed.
     """
     layers, freeze = layers_of(encoder), given.freeze
     if freeze and freeze >= len(layers):
@@ -46,9 +46,10 @@ def settle(encoder: Encoder, given: Optimisation) -> None:
             parameter = parameters[name]
             if depth < freeze:
                 parameter.requires_grad_(False)
-            tags = {"rate": given.encoder_rate * given.layer_decay ** (len(layers) - 1 - depth)}
+            own = getattr(parameter, "nearfar_tags", {})
+            tags = {"rate": own.get("rate", 1.0) * given.encoder_rate * given.layer_decay ** (len(layers) - 1 - depth)}
             tags |= {"decay": False} if given.anchor else {}
-            parameter.nearfar_tags = {**getattr(parameter, "nearfar_tags", {}), **tags}  # type: ignore[attr-defined]
+            parameter.nearfar_tags = {**own, **tags}  # type: ignore[attr-defined]
     fixed = {name for names in layers[:freeze] for name in names}
     encoder.fixed = [
         module

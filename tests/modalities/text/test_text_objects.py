@@ -103,6 +103,21 @@ def test_a_function_of_ones_own_makes_views_of_texts(tmp_path):
         nearfar.train(TEXTS, views=len, out=tmp_path / "other", **settings)
 
 
+def test_scores_let_a_bag_learn_its_weights_quickly(tmp_path, monkeypatch):
+    from nearfar.training import optimisers
+
+    seen = []
+    build = optimisers.build
+    monkeypatch.setattr(optimisers, "build", lambda *args, **more: seen.append(build(*args, **more)) or seen[-1])
+    settings = {"buckets": 64, "width": 8, "steps": 1, "batch_size": 4, "threads": 1, "precision": "fp32"}
+    settings |= {"quiet": True, "evaluate": False}
+    pairs = [(text, other, i / 12) for i, (text, other) in enumerate(zip(TEXTS, OTHERS, strict=True))]
+    nearfar.train(pairs, method="cosent", out=tmp_path / "scored", **settings)
+    nearfar.train(TEXTS, out=tmp_path / "alone", **settings)
+    rates = [max(group["rate"] for group in optimizer.param_groups) for optimizer in seen]
+    assert rates == [30, 1]
+
+
 def test_search_takes_a_text_and_shows_texts(tmp_path):
     (tmp_path / "lines.txt").write_text("\n".join([*TEXTS, "[urgent] where is my card", "a cat on the mat"]))
     run = nearfar.train(

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _COUNTED = 20_000
 _GRAMS_WEIGH = 3.0  # of a word's n-grams together, in units of the word: best for untrained cosines of STS-B's dev part
-_WEIGHTS_RATE = 30.0
-"""Learning rate of the weights in units of the table's, whose entries are that much smaller."""
 
 
 class Bag(TextEncoder):
@@ -48,7 +46,6 @@ class Bag(TextEncoder):
         self.table = nn.Embedding(buckets, self.dim, padding_idx=0)
         nn.init.normal_(self.table.weight, std=1 / math.sqrt(self.dim))
         self.weight = nn.Parameter(torch.ones(buckets))
-        self.weight.nearfar_tags = {"rate": _WEIGHTS_RATE}  # type: ignore[attr-defined]
         self.lexicon = Lexicon(buckets)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:

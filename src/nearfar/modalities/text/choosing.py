@@ -41,6 +41,8 @@ def settled(
         settling.choose("span_scale", 1.0, "the other side shows the whole")
     settling.choose("word_deletion", *((0.2, "texts stay what they say") if words else (0.1, "beside the dropout")))
     settling.choose("span_scale", *((0.6, "views share most of their words") if words else (1.0, "")))
+    # Scores say which words count; without them contrast would have rare words count all the more.
+    settling.choose("weight_rate", *((30.0, "scores say which words count") if facts.scored else (1.0, "")))
     scratch = kind == "transformer"
     size = 8_000 if facts.samples < 50_000 else 30_000
     settling.choose("vocabulary", size, f"of {facts.samples} texts" if scratch else "")

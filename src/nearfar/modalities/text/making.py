@@ -65,6 +65,7 @@ def new(name: str, source: TextSource, options: TextOptions, *, width: int | Non
     if kind == "bag":
         made = restored({**shared, "width": width or 256, "buckets": options.buckets})
         made.acquaint(source)
+        made.get_parameter("weight").nearfar_tags = {"rate": options.weight_rate or 1.0}  # type: ignore[attr-defined]
         return made
     from nearfar.modalities.text.tokenizer import Tokenizer, trained
     from nearfar.modalities.text.transformer import TOKENIZER, small

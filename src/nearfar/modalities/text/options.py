@@ -35,6 +35,11 @@ class TextOptions(Options):
     buckets: int = option(
         2**15, "Rows of the bag's table, which words and n-grams share by their hash.", least=2, most=MOST_BUCKETS
     )
+    weight_rate: float = automatic(
+        "Learning rate of the bag's weights of words, in units of that of their vectors, whose entries are smaller.",
+        above=0,
+        most=1000,
+    )
     vocabulary: int = automatic("Tokens of the tokenizer that is trained for a transformer.", least=10, most=2**20)
     depth: int = automatic("Layers of a transformer from scratch.", least=1, most=100)
     pooling: Literal["mean", "cls", "max", "last", "mean_sqrt_len"] = automatic(
