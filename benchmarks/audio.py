@@ -51,6 +51,11 @@ def settings_of(given: argparse.Namespace) -> dict[str, Any]:
         "positives": "views",
         "knn_every": 0,
         "precision": "fp32",
+        "mix": 0.1,
+        "noise": 0.1,
+        "mask_time": 0.1,
+        "mask_bands": 0.1,
+        "equalise": 5.0,
     }
 
 
@@ -145,7 +150,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--normalise", default="clip")
     parser.add_argument("--inner", action="store_true")
