@@ -85,7 +85,7 @@ class Pairs(Modality):
         settling.choose("side_columns", pairs.columns, "by their names and first cells")
         settling.choose("joint_width", JOINT_WIDTH, "for both sides")
         read_frozen(options.frozen_sides, names)
-        if options.joint_width is None:  # a run that goes on was checked when it began
+        if None in (options.sides, options.side_columns, options.joint_width):  # a run that goes on was checked before
             check_of_sides(options, pairs.kinds)
         asked = {} if encoder in (None, *self.encoders) else read_sides("encoder", encoder, names)
         chosen: dict[str, str] = {}
