@@ -16,6 +16,7 @@ class Hit:
     similarity: float
     label: str | None
     path: str | None = None
+    text: str | None = None
 
 
 class Verdict:

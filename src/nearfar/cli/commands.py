@@ -157,7 +157,8 @@ class Evaluate(Form):
 
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Evaluate."""
-        found = api.evaluate(self.run, self.train, self.test, labels=self.numbers_of_labels, **given)
+        labels = {"labels": numbers} if (numbers := self.numbers_of_labels) else {}
+        found = api.evaluate(self.run, self.train, self.test, **labels, **given)
         return {"run": self.run, **_judged(found)}, _table(found)
 
 
