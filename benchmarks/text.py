@@ -40,7 +40,7 @@ WORDLLAMA = (
 )
 SEEDS = 3
 SETTINGS = {"threads": 2, "precision": "fp32"}
-SCRATCH = "--method pearson --width 512 --batch-size 64 --epochs 4 --lr 0.001"
+SCRATCH = "--method pearson --width 1024 --batch-size 128 --epochs 4 --lr 0.001"
 RUNS: dict[str, tuple[str, str]] = {
     "STS-B, from scratch": ("stsb_en", SCRATCH),
     "STS-B, sentences alone": (
