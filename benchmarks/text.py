@@ -113,7 +113,7 @@ def one(name: str, data: Path, places: dict[str, Path], seed: int) -> dict[str, 
         nearfar("train", str(train), *words, *more, "--out", str(run))
         seconds = time.perf_counter() - began
         if judge:
-            found = json.loads(nearfar("evaluate", str(run), str(judge), "--json"))
+            found = json.loads(nearfar("evaluate", str(run), str(judge), "--json"))["evaluation"]
         else:
             found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     return {"name": name, "seed": seed, "seconds": round(seconds, 1), "figures": list(figures(found))}
