@@ -35,6 +35,7 @@ class Bag(TextEncoder):
 
     cheaper = "a smaller encoder (--width, --buckets)"
     embed_batch = 1024
+    smallest_batch = 256  # a step has a fixed cost that smaller batches do not pay for
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
