@@ -63,7 +63,7 @@ class Learnt:
 def learn(method: str, seed: int, folder: Path) -> Learnt:
     """Train on the digits' own training part, and judge on their test part."""
     began = time.perf_counter()
-    ready = prepare(assemble({**SETTINGS, "data": "digits", "method": method, "seed": seed}), fresh=True)
+    ready = prepare(assemble({**SETTINGS, "data": "digits", "method": method, "seed": seed}), run=folder)
     run = RunFolder(folder)
     run.claim()
     state = loop.fit(ready.plan, Clock(steps=STEPS), run, State(), Display(quiet=True))

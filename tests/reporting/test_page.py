@@ -284,12 +284,12 @@ def tone(hertz):
 def heard(page, start):
     """How many seconds of a sound are played to its end after `start`."""
     page.evaluate(
-        "() => { const play = HTMLMediaElement.prototype.play; window.heard = new Promise((done) => {"
-        " HTMLMediaElement.prototype.play = function () { this.onended = () => done(this.currentTime);"
-        " return play.call(this); }; }); }"
+        "() => { const play = HTMLMediaElement.prototype.play; window.heard = null;"
+        " HTMLMediaElement.prototype.play = function () {"
+        " this.addEventListener('ended', () => { window.heard = this.currentTime; }); return play.call(this); }; }"
     )
     start()
-    return page.evaluate("() => window.heard")
+    return page.wait_for_function("() => window.heard", timeout=20_000).json_value()
 
 
 def test_a_sound_is_played_in_its_place_and_in_large(show, make_report):

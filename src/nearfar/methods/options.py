@@ -328,7 +328,7 @@ class TupletOptions(ProjectorOptions):
 
     temperature: float = _temperature(0.1)
     mined: int = option(
-        4,
+        96,
         "Nearest candidates of the batch that are negatives of an anchor, beside the one that the data gives for it.",
         least=0,
         most=WIDEST,

@@ -24,6 +24,7 @@ from nearfar.methods.options import SigLIPOptions
 from nearfar.options import Facts, Settling
 
 _USUAL_BATCH = 256
+_PAPERS_BIAS = -10.0
 _BIAS_RATE = 0.3
 """The bias finds within tens of steps where negatives weigh as much as positives: 150 steps on 5,000 CIFAR pictures end
 at -8.6, with 46.8 % of a linear probe, and 43 % where it stays near -10."""
@@ -44,11 +45,15 @@ class SigLIP(Projected):
 
     @classmethod
     def choose(cls, settling: Settling[SigLIPOptions], facts: Facts, encoder: Encoder) -> None:
-        """The bias at which an untrained pair is taken for one with its chance in a batch, where cosines are near 0.
+        """The bias: the paper's, or that at which an untrained pair is taken for one with its chance in a batch.
 
-        The paper's -10 is that of batches of 22,000 to 32,000.
+        The latter needs cosines near 0 at the start, as those of two towers are. Views of one encoder are alike from
+        the start, and with a bias so small it collapses (120 steps on digits: 30 % where the paper's has 69 %).
         """
         super().choose(settling, facts, encoder)
+        if encoder.projected:
+            settling.choose("bias", _PAPERS_BIAS, "as in the paper")
+            return
         size = facts.batch_size or min(_USUAL_BATCH, facts.samples)
         settling.choose("bias", round(-math.log(max(size - 1, 1)), 2), f"-log(n - 1) for batches of {size}")
 
