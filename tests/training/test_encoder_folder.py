@@ -64,3 +64,11 @@ def test_weights_that_are_broken_or_of_another_shape_are_named(tmp_path: Path) -
     (tmp_path / "model.safetensors").write_bytes(b"\x08")
     with pytest.raises(RunError, match=r"model.safetensors' cannot be loaded"):
         encoder_folder.load_weights(tmp_path / "model.safetensors", Tiny())
+
+
+def test_draws_within_bounds_end_though_nothing_is_drawn() -> None:
+    for mean, low, high in ((0.0, -2.0, 2.0), (3.0, 2.5, 9.0), (0.0, 4.0, 5.0)):
+        x = torch.full((5,), 1e9)  # what memory happened to hold
+        with encoder_folder.Undrawn():
+            torch.nn.init.trunc_normal_(x, mean=mean, std=0.5, a=low, b=high)
+        assert ((x >= low) & (x <= high)).all()

@@ -65,13 +65,16 @@ class Undrawn(TorchFunctionMode):
     ) -> Any:
         """Leave a tensor as it is instead of filling it with random numbers."""
         kwargs = kwargs or {}
+        if func in _FILLS:  # with one number: `trunc_normal_` draws until all numbers lie within its bounds
+            return args[0].fill_(args[1] if len(args) > 1 else kwargs.get(_FILLS[func], 0.0))
         if func in _DRAWS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
 
-# Of torch.nn.init those that a mode sees as such; the others end in the first two.
-_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+# Of torch.nn.init those that a mode sees as such; the others end in these two, by the name of their first number.
+_FILLS: dict[Any, str] = {Tensor.uniform_: "from", Tensor.normal_: "mean"}
+_DRAWS = (nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
 def check_shapes(path: Path, make: Callable[[], nn.Module]) -> None:
