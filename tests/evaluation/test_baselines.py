@@ -18,6 +18,9 @@ class Some:
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def take(self, rows: Any) -> "Some":
         return Some(self.rows[torch.from_numpy(rows)])
 

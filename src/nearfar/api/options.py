@@ -55,7 +55,8 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     if "chosen" in config:  # what a run has written, not a user
         about = config.get("data")
         kind = about.get("modality") if isinstance(about, dict) else None
-        kinds = [*SECTIONS.values(), *([modalities.options(kind)] if kind in modalities.MODALITIES else [])]
+        known = isinstance(kind, str) and kind in modalities.MODALITIES
+        kinds = [*SECTIONS.values(), *([modalities.options(str(kind))] if known else [])]
         found = {name: value for name, value in _BEFORE.items() if any(name in declared(one) for one in kinds)}
     for name, section in config.items():
         if name == "chosen":
