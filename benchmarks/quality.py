@@ -30,9 +30,10 @@ def one(train: Path, test: Path, budget: str, seed: int, more: list[str], folder
     found = nf.evaluate(str(run), str(train), str(test)).to_json()
     rows = {}
     for row in found["rows"]:
-        if row["labels_per_class"] is None and row["k"] in (20, None):
-            accuracy = row["accuracy"]
-            rows[f"{row['system']}, {row['probe']}"] = [round(100 * accuracy[p], 2) for p in ("mean", "low", "high")]
+        setting = row["setting"]
+        if row["metric"] == "accuracy" and setting["labels per class"] == "all" and setting.get("k") in (20, None):
+            value = [round(100 * row["value"][part], 2) for part in ("mean", "low", "high")]
+            rows[f"{row['system']}, {setting['probe']}"] = value
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     config = tomllib.loads((run / "config.toml").read_text())
     config["data"].pop("data")
