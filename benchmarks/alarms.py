@@ -173,7 +173,7 @@ def made(run: Run, folder: Path, photos: str | None) -> dict[str, Any]:
         settings["temperature"] = 100.0
     module = importlib.import_module(f"nearfar.methods.{run.method}")
     with patch.object(module, "METHOD", broken(module.METHOD, run.case)):
-        ready = prepare(assemble(settings | {"method": run.method, "seed": run.seed}), fresh=True)
+        ready = prepare(assemble(settings | {"method": run.method, "seed": run.seed}), run=folder / "run")
     held = RunFolder(folder / "run")
     held.claim()
     clock = _FirstTenth(steps=run.steps) if run.case in _EMPTY else Clock(steps=run.steps)

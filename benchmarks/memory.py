@@ -43,11 +43,11 @@ def train(data: Path, batch_size: int, micro_batch: int, steps: int, more: list[
     words = ["train", str(data), "--batch-size", str(batch_size), "--micro-batch", str(micro_batch), *more]
     command = parse([*words, "--steps", str(max(1, steps)), "--knn-every", "0", "--health-every", "1"])
     assert command is not None
-    ready = prepare(assemble(command.given | {"data": str(data)}), fresh=True)
-    if not steps:
-        return {"megabytes": _megabytes()}
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / "run")
+        ready = prepare(assemble(command.given | {"data": str(data)}), run=folder.path)
+        if not steps:
+            return {"megabytes": _megabytes()}
         folder.claim()
         loop.fit(ready.plan, Clock(steps=steps), folder, State(), Display(quiet=True))
         ends = [record["seconds"] for record in folder.metrics()]

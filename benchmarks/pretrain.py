@@ -134,7 +134,7 @@ def measure(
         assert loop is not None
         rates |= dict.fromkeys(("encoder", "loop_of_encoder", "fetch", "fetch_of_step"))
         if seconds:
-            plan = prepare(assemble(config), fresh=False).plan
+            plan = prepare(assemble(config), run=folder, fresh=False).plan
             encoder = encoder_alone(plan, seconds)
             rates |= {"encoder": encoder, "loop_of_encoder": loop / encoder, "fetch": (fetch := fetched(plan))}
             rates["fetch_of_step"] = 100 * loop / fetch
