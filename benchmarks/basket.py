@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from basket_sets import SETS
-from machine import RESULTS, facts, read, split, write
+from machine import facts, read, runs_so_far, split, write
 from methods import ROWS, accuracies, interval
 from torch import Tensor
 
@@ -124,17 +124,6 @@ def chosen(run: Path) -> dict[str, Any]:
     return found | ({"why": reasons["views"]} if "views" in reasons else {})
 
 
-def so_far(name: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs that are in the result of this name; raises SystemExit where they have other settings."""
-    if not (RESULTS / f"{name}.json").is_file():
-        return []
-    before = read(name)
-    if before["settings"] != settings:
-        raise SystemExit(f"The result {name} has other settings: {before['settings']}")
-    runs: list[dict[str, Any]] = before["runs"]
-    return runs
-
-
 def report(runs: list[dict[str, Any]], part: str = "test") -> str:
     """A table in Markdown: a line for each recipe, kNN / linear on each set, and the mean over the sets all have."""
     runs = [run for run in runs if run[part] is not None]  # of some, only the train part was looked at
@@ -201,7 +190,7 @@ if __name__ == "__main__":
         print("\n\n".join([report(runs, "train"), report(runs), left_out(runs)]))
         raise SystemExit
     settings = {"samples": given.samples, "image_size": given.image_size, "options": more}
-    runs = so_far(given.name, settings)
+    runs = runs_so_far(given.name, settings)
     with tempfile.TemporaryDirectory() as place:
         for seed in range(given.seeds):
             for name in given.sets:
@@ -212,7 +201,7 @@ if __name__ == "__main__":
                         continue
                     sizes = {"samples": given.samples, "image_size": given.image_size}
                     found = one(given.data / name, recipe, seed, more, Path(place), test=not given.train_only, **sizes)
-                    runs = [*so_far(given.name, settings), found]  # others may have added theirs
+                    runs = [*runs_so_far(given.name, settings), found]  # others may have added theirs
                     print(name, recipe, seed, found["train"], found["seconds"], flush=True)
                     write(given.name, {"settings": settings, "runs": runs, **facts()})
     print(report(runs, "train"))

@@ -54,9 +54,9 @@ def table(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """No decoded picture fits into memory."""
-    from nearfar.modalities.image import store
+    from nearfar.data import kept
 
-    monkeypatch.setattr(store, "available_memory", lambda: 0)
+    monkeypatch.setattr(kept, "available_memory", lambda: 0)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from PIL import Image
 
 import nearfar as nf
 from nearfar.api.run import Run
+from nearfar.data import kept
 from nearfar.errors import ConfigError
 from nearfar.modalities.image import source as opening
 from nearfar.modalities.image import store
@@ -80,7 +81,7 @@ def test_the_weights_are_the_same_with_and_without_a_cache(
     (data / "class 0" / "same.png").write_bytes((data / "class 1" / "05.png").read_bytes())
     options: dict[str, Any] = {"steps": 10, "health_every": 1}
     memory = tiny(data, out=tmp_path / "memory", **options)
-    monkeypatch.setattr(store, "available_memory", lambda: 0)
+    monkeypatch.setattr(kept, "available_memory", lambda: 0)
     counts = []
     for name, cache in (("empty", tmp_path / "cache"), ("full", tmp_path / "cache"), ("none", "off")):
         decoded.clear()

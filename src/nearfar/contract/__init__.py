@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from nearfar.contract.modality import Builtin as Builtin
     from nearfar.contract.modality import Modality as Modality
     from nearfar.contract.modality import Opening as Opening
+    from nearfar.contract.reading import Reading as Reading
+    from nearfar.contract.reading import Rows as Rows
+    from nearfar.contract.reading import Skipped as Skipped
+    from nearfar.contract.reading import Unreadable as Unreadable
     from nearfar.contract.source import Card as Card
     from nearfar.contract.source import Matched as Matched
-    from nearfar.contract.source import Reading as Reading
     from nearfar.contract.source import Relation as Relation
-    from nearfar.contract.source import Rows as Rows
     from nearfar.contract.source import Shards as Shards
-    from nearfar.contract.source import Skipped as Skipped
     from nearfar.contract.source import Source as Source
-    from nearfar.contract.source import Unreadable as Unreadable
 
 _HOME = {
     "inputs": ("Inputs",),
@@ -48,7 +48,8 @@ _HOME = {
     "encoder": ("Encoder", "Map", "Recommendation", "Recommended"),
     "method": ("Method",),
     "modality": ("Builtin", "Modality", "Opening"),
-    "source": ("Card", "Matched", "Reading", "Relation", "Rows", "Shards", "Skipped", "Source", "Unreadable"),
+    "reading": ("Reading", "Rows", "Skipped", "Unreadable"),
+    "source": ("Card", "Matched", "Relation", "Shards", "Source"),
 }
 _FILES = {name: file for file, names in _HOME.items() for name in names}
 

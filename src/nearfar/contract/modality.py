@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from nearfar.contract.baseline import Baseline
     from nearfar.contract.batches import Requirements, Views
     from nearfar.contract.encoder import Encoder
-    from nearfar.contract.source import Card, Rows, Source
+    from nearfar.contract.reading import Rows
+    from nearfar.contract.source import Card, Source
     from nearfar.data.glance import Found
     from nearfar.data.samples import Samples
     from nearfar.options import Choice, Facts

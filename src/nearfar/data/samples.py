@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.columns import MORE_NEGATIVES
-from nearfar.data.contents import Contents, Joined
+from nearfar.data.contents import Contents, Joined, reason_of
 from nearfar.data.keys import printable
 from nearfar.data.strings import Strings, StringsBuilder, indices
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nearfar.contract import Skipped
 
 Rows = NDArray[np.int64]
+Content = str | bytes | NDArray[Any]
+"""A file's path, bytes, or an array."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,18 @@ class Samples:
     def path(self, i: int) -> str | None:
         """The file that sample i is; None where it is a row of a container."""
         return self.contents.path(int(self.rows[i]))
+
+    def given(self, i: int) -> "Content":
+        """What a decoder gets of sample i: its array, its file's path, or its bytes; raises Unreadable."""
+        from nearfar.contract import Unreadable
+
+        try:
+            if (array := self.array(i)) is not None:
+                return array
+            path = self.path(i)
+            return self.bytes(i) if path is None else path
+        except OSError as error:
+            raise Unreadable(reason_of(error)) from None
 
     def probe(self, count: int) -> Rows:
         """At most `count` samples, evenly spread as far as reading them stays cheap."""

@@ -165,7 +165,7 @@ def test_a_disk_that_is_full_is_one_warning(folder, tmp_path, caplog, monkeypatc
         assert equal(source, opened(folder, tmp_path, cache="off"))
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warnings == [
-        "No more decoded pictures can be kept (No space left on device): the others are decoded as needed."
+        "No more decoded samples can be kept (No space left on device): the others are decoded as needed."
     ]
 
 

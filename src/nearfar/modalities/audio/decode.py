@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from nearfar.contract import Unreadable
 from nearfar.data.contents import reason_of, size_of
-from nearfar.data.samples import Samples
 from nearfar.errors import MissingExtra
 
 Wave = NDArray[np.int16]
@@ -80,17 +79,6 @@ def decode(given: Encoded, *, rate: int, most: int) -> Wave:
     if not whole.any():
         raise Unreadable("silent throughout")
     return whole
-
-
-def encoded(samples: Samples, row: int) -> Encoded:
-    """What `decode` gets of a sample: its file, its array, or its bytes. Raises Unreadable."""
-    try:
-        if (array := samples.array(row)) is not None:
-            return array
-        path = samples.path(row)
-        return samples.bytes(row) if path is None else path
-    except OSError as error:
-        raise Unreadable(reason_of(error)) from None
 
 
 def soundfile() -> ModuleType:

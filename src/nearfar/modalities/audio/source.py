@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from nearfar.contract import Card, Reading, Rows, Source, Unreadable
-from nearfar.data.decoded import Bytes, Decoded, in_chunks, in_threads
+from nearfar.data.decoded import Decoded
+from nearfar.data.kept import Bytes, in_chunks, in_threads
 from nearfar.data.samples import Samples
 from nearfar.modalities.audio.cards import card_of
-from nearfar.modalities.audio.decode import Encoded, Header, decode, encoded, header
+from nearfar.modalities.audio.decode import Encoded, Header, decode, header
 from nearfar.modalities.audio.mel import Mel, log_mel
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def audio_source(
         found = []
         for row in chunk.tolist():
             try:
-                found.append(header(encoded(samples, row)))
+                found.append(header(samples.given(row)))
             except Unreadable as error:
                 reading.refuse(row, str(error))
         return found
@@ -178,7 +179,7 @@ def audio_source(
 
 def _store(samples: Samples, reading: Reading, rate: int, most: int, **how: Any) -> Decoded:
     def fill(row: int, out: Bytes) -> float:
-        given: Encoded = encoded(samples, row)
+        given: Encoded = samples.given(row)
         wave = decode(given, rate=rate, most=most)
         into = out.view(np.int16)
         into[: len(wave)] = wave

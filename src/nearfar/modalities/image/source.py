@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.contract import Card, Reading, Rows, Source, Unreadable
-from nearfar.data.decoded import in_chunks, in_threads
+from nearfar.data.kept import in_chunks, in_threads
 from nearfar.data.samples import Samples
 from nearfar.modalities.image.decode import Header, brightest, header, white_level
 from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
-from nearfar.modalities.image.store import SMALL, Form, Store, encoded
+from nearfar.modalities.image.store import SMALL, Form, Store
 
 __all__ = ["ImageSource", "image_source", "thumbnail"]
 
@@ -169,7 +169,7 @@ def _scan(samples: Samples, reading: Reading, rows: Rows, limit: int, threads: i
         found = []
         for row in chunk.tolist():
             try:
-                found.append((row, header(encoded(samples, row), max_pixels=limit)))
+                found.append((row, header(samples.given(row), max_pixels=limit)))
             except Unreadable as error:
                 reading.refuse(row, str(error))
         return found
@@ -192,7 +192,7 @@ def _white(samples: Samples, reading: Reading, deep: Rows, limit: int) -> int | 
     largest = 0
     for row in deep[:: -(-len(deep) // _DEEP_SCANNED) or 1].tolist():
         try:
-            largest = max(largest, brightest(encoded(samples, row), max_pixels=limit))
+            largest = max(largest, brightest(samples.given(row), max_pixels=limit))
         except Unreadable as error:
             reading.refuse(row, str(error))
     if largest == 1:  # floats from 0 to 1
