@@ -67,6 +67,15 @@ def test_swapped_labels_are_found_with_the_class_that_fits() -> None:
     assert found.flagged <= 24
 
 
+def test_of_classes_that_are_hard_to_tell_few_right_labels_are_flagged() -> None:
+    truth = torch.arange(600) % 6
+    noise = torch.randn(600, 12, generator=torch.Generator().manual_seed(4))
+    x = 1.5 * torch.eye(6, 12)[truth] + noise
+    p = labels.probabilities(x, neighbours(x), truth.numpy(), 6)
+    assert (p.argmax(axis=1) != truth.numpy()).mean() > 0.25  # what the classifiers get wrong
+    assert labels.wrong_labels(p, truth.numpy()).flagged < 12
+
+
 def test_a_sample_s_own_label_says_nothing_of_its_probabilities() -> None:
     x, given = blobs(200)
     other = given.copy()

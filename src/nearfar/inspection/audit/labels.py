@@ -1,8 +1,10 @@
 """Wrong labels: samples whose class others would not guess, by classifiers that have not seen their labels.
 
 The probabilities of each sample come from a linear probe fitted to four fifths of the others and from its nearest
-others, half of each. What is beyond the threshold is told as by confident learning: Northcutt, Jiang and Chuang,
-"Confident learning: estimating uncertainty in dataset labels" (2021), section 3.1.
+others, half of each. How many labels are wrong is not known beforehand: a label is taken to be drawn from the
+probabilities, or, for a share of the samples, evenly from the other classes (symmetric noise: Natarajan et al.,
+"Learning with noisy labels", 2013), and the share is what makes the labels given most likely, together with the
+temperature that calibrates the probabilities (Guo et al., "On calibration of modern neural networks", 2017).
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,10 @@ NEIGHBOURS = 20
 _TEMPERATURE = 0.1
 _PAIRS = 30
 _SURE = 0.75
-"""Probable enough for any class: the average of a class that is easy to tell is nearly 1."""
+"""Another class this probable, and the label is wrong: classifiers that learn from wrong labels, too, seldom say so."""
+_TEMPERATURES = np.geomspace(0.3, 3, 16)
+_LEAST_SHARE = 1e-3
+_ROUNDS = 50
 
 
 def probabilities(vectors: Tensor, near: Neighbours, labels: Rows, classes: int, seed: int = 0) -> Floats:
@@ -43,33 +48,45 @@ def probabilities(vectors: Tensor, near: Neighbours, labels: Rows, classes: int,
 
 
 def wrong_labels(given: Floats, labels: Rows) -> Ranking:
-    """Labelled samples by how much likelier another class is than their own; `given` are `probabilities`."""
+    """Labelled samples by how probable it is that their label is wrong; `given` are `probabilities`."""
     rows = np.flatnonzero(labels >= 0)
     p, own = given[rows], labels[rows]
     at = np.arange(len(rows))
-    sizes = np.bincount(own, minlength=given.shape[1])
-    sums = np.zeros(given.shape[1])
-    np.add.at(sums, own, p[at, own])
-    # A class's own probability, on average.
-    usual = np.where(sizes > 0, np.minimum(sums / np.maximum(sizes, 1), _SURE), np.inf)
     others = p.copy()
     others[at, own] = -np.inf
-    best = others.argmax(axis=1)
-    scores = others[at, best] - p[at, own]
-    sure = np.where(others >= usual, others, -np.inf)
-    flagged = np.isfinite(sure.max(axis=1)) & (sure.max(axis=1) > p[at, own])
-    suggested = np.where(flagged, sure.argmax(axis=1), best)
+    wrong, share = noise(p, own)
     return ranked(
         "labels",
         "Labels that may be wrong",
         rows,
-        scores,
-        flagged,
-        "Flagged where another class is at least as probable as it is for its own samples on average, or "
-        f"{_SURE:g}, and more probable than the class given; the probabilities come from classifiers that have not "
-        "seen the label. The score is the difference of the two probabilities.",
-        suggested=suggested,
+        wrong,
+        (wrong > 0.5) | (others.max(axis=1) >= _SURE),
+        "Flagged where the label is more probably wrong than right, which is the score, or another class has a "
+        f"probability of {100 * _SURE:.0f} %. The probabilities come from classifiers that have not seen the label, and "
+        f"are calibrated by all labels; the share of wrong labels that explains these best is {100 * share:.1f} %.",
+        suggested=others.argmax(axis=1),
     )
+
+
+def noise(p: Floats, labels: Rows) -> tuple[Floats, float]:
+    """How probable it is that each label is wrong `[N]`, by probabilities `[N, classes]`, and the share of wrong ones.
+
+    Maximum likelihood over temperatures, and over shares by expectation and maximisation.
+    """
+    logs = np.log(np.maximum(p, 1e-6))
+    best, found, found_share = -np.inf, np.zeros(len(labels)), 0.0
+    for temperature in _TEMPERATURES:
+        scaled = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
+        own = (scaled / scaled.sum(axis=1, keepdims=True))[np.arange(len(labels)), labels]
+        other = (1 - own) / max(p.shape[1] - 1, 1)  # a wrong label is any of the classes that the sample is not of
+        share = 0.05
+        for _ in range(_ROUNDS):
+            wrong = share * other / np.maximum(share * other + (1 - share) * own, 1e-300)
+            share = float(np.clip(wrong.mean(), _LEAST_SHARE, 0.5)) if len(wrong) else 0.0
+        likelihood = float(np.log(np.maximum(share * other + (1 - share) * own, 1e-300)).sum())
+        if likelihood > best:
+            best, found, found_share = likelihood, wrong, share
+    return found, found_share
 
 
 def confusable(given: Floats, labels: Rows, names: Sequence[str], left_out: Rows) -> list[Note]:

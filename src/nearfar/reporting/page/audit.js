@@ -19,7 +19,7 @@ for (const list of data.lists) {
   const shown = list.entries.length;
   const said = list.flagged === 0 ? "None is flagged; the most suspicious come first." : `${plural(list.flagged, "is", "are")} flagged`
     + (list.ranked > shown ? `; the first ${shown} of ${count(list.ranked)} are shown, all are in ${list.name}.csv.` : ".");
-  part(list.name, list.title, list.title.split(" ")[0], `${said} ${list.threshold}`, (body) => drawList(body, list));
+  part(list.name, list.title, list.name[0].toUpperCase() + list.name.slice(1), `${said} ${list.threshold}`, (body) => drawList(body, list));
 }
 for (const [at, group] of data.groups.entries()) {
   if (group.entries.length === 0) continue;
