@@ -62,8 +62,8 @@ def wrong_labels(given: Floats, labels: Rows) -> Ranking:
         wrong,
         (wrong > 0.5) | (others.max(axis=1) >= _SURE),
         "Flagged where the label is more probably wrong than right, which is the score, or another class has a "
-        f"probability of {100 * _SURE:.0f} %. The probabilities come from classifiers that have not seen the label, and "
-        f"are calibrated by all labels; the share of wrong labels that explains these best is {100 * share:.1f} %.",
+        f"probability of {100 * _SURE:.0f} %. The probabilities come from classifiers that have not seen the label, "
+        f"and are calibrated by all labels; the share of wrong labels that explains these best is {100 * share:.1f} %.",
         suggested=others.argmax(axis=1),
     )
 
