@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.contract.reading import Unreadable
 from nearfar.data.columns import MORE_NEGATIVES
 from nearfar.data.contents import Contents, Joined, reason_of
 from nearfar.data.keys import printable
@@ -78,8 +79,6 @@ class Samples:
 
     def given(self, i: int) -> "Content":
         """What a decoder gets of sample i: its array, its file's path, or its bytes; raises Unreadable."""
-        from nearfar.contract import Unreadable
-
         try:
             if (array := self.array(i)) is not None:
                 return array
