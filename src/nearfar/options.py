@@ -46,7 +46,7 @@ def option(
 
     Numbers lie in [`least`, `most`], or in (`above`, `below`); `reason` is added to the message where they do not.
     `off` is the help of the flag that switches off what is on by default. `basic` options are in the short help. `more`
-    is for the command line (`nearfar.cli.commands`), but for `before`: what the option is in runs that go on and were
+    is for the command line (`nearfar.cli.form`), but for `before`: what the option is in runs that go on and were
     made before there was the option.
     """
     about = dict(help=help, least=least, above=above, most=most, below=below, reason=reason, off=off, basic=basic)

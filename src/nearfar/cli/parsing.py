@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.cli import COMMANDS
-from nearfar.cli.commands import Form, Train, form_of
+from nearfar.cli.commands import form_of
+from nearfar.cli.commands.train import Train
 from nearfar.cli.flags import build, flag_of, formatter
+from nearfar.cli.form import Form
 from nearfar.cli.paths import expanded
 from nearfar.config import SECTIONS, Model
 from nearfar.errors import ConfigError, UnknownName, UserError

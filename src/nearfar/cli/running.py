@@ -12,7 +12,6 @@ from typing import Any
 
 import nearfar
 from nearfar import progress, torchrun
-from nearfar.cli.commands import Completion, Demo, List, Train, outputs
 from nearfar.cli.parsing import Command
 from nearfar.cli.streams import lenient
 from nearfar.files import check_writable, plain
@@ -22,16 +21,16 @@ from nearfar.threads import sleep_where_busy
 def run(command: Command) -> None:
     """Do what the command says and print its result on standard output."""
     sleep_where_busy()
-    form, trains = command.form, isinstance(command.form, Train | Demo)
+    form, trains = command.form, command.form.trains
     threads = getattr(form, "threads", None)
     if threads is not None and not trains:
         # Read by torch and scikit-learn when they are first imported, which is later.
         os.environ["OMP_NUM_THREADS"] = str(threads)
-    for path in outputs(form):
+    for path in form.outputs():
         check_writable(path)
     follows = torchrun.place().rank > 0 and trains  # of the ranks that train together, the first prints
     with _progress_on_stderr(form.quiet or follows):
-        if not isinstance(form, List | Completion):
+        if form.torch:
             _import_torch()
         found, text = form.call(nearfar, command.given)
     if follows:
