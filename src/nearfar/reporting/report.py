@@ -32,6 +32,7 @@ _SCRIPTS = (
     "evaluation.js",
     "curves.js",
     "scatter.js",
+    "legend.js",
     "map.js",
     "samples.js",
     "settings.js",

@@ -1,14 +1,17 @@
-// The scatter plot that the map is drawn on: zoom by wheel or pinch, pan by drag, all of it by keyboard too.
+// The scatter plot that maps are drawn on: zoom by wheel or pinch, pan by drag, all of it by keyboard too; and a lasso.
 
 const MAX_ZOOM = 40;
 
-// `hooks`: draw(), hover(x, y | null, pointerType), click(x, y, pointerType). Places are CSS pixels inside the canvas.
+// `hooks`: draw(), hover(x, y | null, pointerType), click(x, y, pointerType), and where there is a lasso
+// lasso(places, done), which Shift and a drag call, or any drag while `lassoing`. Places are CSS pixels inside the canvas.
 function makeScatter(canvas, hooks) {
   const view = { zoom: 1, x: 0, y: 0, width: 0, height: 0 };
   const pointers = new Map();
   let travelled = 0;
   let pinched = false;
   let waiting = false;
+  let lassoing = false; // by every drag
+  let line = null; // the lasso that is being drawn
 
   function redraw() {
     if (waiting) return;
@@ -22,7 +25,7 @@ function makeScatter(canvas, hooks) {
     view.x = Math.min(0, Math.max(view.width * (1 - view.zoom), view.x));
     view.y = Math.min(0, Math.max(view.height * (1 - view.zoom), view.y));
     // At rest a finger scrolls the page past the map; zoomed in, it moves the map.
-    canvas.style.touchAction = view.zoom > 1.001 ? "none" : "pan-y";
+    canvas.style.touchAction = view.zoom > 1.001 || lassoing ? "none" : "pan-y";
     redraw();
   }
   function zoomAt(x, y, factor) {
@@ -58,7 +61,8 @@ function makeScatter(canvas, hooks) {
     if (event.button !== 0) return;
     pointers.set(event.pointerId, place(event));
     if (pointers.size === 1) [travelled, pinched] = [0, false];
-    else pinched = true;
+    else [pinched, line] = [true, null];
+    if (pointers.size === 1 && hooks.lasso && (lassoing || event.shiftKey)) line = [place(event)];
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -69,7 +73,12 @@ function makeScatter(canvas, hooks) {
       return;
     }
     const others = [...pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
-    if (others.length > 0) {
+    if (line !== null) {
+      travelled += Math.hypot(x - before[0], y - before[1]);
+      line.push([x, y]);
+      hooks.hover(null);
+      hooks.lasso(line, false);
+    } else if (others.length > 0) {
       const [ox, oy] = others[0];
       const apart = (px, py) => Math.hypot(px - ox, py - oy) || 1;
       zoomAt((x + ox) / 2, (y + oy) / 2, apart(x, y) / apart(...before));
@@ -87,7 +96,10 @@ function makeScatter(canvas, hooks) {
   const lift = (event) => {
     const known = pointers.delete(event.pointerId);
     canvas.classList.remove("dragging");
-    if (known && event.type === "pointerup" && travelled <= 4 && !pinched) hooks.click(...place(event), event.pointerType);
+    const drawn = line;
+    line = null;
+    if (drawn !== null && known && travelled > 4) hooks.lasso(event.type === "pointerup" ? drawn : [], true);
+    else if (known && event.type === "pointerup" && travelled <= 4 && !pinched) hooks.click(...place(event), event.pointerType);
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -125,6 +137,11 @@ function makeScatter(canvas, hooks) {
     view,
     redraw,
     reset,
+    // Whether every drag draws a lasso, not only one with Shift.
+    lassoBy(every) {
+      lassoing = every;
+      settle();
+    },
     zoomBy: (factor) => zoomAt(view.width / 2, view.height / 2, factor),
     // A point of the unit square, on the canvas.
     locate([u, v]) {
