@@ -241,18 +241,46 @@ def test_the_untrained_baseline_of_a_continued_run_is_its_start(finished: Finish
 # Report.
 
 
-def test_a_report_is_made_again_of_what_was_evaluated(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def moved(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a finished run, where the data cannot be opened and nothing is judged."""
+    monkeypatch.setattr("nearfar.api.prepare.prepare", lambda *_, **__: pytest.fail("the data is opened"))
+    return Path(shutil.copytree(finished[1].path, tmp_path / "run"))
+
+
+def test_a_report_needs_neither_data_nor_encoder(moved: Path) -> None:
+    old = (moved / "report.html").read_text()
+    for name in ("encoder", "checkpoint"):
+        shutil.rmtree(moved / name)
+    for name in ("report.html", "embeddings.parquet"):
+        (moved / name).unlink()
+    assert nf.report(moved) == [moved / "report.html"]
+    assert (moved / "report.html").read_text() == old
+
+
+def test_a_report_shows_what_is_in_the_folder_now(moved: Path) -> None:
+    (moved / "skipped.csv").write_text("key,reason\n'=gone.png,empty file\n")
+    with (moved / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "novelty": 0.5}\n')
+    text = nf.report(moved)[0].read_text()
+    assert "=gone.png" in text
+    assert '"novelty"' in text
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"format": 1}'])
+def test_a_run_of_an_earlier_version_or_with_a_damaged_page_gets_a_new_one(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     run = Path(shutil.copytree(finished[1].path, tmp_path / "run"))
-    old, vectors = (run / "report.html").read_text(), (run / "embeddings.parquet").read_bytes()
-    (run / "report.html").unlink()
-    monkeypatch.setattr(finish, "finish", lambda *_, **__: pytest.fail("it is not judged again"))
-    assert nf.report(run) == [run / "report.html"]
-    assert len((run / "report.html").read_text()) == pytest.approx(len(old), rel=0.01)
+    kept, vectors = json.loads((run / "page.json").read_text()), (run / "embeddings.parquet").read_bytes()
+    (run / "page.json").write_text(damage)
     (run / "skipped.csv").write_text("key,reason\n'=gone.png,empty file\n")  # of what that evaluation met
-    nf.report(run)
-    assert "=gone.png" in (run / "report.html").read_text()
+    monkeypatch.setattr(finish, "finish", lambda *_, **__: pytest.fail("it is not judged again"))
+    assert "=gone.png" in nf.report(run)[0].read_text()
+    again = json.loads((run / "page.json").read_text())
+    assert again["shown"]["samples"] == kept["shown"]["samples"]
+    assert again["costs"] == kept["costs"] | {"memory": None}  # of another process
+    assert kept["costs"]["memory"] > 50e6
     assert (run / "embeddings.parquet").read_bytes() == vectors
 
 

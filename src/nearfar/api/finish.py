@@ -12,7 +12,7 @@ from torch import Tensor
 from nearfar.api import mixing
 from nearfar.api.baselines import START, first_weights
 from nearfar.api.evaluate import compare_systems
-from nearfar.api.page import write_page
+from nearfar.api.page import costs_of, keep, write_page
 from nearfar.api.sources import list_unreadable, origin_of
 from nearfar.api.systems import measure
 from nearfar.config import seconds
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nearfar.evaluation.result import Evaluation
     from nearfar.training.state import State
 
-EMBEDDINGS, EVALUATION = "embeddings.parquet", "evaluation.json"
+EMBEDDINGS, EVALUATION, REPORT = "embeddings.parquet", "evaluation.json", "report.html"
 _SHARE, _LEAST_SECONDS = 0.15, 20.0  # what the evaluation may take of a budget, about
 _KEPT = 200_000  # more vectors than this are not kept in the run folder
 
@@ -46,12 +46,15 @@ class Finished:
     """The encoder's own, where they are no longer those that training ended with."""
 
 
-def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool = True) -> Finished:
-    """Whiten the encoder, evaluate it, and write evaluation.json, embeddings.parquet and report.html.
+def finish(
+    ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool = True, trained: bool = True
+) -> Finished:
+    """Whiten the encoder, evaluate it, and write evaluation.json, embeddings.parquet, page.json and report.html.
 
-    With `evaluate` False the encoder is all that is written.
+    With `evaluate` False the encoder is all that is written; `trained` says whether this process has trained it.
     """
     began = time.monotonic()
+    costs = costs_of(ready, state, trained=trained)
     encoder = ready.encoder.eval()
     notes = []
     if ready.config.model.keep_start:
@@ -97,7 +100,7 @@ def finish(ready: "Ready", folder: RunFolder, state: "State", *, evaluate: bool 
                 vectors_of_side, rows = embed_source(encoder, side)
                 keys = [side.keys[row] for row in rows.tolist()]
                 Embeddings(vectors_of_side.numpy(), keys, None, origin).save(folder.path / file_of_side(name))
-        write_page(ready, folder, state, found, train, vectors)
+        write_page(folder.path / REPORT, folder, found, keep(ready, folder, state, train, vectors, costs))
     whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
     mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes else {}
     return Finished(found, time.monotonic() - began, whitening, mixed)

@@ -1,17 +1,22 @@
-"""The page of a run, from what the run knows."""
+"""The page of a run: what it needs of data and encoder is kept in the run folder, and the page is made from that."""
 
+import resource
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nearfar import __version__
 from nearfar.api.sources import SKIPPED, unreadable
-from nearfar.data.skipped import read_skipped
+from nearfar.data.skipped import read_skipped, write_skipped
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import nearest
 from nearfar.inspection import outliers, projection
-from nearfar.reporting import report
+from nearfar.reporting import kept, payload, report
+from nearfar.reporting.kept import Costs, Kept
 from nearfar.training.run_folder import CONFIG, RunFolder
 
 if TYPE_CHECKING:
@@ -26,30 +31,86 @@ _ROWS_OF_VIEWS = 8
 _SEARCHED, _QUERIES, _HITS = 2000, 5, 6  # samples, and queries and hits that are shown
 
 
-def write_page(
-    ready: "Ready", folder: RunFolder, state: "State", found: "Evaluation", train: "Source", vectors: Tensor
-) -> None:
-    """Write report.html from what the run knows; raises as `files.write`."""
-    config = ready.config
-    met = [*read_skipped(folder.path / SKIPPED), *unreadable(ready.source, ready.judges.test)]
-    skipped = list({one.key: one for one in met}.values())
-    seed = config.machine.seed
+def keep(ready: "Ready", folder: RunFolder, state: "State", train: "Source", vectors: Tensor, costs: Costs) -> Kept:
+    """Write page.json from data and encoder: the samples to show, facts, alarms and costs; raises as `files.write`."""
+    seed = ready.config.machine.seed
     rows = projection.sample_evenly(len(train), _ON_THE_MAP, seed)
     some = vectors[rows]
     similar, near = nearest(some, some, _NEIGHBOURS, exclude_self=True) if len(some) > 1 else (some[:, :0],) * 2
-    points = report.MapData(
-        xy=projection.project(some, seed=seed),
-        items=train.cards(rows),
-        neighbours=near.long().numpy(),
-        similarities=similar.numpy(),
-    )
     unusual = outliers.find(vectors, seed=seed)
 
     def card(row: int) -> "Card":
         return train.cards(np.array([row]))[0]
 
+    samples = report.Report(
+        title="",
+        map=report.MapData(
+            xy=projection.project(some, seed=seed),
+            items=train.cards(rows),
+            neighbours=near.long().numpy(),
+            similarities=similar.numpy(),
+        ),
+        views=_views(ready),
+        found=_found(ready),
+        closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
+        strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
+    )
+    path = folder.path / SKIPPED
+    met = {one.key: one for one in [*read_skipped(path), *unreadable(ready.source, ready.judges.test)]}
+    if met:
+        write_skipped(path, met.values())
+    found = Kept(
+        step=state.step,
+        facts=_facts(ready, state),
+        alarms=[vars(alarm) for alarm in state.alarms],
+        costs=costs,
+        shown=payload.shown(samples),
+    )
+    kept.save(folder.path, found)
+    return found
+
+
+def write_page(path: Path, folder: RunFolder, found: "Evaluation", run: Kept) -> None:
+    """Write the page of a run to `path`, from what its folder holds; raises as `files.write`."""
+    skipped = read_skipped(folder.path / SKIPPED)
+    page = report.Report(
+        title=folder.path.resolve().name,
+        facts=run.facts,
+        alarms=run.alarms,
+        evaluation=found,
+        metrics=folder.metrics(),
+        shown=run.shown,
+        config=(folder.path / CONFIG).read_text(encoding="utf-8", errors="replace"),
+        environment=folder.environment(),
+        skipped=[vars(one) for one in skipped],
+        skipped_total=len(skipped),
+    )
+    report.write(page, path)
+
+
+def costs_of(ready: "Ready", state: "State", *, trained: bool) -> Costs:
+    """What training has taken; its memory where this process has `trained` and done nothing else so far."""
+    batch, order = ready.config.optimisation.batch_size, ready.plan.order
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    device = ready.plan.device
+    return Costs(
+        seconds=round(state.elapsed, 1),
+        steps=state.step,
+        epochs=round(state.step / order.steps_per_epoch, 2),
+        samples=len(ready.source),
+        seen=state.step * batch,
+        parameters=sum(parameter.numel() for parameter in ready.encoder.parameters()),
+        dim=ready.encoder.dim,
+        memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit if trained else None,
+        device_memory=torch.cuda.max_memory_allocated(device) if trained and device.type == "cuda" else None,
+        processes=ready.plan.ranks.world,
+    )
+
+
+def _facts(ready: "Ready", state: "State") -> dict[str, str]:
+    config = ready.config
     threads = "1 thread" if config.machine.threads == 1 else f"{config.machine.threads} threads"
-    facts = {
+    return {
         "Method": config.model.method,
         "Encoder": _encoder_name(ready),
         "Data": config.data.data,
@@ -59,23 +120,6 @@ def write_page(
         "Device": f"{config.machine.device}, {threads}, {config.machine.precision}",
         "nearfar": __version__,
     }
-    page = report.Report(
-        title=folder.path.resolve().name,
-        facts=facts,
-        alarms=[vars(alarm) for alarm in state.alarms],
-        evaluation=found,
-        metrics=folder.metrics(),
-        map=points,
-        views=_views(ready),
-        found=_found(ready),
-        closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
-        strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
-        config=(folder.path / CONFIG).read_text(encoding="utf-8"),
-        environment=folder.environment(),
-        skipped=[vars(one) for one in skipped],
-        skipped_total=len(skipped),
-    )
-    report.write(page, folder.path / "report.html")
 
 
 def _views(ready: "Ready") -> list[report.ViewsRow]:

@@ -33,7 +33,26 @@ _NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
 
 def build(report: "Report") -> dict[str, Any]:
     """Return all that the page's script reads, as plain values that JSON can hold."""
-    shelf, found = Shelf(), report.evaluation
+    found = report.evaluation
+    return {
+        "title": report.title,
+        "verdict": None if found is None else figures.verdict_of(found.verdict()),
+        "length": None if found is None or found.steps is None else [found.steps, finite(found.epochs, digits=1)],
+        "facts": [[str(name), str(value)] for name, value in report.facts.items()],
+        "alarms": [plain(alarm) for alarm in report.alarms],
+        "evaluation": None if found is None else _evaluation(found),
+        "curves": curves(report.metrics),
+        **(shown(report) if report.shown is None else report.shown),
+        "config": report.config,
+        "environment": list(flat(report.environment)),
+        "skipped": [[str(s.get("key", "")), str(s.get("reason", ""))] for s in report.skipped[:MAX_SKIPPED]],
+        "skipped_total": max(int(report.skipped_total), len(report.skipped)),
+    }
+
+
+def shown(report: "Report") -> dict[str, Any]:
+    """The samples of a report: each once, with its picture and sound as far as there is room, and where it stands."""
+    shelf = Shelf()
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
     found_rows = [{"item": shelf.put(row.item), "views": [shelf.put(hit) for hit in row.views]} for row in report.found]
@@ -48,22 +67,11 @@ def build(report: "Report") -> dict[str, Any]:
             "similarities": [[finite(value) for value in row] for row in report.map.similarities],
         }
     return {
-        "title": report.title,
-        "verdict": None if found is None else figures.verdict_of(found.verdict()),
-        "length": None if found is None or found.steps is None else [found.steps, finite(found.epochs, digits=1)],
-        "facts": [[str(name), str(value)] for name, value in report.facts.items()],
-        "alarms": [plain(alarm) for alarm in report.alarms],
-        "evaluation": None if found is None else _evaluation(found),
-        "curves": curves(report.metrics),
         "map": points,
         "views": views,
         "found": found_rows,
         "closest": closest,
         "strangest": strangest,
-        "config": report.config,
-        "environment": list(flat(report.environment)),
-        "skipped": [[str(s.get("key", "")), str(s.get("reason", ""))] for s in report.skipped[:MAX_SKIPPED]],
-        "skipped_total": max(int(report.skipped_total), len(report.skipped)),
         "images": shelf.images,
         "images_left_out": shelf.left_out,
         "media": shelf.media,

@@ -110,6 +110,8 @@ class Report:
     """Queries, and as their views what was found for each, the nearest first."""
     closest: Sequence[Pair] = ()
     strangest: Sequence[Strange] = ()
+    shown: Mapping[str, Any] | None = None
+    """What `payload.shown` made of the map, views, found, closest and strangest of this run before; in their place."""
     config: str = ""
     """The text of `config.toml`."""
     environment: Mapping[str, Any] = field(default_factory=dict)

@@ -91,6 +91,12 @@ def latest(folder: Path) -> Saved | None:
     return None
 
 
+def last_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint by its name; None where there is none."""
+    places = _all(folder)
+    return int(places[-1].name.partition("-")[2]) if places else None
+
+
 def _write(path: Path, content: bytes) -> str:
     with path.open("wb") as handle:
         handle.write(content)

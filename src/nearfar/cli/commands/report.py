@@ -9,7 +9,7 @@ from nearfar.cli.form import Form, Result, argument
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Form):
-    """Write report.html of each run anew, from its encoder and its data.
+    """Write report.html of each run anew, from what its folder holds.
 
     A run that was stopped before its evaluation gets one now.
     """
