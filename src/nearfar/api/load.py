@@ -19,7 +19,9 @@ def load(path: str | os.PathLike[str], *, encoder: "nn.Module | None" = None) ->
 
     Gives the same vectors, to the last bit, as the encoder that was saved. Of a run with a network of one's own,
     `encoder` is such a network: the saved weights go into a copy of it. Raises RunError where there is none, or an
-    altered one. `path` may also be the name of a published encoder, such as `st:FOLDER`.
+    altered one. `path` may also be the name of a published encoder, as docs/pretrained.md lists them: `timm:NAME`,
+    `torchvision:NAME`, `hf:NAME`, `st:FOLDER`, `static:FILE`, with `@FILE` for weights in a file and `@hub` for weights
+    that may be fetched. Raises ConfigError where it is not known, or where its weights are not there.
     """
     from nearfar.modalities import registry
     from nearfar.training import encoder_folder
@@ -65,7 +67,7 @@ def load_on(
         more = ": give its .encoder or .path" if hasattr(encoder, "encoder") else ""
         raise ConfigError(f"The encoder must be an encoder or the folder of a run, got {type(encoder).__name__}{more}.")
     place, _ = device_of(device)
-    run = Path(encoder) if isinstance(encoder, str | os.PathLike) else None
+    run = Path(encoder) if isinstance(encoder, str | os.PathLike) and os.path.isdir(encoder) else None
     found = (load(encoder) if isinstance(encoder, str | os.PathLike) else encoder).to(place)
     if compile:
         found.compile()
@@ -75,8 +77,11 @@ def load_on(
 def folder_of(path: str | os.PathLike[str]) -> Path:
     """The folder of the encoder of a run, or the folder itself where it is that of an encoder; raises RunError."""
     folder = Path(path)
+    if folder.is_file():
+        raise RunError(f"{str(path)!r} is a file. Of a file of weights, name the network: timm:NAME@{folder.name}.")
     if not folder.is_dir():
-        raise RunError(f"There is no run folder at {str(path)!r}.")
+        named = " Published encoders are timm:, torchvision:, hf:, st: and static:NAME." if ":" in str(path) else ""
+        raise RunError(f"There is no run folder at {str(path)!r}.{named}")
     if (folder / "encoder").is_dir():
         return folder / "encoder"
     if not (folder / "config.json").is_file():

@@ -143,8 +143,12 @@ class Modality(ABC):
     ) -> Encoder:
         """A new encoder for this data."""
 
-    def published(self, name: str) -> Encoder | None:
-        """The trained encoder that a name such as `st:FOLDER` stands for; None where it is none of this kind."""
+    def published(self, name: str, weights: str | None) -> Encoder | None:
+        """The trained encoder that a name such as `st:FOLDER` stands for; None where it is none of this kind.
+
+        `weights` are a file of it, `hub` for those that the name's library publishes, which may be fetched, or None for
+        those that are on this machine. Raises ConfigError where there are none.
+        """
         return None
 
     @abstractmethod

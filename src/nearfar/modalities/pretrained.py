@@ -5,6 +5,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ _log = logging.getLogger("nearfar")
 _AVERAGED = re.compile(r"teacher|(.*_)?ema")
 _FOLLOWS = re.compile(r"student|target.*|momentum.*|.*_(k|key|target|momentum)")
 """Of two towers the weights to use are the teacher's or the average, not those that only follow or are averaged."""
+_COUNT = "num_batches_tracked"  # of no use to a network that is trained
 
 Adapt = Callable[[Tensor, torch.Size], Tensor | None]
 
@@ -39,7 +41,7 @@ def read(path: Path) -> dict[str, Tensor]:
     but tensors and plain values is unpickled. Raises ConfigError.
     """
     if not path.is_file():
-        raise ConfigError(f"--pretrained {str(path)!r} is neither 'hub' nor a file.")
+        raise ConfigError(f"{str(path)!r} is neither 'hub' nor a file of weights.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -76,24 +78,21 @@ def fit(
     return max(fits, key=lambda one: len(one.weights))
 
 
-def load(network: torch.nn.Module, found: Mapping[str, Tensor], source: str, what: str, **how: Any) -> list[str]:
+def load(
+    network: torch.nn.Module, found: Mapping[str, Tensor], source: str, what: str, *, whole: bool = False, **how: Any
+) -> list[str]:
     """Fill a network with what of `found` fits, as `fit` says, and log it; returns the names that stay as they were.
 
-    Raises ConfigError where less than half of the network is there.
+    Raises ConfigError where less than half of the network is there, or, for the `whole` of it, where anything lacks.
     """
     own = network.state_dict()
     weights, prefix, missing, unused = fit(own, found, **how)
     under = f" under {prefix!r}" if prefix else ""
-    if len(missing) > len(own) / 2:
-        shapes = [
-            f"{name} is {list(found[prefix + name].shape)}, not {list(own[name].shape)}"
-            for name in missing
-            if prefix + name in found
-        ]
-        detail = f" ({'; '.join(shapes[:2])})" if shapes else f"; it has {_some(list(found))}"
+    lacking = [name for name in missing if not name.endswith(_COUNT)]
+    if len(missing) > len(own) / 2 or (whole and lacking):
         raise ConfigError(
             f"{source!r} does not fit the encoder {what!r}: {len(weights)} of {len(own)} weights have its names and "
-            f"shapes{under}{detail}. Give the same encoder, width and stem as the file's."
+            f"shapes{under}{_misfits(own, found, prefix, lacking)}. Give the same encoder, width and stem as the file's."
         )
     if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
         raise ConfigError(f"{source!r} holds weights that are not finite, and cannot be trained on: {_some(broken)}.")
@@ -129,6 +128,22 @@ def _fit(
         weights[name] = value
     used = set(matches[prefix].values())
     return Fit(weights, prefix, [name for name in own if name not in weights], [k for k in found if k not in used])
+
+
+def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor], prefix: str, lacking: Sequence[str]) -> str:
+    """What of a network a file has in another shape or by another name, shortly."""
+    shapes = [
+        f"{name} is {list(found[prefix + name].shape)}, not {list(own[name].shape)}"
+        for name in lacking
+        if prefix + name in found
+    ]
+    if shapes:
+        return f" ({'; '.join(shapes[:2])})"
+    there = [name for name in found if not name.endswith(_COUNT)]
+    said = f"; it lacks {_some(lacking)}" if len(lacking) <= len(own) / 2 else f"; it has {_some(there)}"
+    alike = [name for name in there if found[name].shape == own[lacking[0]].shape and name not in own]
+    close = get_close_matches(prefix + lacking[0], alike, n=1)
+    return f"{said} (is its {close[0]!r} meant to be {lacking[0]!r}?)" if close else said
 
 
 def _preference(prefix: str) -> int:

@@ -100,10 +100,24 @@ def encoders(name: str) -> dict[str, str]:
 
 
 def published(name: str) -> "Encoder | None":
-    """The trained encoder that a name such as `st:FOLDER` stands for; None where a modality knows none."""
-    if ":" not in name or os.path.exists(name):
+    """The trained encoder that a name such as `st:FOLDER` or `timm:NAME@FILE` stands for; None where it is no name.
+
+    Raises ConfigError where the name or its weights are not known.
+    """
+    if os.path.exists(name) or (":" not in name and "@" not in name):
         return None
-    return next((found for modality in MODALITIES if (found := load(modality).published(name)) is not None), None)
+    network, weights = parted(name)
+    every = (load(modality).published(network, weights) for modality in MODALITIES)
+    return next((found for found in every if found is not None), None)
+
+
+def parted(name: str) -> tuple[str, str | None]:
+    """The name of a published encoder without its weights, and these: `timm:resnet18@w.pth`, `timm:resnet18@hub`."""
+    place = name.partition(":")[2]
+    if place and os.path.exists(os.path.expanduser(place)):  # a path may have such a sign
+        return name, None
+    network, _, weights = name.partition("@")
+    return network, os.path.expanduser(weights) or None
 
 
 def builtins() -> frozenset[str]:

@@ -204,10 +204,11 @@ def pool_for(name: str, asked: str = "auto") -> str:
     return "stages" if name in SMALL else "last"
 
 
-def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
+def load_pretrained(encoder: ImageEncoder, source: str, *, whole: bool = False) -> list[str]:
     """Fill the network from `hub` (the library of its name) or a local file; returns the weights left as they were.
 
-    Raises ConfigError when nothing fits, or the hub cannot be reached.
+    Raises ConfigError when nothing fits, where the `whole` is asked for and something lacks, or the hub cannot be
+    reached.
     """
     name = encoder.config["encoder"]
     if source == published.HUB:
@@ -216,7 +217,8 @@ def load_pretrained(encoder: ImageEncoder, source: str) -> list[str]:
         found = weights_in(Path(source).parent)
     else:
         found = pretrained.read(Path(source))
-    return pretrained.load(encoder.network, found, source, name, adapt=_adapted, also_known_as=_IN_SEQUENCE)
+    how: Any = {"adapt": _adapted, "also_known_as": _IN_SEQUENCE}
+    return pretrained.load(encoder.network, found, source, name, whole=whole, **how)
 
 
 _IN_SEQUENCE = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}

@@ -129,13 +129,9 @@ class Images(Modality):
         """The file in a folder of transformers."""
         from pathlib import Path
 
-        if not encoder.startswith("hf:"):
-            return None
-        folder = Path(encoder.removeprefix("hf:"))
-        return next(
-            (str(folder / name) for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()),
-            None,
-        )
+        from nearfar.modalities.image.published import weights_in
+
+        return weights_in(Path(encoder.removeprefix("hf:"))) if encoder.startswith("hf:") else None
 
     def recipes_for(self, source: ImageSource) -> Sequence[str]:
         """Grey pictures have no colours to change."""
@@ -182,6 +178,12 @@ class Images(Modality):
             add_adapters(made.network, options.lora, name)
             made.config["lora"] = options.lora
         return made
+
+    def published(self, name: str, weights: str | None) -> ImageEncoder | None:
+        """The trained encoder that `timm:NAME`, `torchvision:NAME`, `hf:NAME`, or `NAME` with a file stands for."""
+        from nearfar.modalities.image.named import published
+
+        return published(name, weights)
 
     def restore(self, config: Mapping[str, Any]) -> ImageEncoder:
         """The encoder of a saved config, its weights not yet loaded; raises ConfigError where it is none."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,9 @@ def settle(settling: Settling[ImageOptions], encoder: str, facts: Facts) -> None
     found = inputs_of(encoder, facts.weights)
     if found is None:
         return
-    if encoder in LAYERS and Path(facts.weights).is_file() and (stem := _stem_in(Path(facts.weights))) is not None:
-        settling.choose("stem", stem, "that of the weights")
-        if stem == "imagenet" and found.size is None:
+    if encoder in LAYERS and Path(facts.weights).is_file() and (first := stem_in(Path(facts.weights))) is not None:
+        settling.choose("stem", first.name, "that of the weights")
+        if first.name == "imagenet" and found.size is None:
             found = replace(found, size=IMAGENET_SIZE)
     if found.size is not None and settling.options.image_size is None:
         size, why = found.size, f"what the weights were trained on ({found.source})"
@@ -136,11 +136,22 @@ def _affordable(encoder: str, size: int, seconds: float) -> tuple[int, float]:
     return fits, 60 / step
 
 
-def _stem_in(path: Path) -> str | None:
-    """The stem of a resnet whose weights are in a file, by the size of its first kernel; None where it has none."""
+class Stem(NamedTuple):
+    """The first layer of a resnet."""
+
+    name: str
+    channels: int
+    width: int
+
+
+def stem_in(path: Path) -> Stem | None:
+    """The stem of a resnet whose weights are in a file, by the shape of its first kernel; None where it has none."""
     kernels = {kernel: stem for stem, (kernel, _, _) in STEMS.items()}
     shapes = (value.shape for value in pretrained.read(path).values() if value.ndim == 4)
-    return next((kernels.get(shape[-1]) for shape in shapes if shape[1] in (1, 3)), None)
+    first = next((shape for shape in shapes if shape[1] in (1, 3)), None)
+    if first is None or first[-1] not in kernels:
+        return None
+    return Stem(kernels[first[-1]], first[1], first[0])
 
 
 def network_of(encoder: str, channels: int, size: int, transformer: Any = None) -> tuple[nn.Module, int]:
@@ -160,6 +171,12 @@ def network_of(encoder: str, channels: int, size: int, transformer: Any = None) 
         return network, network.dim
     made = timm_network(name if kind == "timm" else encoder, channels, size)
     return made, timm_dim(made)
+
+
+def weights_in(folder: Path) -> str | None:
+    """The file of weights in a folder of transformers; None where there is none."""
+    files = (folder / name for name in ("model.safetensors", "pytorch_model.bin"))
+    return next((str(file) for file in files if file.is_file()), None)
 
 
 def hub_weights(encoder: str, channels: int, size: int) -> dict[str, Tensor]:

@@ -96,13 +96,15 @@ class Text(Modality):
             )
         return making.new(name, source, options, width=width)
 
-    def published(self, name: str) -> TextEncoder | None:
+    def published(self, name: str, weights: str | None) -> TextEncoder | None:
         """The trained encoder that `hf:NAME`, `st:FOLDER` or `static:FILE` stands for."""
         from nearfar.modalities.text import making
 
         if name.partition(":")[0] not in making.PREFIXES:
             return None
-        return making.published(name, TextOptions())
+        if weights not in (None, "hub"):
+            raise ConfigError(f"{name!r} has weights of its own: leave out @{weights}.")
+        return making.published(name, TextOptions(fetch_weights=weights == "hub"))
 
     def restore(self, config: Mapping[str, Any]) -> TextEncoder:
         """The encoder that `config` describes, its weights not yet loaded; raises ConfigError where it is none."""

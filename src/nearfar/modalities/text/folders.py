@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nearfar.errors import ConfigError
+from nearfar.modalities import hub
 from nearfar.modalities.text.options import LONGEST, POOLINGS
 from nearfar.modalities.text.transformer import TOKENIZER, library, plain, silent, without_pooler
 
@@ -78,7 +79,7 @@ def weights_in(folder: str) -> str | None:
 def opened(recipe: Recipe, *, fetch: bool) -> tuple[Any, str]:
     """The network with its weights, and the JSON of its tokenizer; nothing is fetched unasked. Raises ConfigError."""
     AutoModel, AutoTokenizer = library("AutoModel", "AutoTokenizer")
-    folder = _folder(recipe.network, fetch=fetch)
+    folder = hub.folder(recipe.network, fetch=fetch)
     try:
         with silent():
             network = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
@@ -89,21 +90,6 @@ def opened(recipe: Recipe, *, fetch: bool) -> tuple[Any, str]:
             f"transformers cannot open {recipe.network!r}: {' '.join(str(error).split())[:200]}"
         ) from None
     return without_pooler(network), text
-
-
-def _folder(name: str, *, fetch: bool) -> str:
-    """The folder of a network; of a name of the hub, that of its cache. Transformers would ask the hub either way."""
-    if Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser())
-    from huggingface_hub import snapshot_download
-
-    try:
-        return snapshot_download(name, local_files_only=not fetch, allow_patterns=["*.json", "*.txt", "*.safetensors"])
-    except Exception as error:  # of the hub and its cache, much may come
-        reason = f" ({' '.join(str(error).split())[:100]})" if fetch else ": --fetch-weights fetches it"
-        raise ConfigError(
-            f"There is no folder {name!r}, and nothing of that name in the cache of the hub{reason}."
-        ) from None
 
 
 def config_of(
