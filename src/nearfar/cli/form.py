@@ -14,6 +14,11 @@ DATA = (
     ".npz, hf:NAME, or digits; DATA:split picks a split."
 )
 
+RUN = (
+    "Folder of a run, or a published encoder: timm:NAME, torchvision:NAME, hf:NAME, st:FOLDER, static:FILE; "
+    "NAME@FILE takes its weights from a file, NAME@hub fetches them."
+)
+
 
 def argument(help: str, *, many: bool = False, **more: Any) -> Any:
     """A field that is a place in the line."""

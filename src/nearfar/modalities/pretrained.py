@@ -90,9 +90,10 @@ def load(
     under = f" under {prefix!r}" if prefix else ""
     lacking = [name for name in missing if not name.endswith(_COUNT)]
     if len(missing) > len(own) / 2 or (whole and lacking):
+        detail = _misfits(own, found, prefix, lacking)
         raise ConfigError(
             f"{source!r} does not fit the encoder {what!r}: {len(weights)} of {len(own)} weights have its names and "
-            f"shapes{under}{_misfits(own, found, prefix, lacking)}. Give the same encoder, width and stem as the file's."
+            f"shapes{under}{detail}. Give the same encoder, width and stem as the file's."
         )
     if broken := [name for name, value in weights.items() if not value.isfinite().all()]:
         raise ConfigError(f"{source!r} holds weights that are not finite, and cannot be trained on: {_some(broken)}.")

@@ -5,10 +5,12 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from safetensors.torch import save_file
 
 import nearfar as nf
 from nearfar.errors import ConfigError, RunError, UnknownName
+from nearfar.modalities.image.resnet import ResNet
 
 PICTURES = [np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8) for i in range(2)]
 
@@ -51,8 +53,6 @@ def test_a_network_of_torchvision_and_the_built_in_one_share_their_weights(bare)
 
 
 def test_width_and_channels_of_a_built_in_network_are_those_of_its_weights(bare):
-    from nearfar.modalities.image.resnet import ResNet
-
     saved(ResNet("resnet10", channels=1, width=8, stem="cifar", pool="stages"), bare / "w.safetensors")
     config = nf.load(f"resnet10@{bare / 'w.safetensors'}").config
     assert (config["channels"], config["width"], config["stem"], config["image_size"]) == (1, 8, "cifar", 32)
@@ -108,11 +108,15 @@ def test_an_encoder_that_is_used_as_it_came_lacks_nothing(bare):
 
 
 def test_a_published_encoder_is_judged_searched_by_and_audits_without_training(bare, monkeypatch):
-    saved(timm.create_model("test_efficientnet"), bare / "w.safetensors")
-    name = f"timm:test_efficientnet@{bare / 'w.safetensors'}"
+    saved(ResNet("resnet8", width=8, stem="patch"), bare / "w.safetensors")
+    name, data = f"resnet8@{bare / 'w.safetensors'}", str(bare / "photos")
+    for i in range(24):
+        (bare / "photos" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 128 + 64 * (i % 2), (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(bare / "photos" / "ab"[i % 2] / f"{i}.png")
     monkeypatch.chdir(bare)
-    found = nf.embed(name, "digits:test")
-    assert found.vectors.shape[1] == nf.load(name).dim
-    assert nf.search_run(name, [found.keys[3]], 1, within="digits:test")[0][0].key == found.keys[3]
-    assert nf.evaluate(name, "digits:test").systems["trained encoder"]
-    assert nf.audit(name, "digits:test").path.resolve() == (bare / "audit").resolve()
+    found = nf.embed(name, data)
+    assert found.vectors.shape == (24, nf.load(name).dim)
+    assert nf.search_run(name, [found.keys[3]], 1, within=data)[0][0].key == found.keys[3]
+    assert "trained encoder" in nf.evaluate(name, data).systems
+    assert nf.audit(name, data).path.resolve() == bare / "audit"

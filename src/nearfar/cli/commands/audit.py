@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearfar.cli.form import Form, Result, argument, cache_option, device_option, label_column_option, threads_option
+from nearfar.cli.form import (
+    RUN,
+    Form,
+    Result,
+    argument,
+    cache_option,
+    device_option,
+    label_column_option,
+    threads_option,
+)
 from nearfar.cli.output import columns
 from nearfar.options import option
 
@@ -16,7 +25,7 @@ class Audit(Form):
     Ranked lists as csv, and a page with the samples side by side; nothing is deleted.
     """
 
-    run: str = argument("Folder of a run.", needed=True, path="input")
+    run: str = argument(RUN, needed=True, path="input")
     data: str = argument("What is looked at: all that nearfar train takes.", needed=True, path="data")
     out: str | None = option(
         None, "Folder of the lists and the page; when not given, audit in the run's folder.", short="-o", path="output"

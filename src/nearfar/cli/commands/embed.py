@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nearfar.cli.form import Form, Result, argument, cache_option, compile_option, device_option, threads_option
+from nearfar.cli.form import RUN, Form, Result, argument, cache_option, compile_option, device_option, threads_option
 from nearfar.errors import ConfigError
 from nearfar.options import automatic, option
 
@@ -16,7 +16,7 @@ class Embed(Form):
     Stopped half way, the same command goes on where it was. Under torchrun each process writes a shard.
     """
 
-    run: str = argument("Folder of a run.", needed=True, path="input")
+    run: str = argument(RUN, needed=True, path="input")
     data: str = argument("What is embedded: all that nearfar train takes.", needed=True, path="data")
     out: str = automatic(
         "File of the vectors: .parquet (with keys and labels) or .npy (vectors alone).",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nearfar.cli.form import (
+    RUN,
     Form,
     Result,
     argument,
@@ -26,7 +27,7 @@ class Evaluate(Form):
     stratified 80/20 split keyed by the seed.
     """
 
-    run: str = argument("Folder of a run.", needed=True, path="input")
+    run: str = argument(RUN, needed=True, path="input")
     train: str = argument("Labelled data the probes learn from.", needed=True, path="data")
     test: str | None = option(None, "Labelled data they are tested on.", path="data", local=True)
     baselines: bool = option(True, "Compare with the two baselines.", off="Leave the two baselines out.")

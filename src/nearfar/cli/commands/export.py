@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.cli.form import Form, Result, argument
+from nearfar.cli.form import RUN, Form, Result, argument
 from nearfar.exporting.registry import TARGETS
 from nearfar.options import automatic
 
@@ -12,7 +12,7 @@ from nearfar.options import automatic
 class Export(Form):
     """Write an encoder in the form of another library, with the same vectors."""
 
-    run: str = argument("Folder of a run, or the name of a published encoder.", needed=True, path="input")
+    run: str = argument(RUN, needed=True, path="input")
     to: str = automatic(f"The form: {', '.join(TARGETS)}.", needed=True, local=True)
     out: str = automatic("Folder that is written; new or empty.", short="-o", path="output", needed=True, local=True)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nearfar.cli.form import Form, Result, argument, threads_option
+from nearfar.cli.form import RUN, Form, Result, argument, threads_option
 from nearfar.cli.output import columns
 from nearfar.errors import ConfigError
 from nearfar.options import option
@@ -17,7 +17,7 @@ _LINE = 100
 class Search(Form):
     """The samples most like each query, by cosine similarity."""
 
-    run: str = argument("Folder of a run.", needed=True, path="input")
+    run: str = argument(RUN, needed=True, path="input")
     query: tuple[str, ...] = argument(
         "What to look for: files, FILE#3 for row 3 of a file, rows as JSON, or keys of the embedding.",
         needed=True,
