@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from nearfar.errors import ConfigError, DataError
-from nearfar.evaluation import knn
+from nearfar.evaluation import knn, screening
 from nearfar.evaluation.knn import knn_predict, nearest, vote
+from nearfar.evaluation.selection import groups_of
 
 
 def cosines(bank, queries):
@@ -25,8 +26,29 @@ def test_nearest_is_exact(count, k):
 
 
 def test_large_banks_take_the_grouped_selection():
-    assert knn._groups(3001, 5) > 0
-    assert knn._groups(500, 200) == 0
+    assert groups_of(3001, 5) > 0
+    assert groups_of(500, 200) == 0
+
+
+@pytest.mark.parametrize("exclude_self", [False, True])
+@pytest.mark.parametrize("spread", [1.0, 1e-3])
+def test_a_first_look_in_bf16_changes_nothing(monkeypatch, spread, exclude_self):
+    bank = random(1500, 32) * spread + random(1, 32, seed=2)  # with a small spread, rounding hides who is near
+    queries = bank if exclude_self else random(300, 32, seed=1) * spread + random(1, 32, seed=2)
+    want = nearest(bank, queries, 7, exclude_self)
+    monkeypatch.setattr(screening, "pays", lambda *_: True)
+    monkeypatch.setattr(screening, "_TILE", 1500 * 100)
+    values, indices = nearest(bank, queries, 7, exclude_self)
+    assert torch.allclose(values, want[0], atol=1e-6)
+    exact = cosines(bank, queries)
+    exact = exact.fill_diagonal_(-2) if exclude_self else exact
+    assert torch.allclose(exact.gather(1, indices), exact.topk(7).values, atol=1e-6)
+
+
+def test_a_first_look_in_bf16_settles_what_it_can():
+    bank, queries = knn.unit_rows(random(1500, 32)), knn.unit_rows(random(300, 32, seed=1))
+    values, indices = torch.empty(300, 7), torch.empty(300, 7, dtype=torch.long)
+    assert len(screening.settle(bank, queries, 7, values, indices)) < 100
 
 
 def test_chunks_change_nothing(monkeypatch):

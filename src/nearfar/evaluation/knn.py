@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import DataError, must
+from nearfar.evaluation import screening
+from nearfar.evaluation.selection import groups_of, top
 
 _TILE = 2**25  # similarities held at a time: 128 MiB in fp32
 
@@ -65,55 +67,28 @@ def nearest(bank: Tensor, queries: Tensor, k: int, exclude_self: bool = False) -
         raise DataError(
             f"The bank is {bank.shape[-1]} wide, the queries {queries.shape[-1]}; both must come from one encoder."
         )
-    bank = unit_rows(bank)
-    queries = unit_rows(queries.to(bank.device))
-    count = len(bank)
-    k = min(k, count - exclude_self)
-    groups = _groups(count, k)
-    if groups:  # zero rows fill the last group; they are struck out below
-        bank = torch.cat([bank, bank.new_zeros(-count % groups, bank.shape[1])])
-    columns = bank.T
-    rows = max(1, min(len(queries), _TILE // len(bank)))
-    found: list[tuple[Tensor, Tensor]] = []
+    return nearest_unit(unit_rows(bank), unit_rows(queries.to(bank.device)), k, exclude_self=exclude_self)
+
+
+@torch.no_grad()
+def nearest_unit(bank: Tensor, queries: Tensor, k: int, *, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
+    """`nearest` for rows that have length one already, such as those of an index on disk: nothing is copied."""
+    k = min(k, len(bank) - exclude_self)
+    values, indices = queries.new_empty(len(queries), k), torch.empty(len(queries), k, dtype=torch.long)
+    indices = indices.to(bank.device)
+    open_rows = torch.arange(len(queries), device=bank.device)
+    columns, groups = bank.T, groups_of(len(bank), k)
     with full_precision(bank.device):
+        if screening.pays(bank, queries):
+            open_rows = screening.settle(bank, queries, k, values, indices, exclude_self)
+        rows = max(1, min(len(open_rows), _TILE // len(bank)))
         tile = bank.new_empty(rows, len(bank))
-        for start in range(0, len(queries), rows):
-            part = queries[start : start + rows]
-            scores = torch.mm(part, columns, out=tile[: len(part)])
-            scores[:, count:] = -torch.inf
+        for some in torch.split(open_rows, rows):
+            scores = torch.mm(queries[some], columns, out=tile[: len(some)])
             if exclude_self:
-                own = torch.arange(len(part), device=bank.device)
-                scores[own, own + start] = -torch.inf
-            found.append(_top(scores, k, groups))
-    if not found:
-        return bank.new_empty(0, k), torch.empty(0, k, dtype=torch.long, device=bank.device)
-    values, indices = (torch.cat(parts) for parts in zip(*found, strict=True))
+                scores.scatter_(1, some[:, None], -torch.inf)
+            values[some], indices[some] = top(scores, k, groups)
     return values.clamp_(-1, 1), indices
-
-
-def _groups(count: int, k: int) -> int:
-    """Choose into how many groups of columns `_top` splits a row; 0: not worth it.
-
-    Cost is groups + k * (count / groups), the least at sqrt(count * k).
-    """
-    groups = 32 * -(-int((count * k) ** 0.5) // 32)
-    return groups if groups * 4 <= count else 0
-
-
-def _top(scores: Tensor, k: int, groups: int) -> tuple[Tensor, Tensor]:
-    """Take the k largest of each row.
-
-    The k largest values lie in the k groups with the largest maxima, so one pass of maxima, and two small
-    selections, replace a selection over the whole row. Group g holds the columns g, g + groups, ...
-    """
-    if not groups:
-        return torch.topk(scores, k, dim=1)
-    folded = scores.view(len(scores), -1, groups)  # [q, members, groups]
-    best = folded.amax(dim=1).topk(k, dim=1, sorted=False).indices  # [q, k]
-    members = torch.arange(folded.shape[1], device=scores.device) * groups
-    candidates = (best[:, :, None] + members).flatten(1)  # [q, k * members]
-    values, place = scores.gather(1, candidates).topk(k, dim=1)
-    return values, candidates.gather(1, place)
 
 
 def vote(similarities: Tensor, labels: Tensor, *, classes: int, temperature: float = 0.1) -> Tensor:
