@@ -1,5 +1,9 @@
 """Memory: how much is free, and what is said where it ran out."""
 
+import ctypes
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -39,3 +43,29 @@ def test_memory_that_runs_out_is_said_with_advice(error: Exception) -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match="shapes"), advising("take less"):
         raise RuntimeError("shapes do not fit")
+
+
+_FAULTS = """
+import resource, sys, torch
+from contextlib import nullcontext
+from nearfar.memory import keeping_freed
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+with keeping_freed() if sys.argv[1] == "kept" else nullcontext():
+    for i in range(30):
+        if i == 20:
+            before = faults()
+        torch.ones(10_000_000)
+    print(faults() - before)
+before = faults()
+torch.ones(10_000_000)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+def test_freed_memory_is_kept_inside_and_given_back_after_it() -> None:
+    run = [sys.executable, "-c", _FAULTS]
+    plain, kept = (subprocess.run([*run, how], check=True, capture_output=True).stdout for how in ("plain", "kept"))
+    (inside, after), (inside_kept, after_kept) = (list(map(int, found.split())) for found in (plain, kept))
+    assert inside > 10 * inside_kept
+    assert after_kept > 0.5 * after

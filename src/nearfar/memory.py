@@ -1,12 +1,18 @@
-"""How much memory is free, and what is said where it ran out."""
+"""How much memory is free, how the allocator treats what is freed, and what is said where memory ran out."""
 
+import ctypes
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nearfar.errors import ConfigError, MachineError
 
 _MANY_WEIGHTS = 2**24
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # names of mallopt's parameters, in glibc's malloc.h
+_keepers = 0
+_keepers_lock = threading.Lock()
 
 
 def available_memory() -> int:
@@ -56,3 +62,39 @@ def advising(advice: str) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         raise MachineError(f"Memory ran out: {advice}.") from None
+
+
+@contextmanager
+def keeping_freed() -> Iterator[None]:
+    """Inside, the process keeps the memory that it frees, and gives it back at the end; of glibc alone.
+
+    The system hands out each page anew, filled with zeros. A training step allocates and frees the same large tensors
+    over and over: without this, 15 % of its time on a processor went into such pages (MiniLM and a small ResNet).
+    """
+    library = _glibc()
+    _count(library, 1)
+    try:
+        yield
+    finally:
+        _count(library, -1)
+
+
+def _count(library: ctypes.CDLL | None, change: int) -> None:
+    """One keeper more or less: the first and the last of them set the allocator."""
+    global _keepers
+    with _keepers_lock:
+        before, _keepers = _keepers, _keepers + change
+        if library is None or bool(before) == bool(_keepers):
+            return
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1 if _keepers else 2**17)
+        library.mallopt(_MMAP_MAX, 0 if _keepers else 2**16)
+        if not _keepers:
+            library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt") else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Rows, Source
+from nearfar.memory import keeping_freed
 from nearfar.prefetch import Prefetcher
 from nearfar.progress import track
 from nearfar.whitening import Whitening
@@ -39,7 +40,7 @@ def embed_batches(
     def fetch(start: int) -> tuple[Any, Rows]:
         return source.fetch(wanted[start : start + batch_size])
 
-    with Prefetcher(fetch) as prefetcher:
+    with keeping_freed(), Prefetcher(fetch) as prefetcher:
         try:
             for raw, kept in track(prefetcher.walk(starts), "embed", show=show, count=len(starts)):
                 yield _vectors(encoder, raw, device, dtype) if len(kept) else torch.empty(0, encoder.dim), kept

@@ -12,6 +12,7 @@ from nearfar import randomness
 from nearfar.config import too_short
 from nearfar.contract import Batch, Latents, Losses, Rows, Views
 from nearfar.errors import DataError, TrainingError
+from nearfar.memory import keeping_freed
 from nearfar.training import checkpoint, health, optimisers, schedule
 from nearfar.training.alarms import TOO_SHORT, Alarm, Watchdog
 from nearfar.training.batches import Batches
@@ -45,7 +46,7 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
     ranks = plan.ranks
     plan.method.train()
     part = plan.order.part(ranks.rank, ranks.world) if ranks.world > 1 else plan.order
-    with Loader(plan.source, part, plan.positives) as loader, Interrupt() as interrupt, display:
+    with keeping_freed(), Loader(plan.source, part, plan.positives) as loader, Interrupt() as interrupt, display:
         while (progress := run.next()) is not None:
             start = time.perf_counter()
             record = run.step(progress, *loader.get(state.step), start=start)
