@@ -1,6 +1,7 @@
 """Imports point one way, and the house rules that a program can hold. Change the table on purpose: it is the design.
 
-cli -> api -> (training, evaluation, inspection, reporting) -> (methods, modalities) -> data -> losses -> kernels
+cli -> api -> (training, evaluation, inspection, reporting, downstream) -> (methods, modalities) -> data -> losses
+-> kernels
 """
 
 import ast
@@ -40,13 +41,14 @@ MAY_IMPORT = {
         "evaluation.table",
     },
     "api": {
-        *("", "api", "training", "evaluation", "inspection", "reporting", "exporting", "methods", "modalities", "data"),
-        "losses",
+        *("", "api", "training", "evaluation", "inspection", "reporting", "exporting", "downstream"),
+        *("methods", "modalities", "data", "losses"),
     }
     | EVERYWHERE,
     "sklearn": {"api", "methods.registry", "training.encoder_folder", "contract"},
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
+    "downstream": {"downstream", "training", "evaluation", "methods", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
     "reporting": {"reporting", "evaluation", "inspection"} | EVERYWHERE,
     "exporting": {"exporting", "modalities"} | EVERYWHERE,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from nearfar.api.embed import embed, embed_file
     from nearfar.api.evaluate import evaluate
     from nearfar.api.export import export
+    from nearfar.api.finetune import finetune
     from nearfar.api.load import load
+    from nearfar.api.predict import predict, predict_file
     from nearfar.api.recommend import recommend
     from nearfar.api.report import report
     from nearfar.api.search import search, search_run
@@ -36,7 +38,10 @@ __all__ = [
     "embed_file",
     "evaluate",
     "export",
+    "finetune",
     "load",
+    "predict",
+    "predict_file",
     "recommend",
     "report",
     "search",
@@ -54,7 +59,10 @@ _HOMES = {
     "embed_file": "nearfar.api.embed",
     "evaluate": "nearfar.api.evaluate",
     "export": "nearfar.api.export",
+    "finetune": "nearfar.api.finetune",
     "load": "nearfar.api.load",
+    "predict": "nearfar.api.predict",
+    "predict_file": "nearfar.api.predict",
     "recommend": "nearfar.api.recommend",
     "report": "nearfar.api.report",
     "search": "nearfar.api.search",

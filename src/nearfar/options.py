@@ -188,15 +188,17 @@ class Facts:
     """What automatic settings may depend on: the budget's `seconds` or `steps` or `epochs`, and the machine.
 
     `labelled` of the samples have a label that the method may learn from, and `held` have one that is kept back to
-    judge by. `weights` is what published weights to start from are named by, `hub` or a file; None where there are
-    none. `targets` is the length of the vectors that a teacher gives for each sample; 0 without one. `batch_size` is
-    None where it was not given. `paired` says that views are compared with those of another kind, which may speak of
-    what strong views change. `scored` says that the method learns from scores of pairs, which are of whole samples.
+    judge by; `classes` is the number of names that they have. `weights` is what published weights to start from are
+    named by, `hub` or a file; None where there are none. `targets` is the length of the vectors that a teacher gives
+    for each sample; 0 without one. `batch_size` is None where it was not given. `paired` says that views are compared
+    with those of another kind, which may speak of what strong views change. `scored` says that the method learns from
+    scores of pairs, which are of whole samples.
     """
 
     samples: int
     labelled: int = 0
     held: int = 0
+    classes: int = 0
     device: str
     threads: int
     seconds: float | None = None

@@ -44,6 +44,19 @@ def logged(level: int, stream: TextIO | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def hushed() -> Iterator[None]:
+    """Leave out what is less than a warning meanwhile, for work that is one of many parts."""
+    logger = logging.getLogger("nearfar")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    with silenced():
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
+
+
+@contextmanager
 def heard(*, quiet: bool = False) -> Iterator[None]:
     """Write the log to standard error meanwhile, where nobody has set up logging; with `quiet`, silence."""
     logger = logging.getLogger("nearfar")

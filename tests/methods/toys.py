@@ -7,8 +7,10 @@ from nearfar.contract import Batch, Encoder, Views
 from nearfar.methods.registry import METHODS, load
 from nearfar.options import Facts
 
-PLAIN = [name for name in METHODS if not (load(name).requires.scores or load(name).requires.targets)]
-"""Methods that need nothing but samples: no pairs with scores, no teacher."""
+PLAIN = [
+    name for name in METHODS if not (load(name).requires.scores or load(name).requires.targets or load(name).downstream)
+]
+"""Methods that need nothing but samples: no pairs with scores, no teacher; and that train no head to name things."""
 
 
 class Toy(Encoder):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.api import mixing
+from nearfar.api import heads, mixing
 from nearfar.api.baselines import START, first_weights
 from nearfar.api.evaluate import compare_systems
 from nearfar.api.page import costs_of, keep, write_page
@@ -70,6 +70,7 @@ def finish(
         "epochs": epochs,
     }
     save_encoder(folder.path / "encoder", encoder)
+    head = heads.finish(ready, folder.path)
     found = None
     if evaluate:
         budget = ready.config.length.budget
@@ -89,6 +90,9 @@ def finish(
             views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
         found.notes.extend(notes)
+        if head is not None:
+            found.rows.extend(head.rows)
+            found.notes.extend(head.notes)
         found.steps, found.epochs = state.step, epochs
         write_json(folder.path / EVALUATION, found.to_json())
         train, vectors = measured.source, measured.vectors

@@ -33,6 +33,10 @@ class Judges:
     test: Source | None = None
     held_out: Rows | None = None
 
+    def source(self, train: Source) -> Source | None:
+        """The samples themselves, `train` being the training part; None where there are none."""
+        return self.test if self.held_out is None else train.take(self.held_out)
+
 
 def parts_of(data: str, splits: Sequence[str]) -> tuple[str, str | None]:
     """The data's own train and test part, where it has both and none was asked for; else all of it and None."""

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from nearfar import given
-from nearfar.api import build, recipes, settle, teacher
+from nearfar.api import build, heads, recipes, settle, teacher
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.judging import Judges, judges_of, parts_of, split_off
 from nearfar.config import TrainConfig
-from nearfar.contract import Encoder, Modality, Source
+from nearfar.contract import Encoder, Modality, Rows, Source
 from nearfar.errors import ConfigError, must
 from nearfar.methods import registry as methods
 from nearfar.methods.matryoshka import Matryoshka, widths_of
@@ -39,6 +39,8 @@ class Ready:
     judges: Judges
     encoder: Encoder
     plan: Plan
+    held_back: Rows
+    """Labelled samples of the training part that the method is not shown, for its head to be calibrated by."""
 
 
 def assemble(options: Mapping[str, Any]) -> TrainConfig:
@@ -108,7 +110,7 @@ def prepare(
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
     source, taken_out = split_off(modality, source, test, seed)
-    asked, config = config, recipes.usual(config, modality)
+    asked, config = config, recipes.usual(config, modality, gentle=method_class.gentle)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source, method_class)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
@@ -122,7 +124,8 @@ def prepare(
     requires = method_class.required(config.method_options)
     if requires.targets:
         source = source.with_targets(ranks.on_first(teacher.vectors_of, config, modality, source, run))
-    labels = settle.labels_of(source, requires, judges.held_out)
+    known = settle.labels_of(source, requires, judges.held_out)
+    labels, held_back = heads.hold_back(config, method_class, source, known)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
     layers.settle(encoder, config.optimisation)
@@ -148,6 +151,8 @@ def prepare(
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
         encoder.compile()
+    if fresh:
+        ranks.on_first(heads.begin, config, method, source, labels)
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
     assert isinstance(optimisation.micro_batch, int)
@@ -178,4 +183,4 @@ def prepare(
     )
     config, chosen = ranks.on_first(recipes.settle, asked, config, modality, plan, judges.held_out, started)
     plan = replace(plan, make_views=build.views(config, modality, encoder))
-    return Ready(config, choices + chosen, modality, source, judges, encoder, plan)
+    return Ready(config, choices + chosen, modality, source, judges, encoder, plan, held_back)

@@ -35,8 +35,10 @@ _JUDGED, _LEAST_JUDGED = 1_200, 100
 _TIMED = 4  # steps
 
 
-def usual(config: TrainConfig, modality: Modality) -> TrainConfig:
+def usual(config: TrainConfig, modality: Modality, *, gentle: bool = False) -> TrainConfig:
     """The settings with the recipe that was named, or else with the usual one, in what is open.
+
+    Where no recipe was named and views are to be `gentle`, options that are open or as usual make them so.
 
     Raises UnknownName for a recipe that the modality does not have.
     """
@@ -45,6 +47,10 @@ def usual(config: TrainConfig, modality: Modality) -> TrainConfig:
         return config
     if name not in (None, "auto", *modality.recipes):
         raise UnknownName("recipe for views", str(name), ["auto", *modality.recipes])
+    if gentle and name is None:
+        options, plain = config.modality_options, modality.Options()
+        new = {one: value for one, value in modality.gentle.items() if getattr(options, one) == getattr(plain, one)}
+        config = replace(config, modality_options=replace(options, **new))
     if not modality.recipes:
         return config
     taken = next(iter(modality.recipes)) if name in (None, "auto") else str(name)
@@ -58,7 +64,7 @@ def settle(
 
     The samples `left_out` do not judge. A time budget counts from `started` (a `time.monotonic` value).
     """
-    if asked.model.views not in (None, "auto"):
+    if asked.model.views not in (None, "auto") or (plan.method.gentle and asked.model.views is None):
         return config, []
     options = asked.modality_options
     if any(getattr(options, option) is not None for option in modality.recipe_options):

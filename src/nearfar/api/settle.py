@@ -67,6 +67,8 @@ def learning(
     kept_back = 0 if labels is None or held_out is None else len(held_out)
     choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
     facts = _facts(config, len(source), labelled=labelled, held=kept_back)
+    if labels is not None:
+        facts = replace(facts, classes=len(source.label_names))
     if source.targets is not None:
         facts = replace(facts, targets=source.targets.shape[1])
     method_options, chosen = method.settle(config.method_options, facts, encoder)
@@ -100,6 +102,7 @@ def optimisation(
         encoder,
         rate=method.rate * encoder.rate,
         smallest_batch=max(method.smallest_batch, encoder.smallest_batch, 2 * method.requires.samples_per_class),
+        largest_batch=method.largest_batch,
         pace=None if facts.seconds is None else measured_pace,
     )
     return replace(config, optimisation=settled), choices

@@ -183,10 +183,15 @@ def _from_run(init: Path_ | None, options: Mapping[str, Any]) -> Mapping[str, An
     if options.get("pretrained") is not None:
         raise ConfigError("init and pretrained contradict each other: give one of them.")
     run = _of_run(init)
+    return {**made_by(run), **options, "pretrained": run}
+
+
+def made_by(run: str) -> dict[str, Any]:
+    """The options by which the encoder of a run was made; raises RunError."""
     config = load_encoder_config(folder_of(run))
     names = {"encoder", "width", *(field.name for field in fields(modalities.options(str(config["modality"]))))}
     made = {name: config[name] for name in names if config.get(name) is not None}
-    return {**opts.earlier(str(config["modality"])), **made, **options, "pretrained": run}
+    return {**opts.earlier(str(config["modality"])), **made}
 
 
 def _of_run(init: Path_) -> str:

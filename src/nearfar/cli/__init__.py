@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("", "train on the built-in digits, evaluate, and write the report page; needs no network"),
     "train": ("DATA", "learn an encoder from unlabelled data"),
     "evaluate": ("RUN TRAIN", "how good the encoder is on labelled data, next to two baselines"),
+    "finetune": ("RUN DATA", "fine-tune an encoder on labels, beside training from scratch and a linear probe"),
+    "predict": ("RUN DATA -o FILE", "write what a fine-tuned run says of each sample, with probabilities"),
     "embed": ("RUN DATA -o FILE", "write a vector for each sample, as .parquet or .npy"),
     "search": ("RUN QUERY...", "the samples most like each query"),
     "audit": ("RUN DATA", "what may be wrong with data: copies, leaks, foreign samples, wrong labels"),

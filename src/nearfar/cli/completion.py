@@ -24,9 +24,10 @@ def script(shell: str) -> str:
     values = {"method": names("methods"), "encoder": names("encoders"), "modality": MODALITIES}
     places = {"what": KINDS, "shell": SHELLS}
     for name, (_, line) in COMMANDS.items():
-        parser = build(name, [("options", form_of(name)), *(EVERY if name == "train" else [])])
+        form = form_of(name)
+        parser = build(name, [("options", form), *(EVERY if form.of_a_run else [])], every=form.of_a_run)
         for action in parser._actions:
-            choices = places.get(action.dest) or (name == "train" and values.get(action.dest))
+            choices = places.get(action.dest) or (form.of_a_run and values.get(action.dest))
             if choices:
                 action.choices = list(choices)
             elif action.metavar in ("DATA", "PATH", "RUN", "TRAIN", "QUERY"):

@@ -43,11 +43,12 @@ def build(
     groups: Sequence[tuple[str, type]],
     *,
     shown: Callable[[str, Option], bool] = lambda title, one: True,
+    every: bool = False,
     **more: Any,
 ) -> Parser:
     """A parser of the options of all `groups`, under their titles; of those of equal name, the first one counts.
 
-    `shown` says by title and option which are in it; `more` goes to the parser.
+    `shown` says by title and option which are in it; `every`, that there is help on all; `more` goes to the parser.
     """
     parser = Parser(command, usage=" ".join(["nearfar", command, *COMMANDS[command][0].split(), "[options]"]), **more)
     made: dict[str, argparse._ArgumentGroup] = {}
@@ -66,7 +67,7 @@ def build(
     for one in common:
         _add(last, one)
     last.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS, help="Show this help.")
-    if command == "train":
+    if every:
         last.add_argument("--help-all", action="store_true", default=argparse.SUPPRESS, help="Show all options.")
     return parser
 

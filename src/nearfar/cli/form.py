@@ -56,6 +56,10 @@ class Form(Options):
 
     torch: ClassVar[bool] = True
     """Whether it needs torch."""
+    of_a_run: ClassVar[bool] = False
+    """Whether it takes the options of a run, too."""
+    method: ClassVar[str | None] = None
+    """The method of that run, where the command says it."""
     trains: ClassVar[bool] = False
     """Whether ranks of torchrun do it together, and threads are set by the api."""
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from nearfar.cli import COMMANDS
 from nearfar.cli.commands import form_of
-from nearfar.cli.commands.train import Train
 from nearfar.cli.flags import build, flag_of, formatter
 from nearfar.cli.form import Form
 from nearfar.cli.paths import expanded
@@ -57,7 +56,7 @@ def parse(words: Sequence[str]) -> Command | None:
     if typed.keys() & {"help", "help_all"}:
         _show_help(name, typed)
         return None
-    groups = [form, *(_run_groups(typed) if name == "train" else [])]
+    groups = [form, *(_run_groups(form, typed) if form.of_a_run else [])]
     known: dict[str, Option] = {}
     for kind in reversed(groups):
         known |= declared(kind)
@@ -73,12 +72,13 @@ def parse(words: Sequence[str]) -> Command | None:
 
 def _read(name: str, words: Sequence[str]) -> Words:
     """What was typed; raises UnknownName for an option that no kind of data and no method has."""
-    groups = [("", form_of(name)), *(EVERY if name == "train" else [])]
-    parser = build(name, groups)
+    form = form_of(name)
+    groups = [("", form), *(EVERY if form.of_a_run else [])]
+    parser = build(name, groups, every=form.of_a_run)
     typed, more = parser.parse_known_intermixed_args([_hyphens(word) for word in words])
     for word in more:
         if word.startswith("-"):
-            listed = f"nearfar {name} {'--help-all' if name == 'train' else '--help'}"
+            listed = f"nearfar {name} {'--help-all' if form.of_a_run else '--help'}"
             raise UnknownName(f"option of `nearfar {name}`", word.split("=")[0], parser.flags, listed=f"`{listed}`")
     if more:
         raise ConfigError(f"nearfar {name} takes {COMMANDS[name][0] or 'no argument'}: {more[0]!r} is too many.")
@@ -91,17 +91,17 @@ def _hyphens(word: str) -> str:
     return (flag.replace("_", "-") if flag.startswith("--") else flag) + equals + value
 
 
-def _run_groups(typed: Words) -> list[type]:
+def _run_groups(form: type[Form], typed: Words) -> list[type]:
     """The option classes of a run by its method and its kind of data.
 
     Raises ConfigError where an option was typed that is of another method or another kind of data.
     """
     modality = _chosen(typed, "modality")
-    general = set(declared(Train)).union(*map(declared, SECTIONS.values()))
+    general = set(declared(form)).union(*map(declared, SECTIONS.values()))
     other = [option for option in typed if option not in general]
     if other and modality is None and "data" in typed:
         modality = modalities.find(expanded("data", typed["data"]))
-    method = _method(typed, modality)
+    method = form.method or _method(typed, modality)
     groups = [*SECTIONS.values(), methods.options_of(method)]
     other = [option for option in other if option not in declared(groups[-1])]
     if modality is not None:
@@ -155,9 +155,10 @@ def _value(option: Option, text: Any) -> Any:
 
 def _show_help(name: str, typed: Words) -> None:
     """Print the help of a command; of train what matters first, and what the data and the method have, if named."""
-    groups: list[tuple[str, type]] = [("options", form_of(name))]
+    form = form_of(name)
+    groups: list[tuple[str, type]] = [("options", form)]
     whole = {"options"}
-    if name == "train":
+    if form.of_a_run:
         every = "help_all" in typed
         whole = {*SECTIONS, "options"} if every else set()
         groups += [(title if every else "options", kind) for title, kind in SECTIONS.items()]
@@ -165,10 +166,10 @@ def _show_help(name: str, typed: Words) -> None:
         if modality is None and "data" in typed:
             with contextlib.suppress(UserError):  # help is there for data that is not, too
                 modality = modalities.find(expanded("data", typed["data"]))
-        method = _method(typed, modality)
+        method = form.method or _method(typed, modality)
         for title, kind, named in (
             (f"options of {modality} data", None if modality is None else modalities.options(modality), True),
-            (f"options of {method}", methods.options_of(method), "method" in typed),
+            (f"options of {method}", methods.options_of(method), "method" in typed or form.method is not None),
         ):
             if kind is not None:
                 groups.append((title, kind))
@@ -177,7 +178,8 @@ def _show_help(name: str, typed: Words) -> None:
         name,
         groups,
         shown=lambda title, one: title in whole or bool(one.about.get("basic") or one.about.get("argument")),
-        description=form_of(name).__doc__,
+        every=form.of_a_run,
+        description=form.__doc__,
         epilog=_MORE.format(methods=", ".join(methods.METHODS)) if name == "train" else None,
         formatter_class=formatter(),
     )

@@ -17,14 +17,19 @@ class Method(nn.Module):
 
     `Options` is the class of its options. `requires` says which views it asks for: of the class what it asks for by
     default, of a method what it asks for under its options (`required`). `rate` is its learning rate where none is
-    given, in units of the optimiser's usual one, `smallest_batch` the smallest batch that is chosen for it. `ring` are
-    the options that its loss needs to compare over a ring of ranks; None where it cannot. A method is made by
-    `Method(encoder, options)`; options that were left open are settled as for data that is not known.
+    given, in units of the optimiser's usual one, `smallest_batch` the smallest batch that is chosen for it and
+    `largest_batch` the largest. `gentle` says that it names samples and compares no views, which then leave samples
+    much as they are (`Modality.gentle`), `downstream` which task has the head that it trains (`nearfar.downstream`).
+    `ring` are the options that its loss needs to compare over a ring of ranks; None where it cannot. A method is made
+    by `Method(encoder, options)`; options that were left open are settled as for data that is not known.
     """
 
     Options: ClassVar[type] = Options
     rate: ClassVar[float] = 1.0
     smallest_batch: ClassVar[int] = 32
+    largest_batch: ClassVar[int | None] = None
+    gentle: ClassVar[bool] = False
+    downstream: ClassVar[str | None] = None
     ring: ClassVar[Mapping[str, Any] | None] = None
     requires: Requirements
     options: Any

@@ -71,6 +71,8 @@ class Modality(ABC):
     recipe's name, the usual one first. They leave inputs and encoder as they are."""
     recipe_options: ClassVar[Sequence[str]] = ()
     """Options by which users say themselves what recipes are about: where one is given, the usual recipe is taken."""
+    gentle: ClassVar[Mapping[str, Any]] = {}
+    """Options, where they are open, of views for methods that name classes: they leave more of a sample as it is."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
 

@@ -297,7 +297,13 @@ def rows_over_samples(
 
 
 def rows_over_draws(
-    task: str, metric: str, setting: Mapping[str, str | int], values: Mapping[str, Tensor], *, chance: float | None
+    task: str,
+    metric: str,
+    setting: Mapping[str, str | int],
+    values: Mapping[str, Tensor],
+    *,
+    chance: float | None,
+    role: Role = "judged",
 ) -> list[Row]:
     """Rows of a share with values `[R, M]` for each system: R label draws, each judged on the same M test samples."""
     from nearfar.evaluation.intervals import crossed
@@ -310,5 +316,5 @@ def rows_over_draws(
         by_sample = difference.mean(dim=0)
         moved = (by_sample - by_sample.mean()) / len(by_sample)
         lead = None if is_last else crossed(difference)
-        rows.append(Row(name, task, metric, setting, crossed(table), lead, chance=chance, influence=moved))
+        rows.append(Row(name, task, metric, setting, crossed(table), lead, role=role, chance=chance, influence=moved))
     return rows

@@ -336,6 +336,18 @@ class TupletOptions(ProjectorOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassifyOptions(Options):
+    """Options of classify."""
+
+    classes: int = automatic("Number of classes; that of the data when not given.", least=2, most=2**20)
+    label_smoothing: float = option(
+        0.0, "Share of each label that is spread over all classes, in [0, 1).", least=0, below=1
+    )
+    frozen: bool = option(False, "The encoder stays as it is; the head alone learns.")
+    balanced: bool = option(False, "Learn as if all classes were equally frequent: rare ones are named more often.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
     """Options of distill."""
 

@@ -48,23 +48,23 @@ def machine(given: Machine) -> tuple[Machine, list[Choice]]:
     return replace(given, device=device), choices
 
 
-def batch_size(facts: Facts, steps: Steps | None, *, smallest: int) -> tuple[int, str]:
+def batch_size(facts: Facts, steps: Steps | None, *, smallest: int, largest: int | None = None) -> tuple[int, str]:
     """The size of a batch, a power of two but for data that has fewer samples, and the reason.
 
     The largest that leaves a run STEPS_A_SAMPLE steps for each sample of its batch, from `smallest` up to that or 256
-    (512 on a GPU), and a quarter of the data. Where `steps` is None the run has so many steps whatever the batch: then
-    the largest.
+    (512 on a GPU) or `largest`, and a quarter of the data. Where `steps` is None the run has so many steps whatever the
+    batch: then the largest.
     """
-    most = 512 if facts.device.startswith("cuda") else 256
+    most = largest or (512 if facts.device.startswith("cuda") else 256)
     # Enough steps an epoch that every epoch shuffles who meets whom, and never more than the data.
     fitting = 2 ** max(1, int(math.log2(max(2, facts.samples / 4))))
-    largest = min(facts.samples, max(most, smallest), max(32, fitting))
+    top = min(facts.samples, max(most, smallest), max(32, fitting))
     if steps is None:
-        return largest, f"{facts.samples} samples on {facts.device}"
-    size = largest
+        return top, f"{facts.samples} samples on {facts.device}"
+    size = top
     while size // 2 >= smallest and steps(size) < STEPS_A_SAMPLE * size:
         size = 2 ** math.ceil(math.log2(size) - 1)
-    why = f"for {facts.samples} samples" if size == largest else "a larger batch would leave too few"
+    why = f"for {facts.samples} samples" if size == top else "a larger batch would leave too few"
     return size, f"about {steps(size):,.0f} steps; {why}"
 
 
@@ -86,12 +86,13 @@ def optimisation(
     *,
     rate: float = 1.0,
     smallest_batch: int = 32,
+    largest_batch: int | None = None,
     pace: Callable[[], Steps | None] | None = None,
 ) -> tuple[Optimisation, list[Choice]]:
     """Batch size, optimiser, learning rate, decay and warm-up where they were not given.
 
     `rate` is the learning rate of method and encoder in units of the optimiser's usual one, and `smallest_batch` the
-    smallest that is chosen for them. `pace` measures how many steps the budget holds.
+    smallest that is chosen for them, `largest_batch` the largest. `pace` measures how many steps the budget holds.
     """
     settling = Settling(given)
     if given.batch_size is None:
@@ -101,7 +102,7 @@ def optimisation(
         elif facts.epochs is not None:
             samples = facts.epochs * facts.samples
             steps = lambda size: samples / size  # noqa: E731
-        settling.choose("batch_size", *batch_size(facts, steps, smallest=smallest_batch))
+        settling.choose("batch_size", *batch_size(facts, steps, smallest=smallest_batch, largest=largest_batch))
     if settling.options.batch_size > facts.samples:
         raise ConfigError(
             f"batch_size {settling.options.batch_size} is more than the {facts.samples} samples that there are; "

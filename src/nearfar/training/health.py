@@ -14,16 +14,16 @@ _ROWS = 256  # more samples than this say little more and cost time
 
 
 @torch.no_grad()
-def figures(z: Latents, batch: Batch) -> dict[str, float]:
+def figures(z: Latents, batch: Batch, *, compares_views: bool = True) -> dict[str, float]:
     """What a batch's latents and features are like; see `nearfar.diagnostics` for each figure.
 
     Alignment, uniformity, view retrieval and agreement are of the first latent's two first views, effective rank, dead
     dimensions and mean cosine of the features of the first view; repeats are the batch's. One that does not exist is
-    left out.
+    left out, and so are those of two views where the method does not compare these.
     """
     found = {"repeats": diagnostics.repeats(batch.ids[:_ROWS])}
     latent = next(iter(z.values()), None)
-    if latent is not None and latent.shape[0] >= 2 and latent.shape[1] >= 2:
+    if compares_views and latent is not None and latent.shape[0] >= 2 and latent.shape[1] >= 2:
         first, second = latent[0, :_ROWS], latent[1, :_ROWS]
         ids = batch.ids[: len(first)]
         found["alignment"] = diagnostics.alignment(first, second)

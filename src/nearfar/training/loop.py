@@ -138,7 +138,10 @@ class _Run:
         if not due:
             return None
         logs = {name: value.item() for name, value in (losses.logs | losses.parts).items()}
-        return self._records.write(progress, lr, logs | health.figures(latents, batch) | changed)
+        if plan.method.gentle:  # a head that names all samples rightly needs no pull
+            logs.pop("pull", None)
+        figures = health.figures(latents, batch, compares_views=not plan.method.gentle)
+        return self._records.write(progress, lr, logs | figures | changed)
 
     def _gradients(self, views: Views, batch: Batch, shares: Shares) -> tuple[Losses, Latents]:
         """Leave the gradients of a step on the parameters; in smaller pieces where memory runs out."""

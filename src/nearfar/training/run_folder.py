@@ -22,6 +22,8 @@ METRICS = "metrics.jsonl"
 ENVIRONMENT = "environment.json"
 _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
+_BEFORE = (_LOCK, "finetune.json")
+"""What may lie in a folder before there is a run in it."""
 _FREE = ("data", "cache", "budget", "epochs", "steps", "checkpoint_every", "health_every", "knn_every")
 """Settings that a run may be resumed with another value of; samples tell whether the data is another."""
 _KEPT = "The last checkpoint is kept; make room and go on with --resume."
@@ -47,7 +49,7 @@ class RunFolder:
                 "to start another: give a new folder with --out."
             )
         try:
-            if self.path.is_dir() and any(path.name != _LOCK for path in self.path.iterdir()):
+            if self.path.is_dir() and any(path.name not in _BEFORE for path in self.path.iterdir()):
                 raise RunError(f"{str(self.path)!r} is not empty and holds no run; give a new folder with --out.")
         except OSError as error:
             raise RunError(f"{str(self.path)!r} cannot be read: {error.strerror}.") from None

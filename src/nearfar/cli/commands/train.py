@@ -18,7 +18,7 @@ class Train(Form):
     What is not given is chosen for the data and the machine, and written to the run's config.toml.
     """
 
-    trains = True
+    trains = of_a_run = True
 
     data: str | None = argument(DATA, path="data")
     out: str | None = option(

@@ -41,6 +41,7 @@ class Audio(Modality):
         *("audio_path", "audio_file", "audio_filepath", "wav_path"),
     )
     raw_baseline = "log-mel statistics"
+    gentle: ClassVar[Mapping[str, Any]] = {"crop_scale": 0.8, "mix": 0.0, "equalise": 5.0}
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as recordings of silence",
         "views unrelated": "raise --crop-scale, lower --mix, --pitch and --equalise",

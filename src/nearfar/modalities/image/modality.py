@@ -44,6 +44,7 @@ class Images(Modality):
     builtins: ClassVar[Mapping[str, Builtin]] = {"digits": Builtin(_digits, ("test", "train"))}
     recipes = RECIPES
     recipe_options = ("keep_colours", "views_strength", "saturation", "hue", "greyscale", "jitter")
+    gentle: ClassVar[Mapping[str, Any]] = {"crop_scale": 0.4, "greyscale": 0.0, "jitter": 0.4, "blur": 0.0}
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as black pictures",
         "views unrelated": "lower --views-strength, raise --crop-scale",

@@ -40,6 +40,7 @@ class Table(Modality):
     Options = TableOptions
     encoders = ENCODERS
     further = None
+    gentle: ClassVar[Mapping[str, Any]] = {"corruption": 0.1}
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as columns of one value",
         "views unrelated": "lower --corruption",

@@ -34,6 +34,7 @@ class Text(Modality):
     columns = COLUMNS
     inline = True
     tasks = ("classify", "retrieve", "similarity", "match", "label_free")
+    gentle: ClassVar[Mapping[str, Any]] = {"word_deletion": 0.1, "span_scale": 1.0}
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as one text in all rows",
         "views unrelated": "lower --word-deletion, raise --span-scale",

@@ -1,0 +1,71 @@
+"""Heads of methods that name something: their start before the first step, and what is written after the last."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nearfar.api.baselines import settle_norms
+from nearfar.config import TrainConfig
+from nearfar.contract import Method, Rows, Source
+from nearfar.downstream import registry
+from nearfar.downstream.labels import amount, drawn
+from nearfar.downstream.task import HEAD, Downstream, Judged
+from nearfar.errors import ConfigError
+from nearfar.files import write_json
+
+if TYPE_CHECKING:
+    from nearfar.api.prepare import Ready
+
+
+def task_of(method: Method | type[Method]) -> Downstream | None:
+    """The task whose head a method trains; None where it trains none."""
+    return None if method.downstream is None else registry.load(method.downstream)
+
+
+JUDGED = "judged.json"
+
+
+def hold_back(
+    config: TrainConfig, method: type[Method], source: Source, labels: Rows | None
+) -> tuple[Rows | None, Rows]:
+    """The labels [N] that are learnt from, of those that may be, and the rows that the head is calibrated by.
+
+    Raises ConfigError for an amount of labels where none are learnt from.
+    """
+    given, seed, none = config.data.labels, config.machine.seed, np.empty(0, dtype=np.int64)
+    if labels is None:
+        if given is not None:
+            raise ConfigError("--labels is for methods that learn from labels: leave it out, or take another --method.")
+        return None, none
+    if given is not None:
+        labels = drawn(labels, source.at, amount(given), config.data.label_draw, seed)
+    task = task_of(method)
+    held_back = none if task is None else task.hold_back(labels, source.at, seed)
+    if len(held_back):
+        labels = labels.copy()
+        labels[held_back] = -1
+    return labels, held_back
+
+
+def begin(config: TrainConfig, method: Method, source: Source, labels: Rows | None) -> None:
+    """Give the head of a new run its start."""
+    task = task_of(method)
+    if task is None or labels is None:
+        return
+    if config.model.pretrained is None:
+        settle_norms(method.encoder, source)
+    task.begin(method, source, labels, seed=config.machine.seed)
+
+
+def finish(ready: "Ready", run: Path) -> Judged | None:
+    """Write the head of a run, and what it is worth; None where it has none, or nothing judges."""
+    task = task_of(ready.plan.method)
+    if task is None:
+        return None
+    folder, judges = run / HEAD, ready.judges.source(ready.source)
+    folder.mkdir(exist_ok=True)
+    found = task.finish(ready.plan.method, ready.source, ready.held_back, judges, folder)
+    if found is not None:
+        write_json(folder / JUDGED, found.to_json())
+    return found

@@ -1,0 +1,85 @@
+"""What an encoder can be fine-tuned for: a method with a head is trained by the usual loop, the task does the rest.
+
+The method (`methods/`) has head and loss, cut at the embedding as all methods are. The task gives the head its start,
+writes it beside the encoder once it is trained, and makes predictions of what it says. A new task is a method with
+`downstream` set to the task's name, one file here, and one line in `registry.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nearfar.contract import Encoder, Method, Rows, Source
+from nearfar.evaluation.task import Row
+
+HEAD = "head"
+"""Folder of a run that holds what its method has put on the encoder."""
+Record = Mapping[str, str | float | None]
+
+
+class Predictor:
+    """An encoder with a trained head: what it says of samples, one record each."""
+
+    encoder: Encoder
+    fields: Mapping[str, type]
+    """Names of a record's values, and whether they are `str` or `float`, in the order to write them."""
+
+    def predict(self, raw: Any) -> list[Record]:
+        """The records of a raw batch, as `Source.fetch` gives it."""
+        raise NotImplementedError
+
+
+class Judged:
+    """What a trained head is worth on the samples that judge; as JSON it can be compared with others later."""
+
+    notes: list[str]
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Of it alone."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, of which the task's `judged` makes it again."""
+        raise NotImplementedError
+
+
+class Downstream:
+    """One thing that encoders are fine-tuned for."""
+
+    name: ClassVar[str]
+    """Of the task, and of the method that has its head."""
+
+    def hold_back(self, labels: Rows, at: Rows, seed: int) -> Rows:
+        """Rows of the labelled samples (`labels` [N], -1 for none) that the method is not shown; by default none.
+
+        `at` [N] numbers the samples for good.
+        """
+        return labels[:0]
+
+    def begin(self, method: Method, source: Source, labels: Rows, *, seed: int) -> None:
+        """Give the head of a new method its start, from the samples that it may learn from; by default nothing."""
+
+    def finish(
+        self, method: Method, source: Source, held_back: Rows, judges: Source | None, folder: Path
+    ) -> Judged | None:
+        """Write the trained head into `folder`, and judge it on `judges`, which it has never seen; None without."""
+        raise NotImplementedError
+
+    def judged(self, stored: Mapping[str, Any]) -> Judged:
+        """What `Judged.to_json` gave; raises DataError where it is something else."""
+        raise NotImplementedError
+
+    def probe(
+        self, encoder: Encoder, source: Source, labels: Rows, held_back: Rows, judges: Source, *, seed: int
+    ) -> Judged | None:
+        """What the encoder is worth as it is, under a head that is fitted to its vectors; None where there is none."""
+        return None
+
+    def compare(self, found: Mapping[str, Sequence[Judged]], setting: Mapping[str, str | int]) -> list[Row]:
+        """Rows of several systems under one setting, each judged once a draw; the last is the one in question."""
+        raise NotImplementedError
+
+    def predictor(self, encoder: Encoder, folder: Path) -> Predictor:
+        """What `finish` wrote into `folder`, on its encoder; raises RunError where it is damaged."""
+        raise NotImplementedError
