@@ -166,7 +166,7 @@ def test_norms_biases_and_frozen_weights_are_no_kernels() -> None:
 
 def test_all_that_is_known_of_a_batch_is_known_of_its_first_samples():
     known = {
-        field.name: torch.arange(12.0).view(2, 6) if field.name in ("present", "log_q") else torch.arange(6)
+        field.name: torch.arange(12.0).view(2, 6) if field.name in ("present", "log_q", "view_ids") else torch.arange(6)
         for field in fields(Batch)
         if "Tensor" in str(field.type)
     }

@@ -104,7 +104,7 @@ class Batch:
 
     def first(self, count: int) -> Batch:
         """What is known of the first samples, as a batch of a single process."""
-        by_view = ("present", "log_q")
+        by_view = ("present", "log_q", "view_ids")
         known: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
