@@ -2,7 +2,7 @@
 
     python benchmarks/recommend.py movielens_small/                    # three seeds of each split, minutes on two cores
     python benchmarks/recommend.py movielens_small/ --inner            # judged by a fifth of the training part
-    python benchmarks/recommend.py movielens_small/ -- --temperature 0.15
+    python benchmarks/recommend.py movielens_small/ -- --dimensions 128
 
 Each finished run is written at once: the same command goes on where it was stopped. `--inner` is what settings are to
 be chosen by: it never sees the test part. Writes benchmarks/results/<name>.json.
@@ -62,13 +62,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--splits", nargs="*", default=["time", "random"])
     parser.add_argument("--inner", action="store_true")
     parser.add_argument("--name")
     given = parser.parse_args(own)
     names = [word.removeprefix("--").replace("-", "_") for word in others[::2]]
-    options: dict[str, Any] = {"epochs": given.epochs}
+    options: dict[str, Any] = {"epochs": given.epochs, "temperature": 0.15, "precision": "fp32", "threads": 1}
     for name, word in zip(names, others[1::2], strict=True):
         options[name] = word if not word.replace(".", "", 1).isdigit() else float(word) if "." in word else int(word)
     name = given.name or ("recommend-inner" if given.inner else "recommend")

@@ -23,7 +23,7 @@ class InteractionOptions(Options):
         "Which fifth of each user's interactions is held out: the last ones, or some at random; the last ones when not "
         "given and times are known."
     )
-    dimensions: int = option(64, "Length of the vectors of users and items.", least=2, most=65_536)
+    dimensions: int = option(256, "Length of the vectors of users and items.", least=2, most=65_536)
     graph_layers: int = option(2, "How far embeddings spread over the graph, for lightgcn.", least=0, most=16)
     recency: float = automatic(
         "How much more a user's last interactions count than the first: e to this power; 0 is alike. 3 when not given, "

@@ -27,7 +27,7 @@ _MOST_WORDS = 200_000
 
 
 class Static(TextEncoder):
-    """A table of vectors, and a weight of each token that starts at 1."""
+    """A table of vectors, a weight of each token that starts at 1, and a bias of the mean that starts at 0."""
 
     cheaper = "a smaller table of vectors"
     embed_batch = 1024
@@ -42,6 +42,8 @@ class Static(TextEncoder):
         self.tokenizer = Tokenizer(config["files"][TOKENIZER])
         self.table = nn.Embedding(rows, self.dim)
         self.weight = nn.Parameter(torch.ones(rows))
+        # Vectors of texts have a mean that says nothing of them: to move it takes one bias, or every row of the table.
+        self.bias = nn.Parameter(torch.zeros(self.dim)) if config.get("bias") else None
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Texts as tokens."""
@@ -63,7 +65,8 @@ class Static(TextEncoder):
         total = F.embedding_bag(
             flat, self.table.weight, lengths.cumsum(0) - lengths, mode="sum", per_sample_weights=self.weight[flat]
         )
-        return total / lengths.clamp_min(1)[:, None]
+        mean = total / lengths.clamp_min(1)[:, None]
+        return mean if self.bias is None else mean + self.bias
 
 
 def read(path: str) -> tuple[Tensor, str]:
@@ -129,6 +132,7 @@ def config_of(path: str, *, modality: str, max_length: int) -> tuple[dict[str, A
         "encoder": f"static:{Path(path).name}",
         "width": vectors.shape[1],
         "rows": len(vectors),
+        "bias": True,
         "max_length": max_length,
         "files": {TOKENIZER: tokenizer},
     }, vectors
