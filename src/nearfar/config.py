@@ -110,6 +110,11 @@ class Model(Options):
         "Keep the weights from the start where labels of the training part say that training has made them worse; "
         "published ones are mixed with those at the end where that is better."
     )
+    also: str | None = option(
+        None,
+        "Further methods on the same encoder, each with the weight of its loss: `supcon:0.5,vicreg:0.1`; with options "
+        "as `supcon:0.5:temperature=0.1`.",
+    )
     matryoshka: str | None = option(
         None,
         "Also learn from vectors cut to their first dimensions, such as `64,128`, so that they may be cut later.",
@@ -260,6 +265,17 @@ SECTIONS: dict[str, type] = {
     "machine": Machine,
     "watch": Watch,
 }
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "fine-grained": {
+        "method": "supcon",
+        "samples_per_class": 4,
+        "temperature": 0.1,
+        "also": "triplet:0.5:supervised=True;mining=hard",
+    },
+}
+"""Settings that go by a name, `--config NAME`; a kind of data may add to them (`Modality.named`)."""
 
 
 MIN_STEPS, MIN_EPOCHS, ENOUGH_STEPS = 50, 3, 300

@@ -169,3 +169,39 @@ def test_labels_are_for_methods_that_learn_from_them(tiny: Any, table: Path):
 def test_what_was_asked_for_is_kept_as_plain_json(tuned):
     asked = json.loads((tuned[1].path / "finetune.json").read_text())
     assert (asked["labels"], asked["draws"], asked["how"]) == ("3,100%", 2, "full")
+
+
+def test_several_methods_train_together_and_go_on_to_the_bit(resumes: Any, photos: Any):
+    whole = resumes(photos(), method="simclr", also="supcon:0.5,classify:0.2")
+    assert "supcon:0.5:" in (whole / "config.toml").read_text()
+
+
+def test_settings_go_by_a_name_and_options_come_before_them(tiny: Any, photos: Any, unjudged: None):
+    run = tiny(photos(), config="fine-grained", crop_scale=0.7)
+    config = (run.path / "config.toml").read_text()
+    assert 'method = "supcon"' in config
+    assert "samples_per_class = 4" in config
+    assert "crop_scale = 0.7" in config
+    assert "greyscale = 0.0" in config
+    assert 'also = "triplet:0.5:' in config
+
+
+def test_an_unknown_name_of_settings_is_refused(tiny: Any, photos: Any, tmp_path: Path):
+    with pytest.raises(UnknownName, match="Did you mean 'fine-grained'"):
+        tiny(photos(), config="fine-graned")
+    with pytest.raises(ConfigError, match="no file of settings"):
+        tiny(photos(), config="none.toml")
+
+
+def test_several_label_columns_are_judged_in_one_evaluation(finished_table, tmp_path):
+    data, run = finished_table
+    head, *rows = data.read_text().splitlines()
+    lines = [f"{head},side", *(f"{row},{'left' if i % 4 < 2 else 'right'}" for i, row in enumerate(rows))]
+    (tmp_path / "two.csv").write_text("\n".join(lines))
+    found = nf.evaluate(run.path, tmp_path / "two.csv", label_column="label,side")
+    for column in ("label", "side"):
+        alone = nf.evaluate(run.path, tmp_path / "two.csv", label_column=column, baselines=False)
+        row = found.find("accuracy", probe="linear", labels_per_class="all", column=column)
+        assert row.value.mean == alone.linear.mean
+    assert len([row for row in found.rows if row.metric == "effective rank" and row.system == found.systems[-1]]) == 1
+    assert found.verdict().level in ("good", "mixed", "unclear", "bad")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import DataError
+from nearfar.options import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,8 @@ def evaluate(
     the data's own test split serves, else a stratified fifth of `train` keyed by the seed: by that of the run where
     none is given, which is the fifth whose labels no method saw. Data without labels gets the figures that need none.
     `labels` are numbers of labels, in all, that probes are given too, such as 100 and 1,000. `cache`, `label_column`,
-    `group_column` and `compile` are as for `train`. Samples that cannot be read are left out, and counted in the notes.
+    `group_column` and `compile` are as for `train`; several label columns, parted by commas, are judged one after the
+    other in one evaluation. Samples that cannot be read are left out, and counted in the notes.
     Raises UserError.
     """
     from nearfar.api.judging import Judges, judges_of, parts_of, split_off
@@ -46,6 +48,12 @@ def evaluate(
     from nearfar.modalities.opening import splits
 
     encoder, run = load_on(encoder, device, compile=compile)
+    if len(columns := listed(label_column)) > 1:
+        known = encoder if run is None else run
+        shared: dict[str, Any] = {"seed": seed, "baselines": baselines, "device": device, "cache": cache}
+        shared |= {"group_column": group_column, "labels": labels, "compile": compile}
+        every = [evaluate(known, train, test, label_column=column, **shared) for column in columns]
+        return together(columns, every)
     seed = int(encoder.config.get("seed", 0)) if seed is None else seed
     modality = registry.load(encoder.config["modality"])
     data, own_test = train, None
@@ -67,6 +75,35 @@ def evaluate(
     steps, epochs = (encoder.config.get(name) for name in ("steps", "epochs"))
     if isinstance(steps, int) and isinstance(epochs, int | float):  # not of older runs
         found.steps, found.epochs = steps, float(epochs)
+    return found
+
+
+def together(columns: Sequence[str], every: "Sequence[Evaluation]") -> "Evaluation":
+    """The evaluations by several label columns as one: each row says by which column; what needs no label comes once.
+
+    Leads by different columns are taken to be unrelated, where the verdict tests all of them.
+    """
+    import numpy as np
+
+    first = every[0]
+    found = replace(first, rows=[], notes=[], listings=[], classes=[], correlations={})
+    for column, one in zip(columns, every, strict=True):
+        by_label = [row for row in one.rows if row.task != "label_free"]
+        found.rows += [replace(row, setting={"column": column, **row.setting}) for row in by_label]
+        found.classes += [f"{column}: {name}" for name in one.classes]
+        found.notes += [f"{column}: {note}" for note in one.notes]
+        found.listings += [replace(listing, title=f"{column}: {listing.title}") for listing in one.listings]
+        found.seconds += 0.0 if one is first else one.seconds
+    found.rows += [row for row in first.rows if row.task == "label_free"]
+    for name in first.systems[:-1]:
+        count = [len([row for row in one.judged(name) if row.task != "label_free"]) for one in every]
+        related = np.zeros((sum(count), sum(count)))
+        for number, one in enumerate(every):
+            start, size = sum(count[:number]), count[number]
+            own = np.array(one.correlations.get(name) or np.eye(size))[:size, :size]
+            related[start : start + size, start : start + size] = own
+        if sum(count) == len(found.judged(name)):
+            found.correlations[name] = related.tolist()
     return found
 
 

@@ -57,20 +57,22 @@ class _Asked:
     @property
     def untrained(self) -> bool:
         """Whether the network can be had without its weights."""
-        return os.path.isdir(self.run) or self._weights == "hub"
+        return os.path.isdir(self.run) or self._weights_of_name is None
 
     @property
-    def _weights(self) -> str:
-        """The published weights that a name stands for."""
+    def _weights_of_name(self) -> str | None:
+        """The weights that the name of a published encoder alone stands for, such as those of a folder."""
         from nearfar.modalities import registry
 
-        found = (registry.load(name).weights_of(self.run) for name in registry.MODALITIES)
-        return next((weights for weights in found if weights is not None), "hub")
+        name = registry.parted(self.run)[0]
+        found = (registry.load(kind).weights_of(name) for kind in registry.MODALITIES)
+        return next((weights for weights in found if weights is not None), None)
 
     def settings(self, system: str, labels: "Amount", draw: int) -> dict[str, Any]:
         """The options of a training; those that the user gives come before them."""
         from nearfar.api.options import LENGTHS
         from nearfar.api.starting import made_by
+        from nearfar.modalities import registry
 
         found: dict[str, Any] = {"method": self.task, "labels": labels.name, "label_draw": draw, "knn_every": 0.0}
         if not any(self.options.get(name) is not None for name in LENGTHS):
@@ -78,7 +80,9 @@ class _Asked:
         if self.how == "probe":
             found["frozen"] = system == TUNED
         if not os.path.isdir(self.run):
-            return found | {"encoder": self.run} | ({} if system == SCRATCH else {"pretrained": self._weights})
+            name, weights = registry.parted(self.run)
+            start = {} if system == SCRATCH else {"pretrained": weights or self._weights_of_name or "hub"}
+            return found | {"encoder": name, **start}
         found |= _views_of(self.run)
         return found | (made_by(self.run) if system == SCRATCH else {"init": self.run, **_START})
 
@@ -286,7 +290,7 @@ def _probed(asked: _Asked, main: "Run", arm: _Arm) -> Any:
     columns = config.data.named_columns
     judges = judges_of(main.encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **columns)
     known = settle.labels_of(source, method.required(config.method_options), judges.held_out)
-    labels, held_back = hold_back(config, method, source, known)
+    labels, held_back = hold_back(config, [method], source, known)
     judging = judges.source(source)
     assert labels is not None
     assert judging is not None
@@ -352,11 +356,13 @@ def _read(folder: Path) -> _Asked:
 
 
 def _lasting(encoder: str | os.PathLike[str]) -> str:
-    """The folder of a run as an absolute path, or the name of a published encoder as it is."""
+    """The folder of a run as an absolute path, or the name of a published encoder as it is; raises UserError."""
+    from nearfar.modalities import registry
+
     name = os.fspath(encoder)
     if os.path.isdir(name):
         return os.path.abspath(name)
-    if ":" not in name:
+    if registry.published(name) is None:
         raise RunError(f"There is no run folder at {name!r}; published encoders are named timm:NAME, st:FOLDER ...")
     return name
 

@@ -1,5 +1,6 @@
 """Heads of methods that name something: their start before the first step, and what is written after the last."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ JUDGED = "judged.json"
 
 
 def hold_back(
-    config: TrainConfig, method: type[Method], source: Source, labels: Rows | None
+    config: TrainConfig, methods: Sequence[type[Method]], source: Source, labels: Rows | None
 ) -> tuple[Rows | None, Rows]:
     """The labels [N] that are learnt from, of those that may be, and the rows that the head is calibrated by.
 
@@ -40,7 +41,7 @@ def hold_back(
         return None, none
     if given is not None:
         labels = drawn(labels, source.at, amount(given), config.data.label_draw, seed)
-    task = task_of(method)
+    task = next((found for method in methods if (found := task_of(method)) is not None), None)
     held_back = none if task is None else task.hold_back(labels, source.at, seed)
     if len(held_back):
         labels = labels.copy()

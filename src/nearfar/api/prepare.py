@@ -18,6 +18,7 @@ from nearfar.config import TrainConfig
 from nearfar.contract import Encoder, Modality, Rows, Source
 from nearfar.errors import ConfigError, must
 from nearfar.methods import registry as methods
+from nearfar.methods import several
 from nearfar.methods.matryoshka import Matryoshka, widths_of
 from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import splits, suited
@@ -58,6 +59,12 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     method = methods.load(name)
     named = {**options, "modality": modality, "method": name, "teacher": known}
     config = opts.with_default_length(opts.assemble(named, method.Options, modalities.load(modality).Options))
+    also = several.parse(config.model.also)
+    if config.model.method in [part.name for part in also]:
+        raise ConfigError(f"also names {config.model.method}, which is the method itself: name others.")
+    several.required(method, config.method_options, also)
+    if also and config.optimisation.gather == "ring":
+        raise ConfigError("also cannot go round a ring: give --gather all.")
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
     if method.required(config.method_options).targets != (config.model.teacher is not None):
@@ -121,15 +128,18 @@ def prepare(
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method.
-    requires = method_class.required(config.method_options)
+    also = several.parse(config.model.also)
+    requires = several.required(method_class, config.method_options, also)
     if requires.targets:
         source = source.with_targets(ranks.on_first(teacher.vectors_of, config, modality, source, run))
     known = settle.labels_of(source, requires, judges.held_out)
-    labels, held_back = heads.hold_back(config, method_class, source, known)
+    labels, held_back = heads.hold_back(config, [method_class, *(part.kind for part in also)], source, known)
     config, chosen = ranks.on_first(settle.learning, config, method_class, encoder, source, labels, judges.held_out)
     choices += chosen
     layers.settle(encoder, config.optimisation)
     method = method_class(encoder, config.method_options)
+    if also:
+        method = several.Several(method, several.parse(config.model.also))
     if config.model.matryoshka is not None:
         method = Matryoshka(method, widths_of(config.model.matryoshka, encoder.dim))
     method = method.to(device)

@@ -17,6 +17,7 @@ from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
 from nearfar.errors import ConfigError
 from nearfar.memory import available_memory
+from nearfar.methods import several
 from nearfar.options import Choice, Facts, Settling
 from nearfar.training import automatic, microbatch, pace, precision, thread_count
 from nearfar.training.order import Balanced
@@ -73,7 +74,12 @@ def learning(
         facts = replace(facts, targets=source.targets.shape[1])
     method_options, chosen = method.settle(config.method_options, facts, encoder)
     by_layer, rates = automatic.by_layer(config.optimisation, facts)
-    return replace(config, method_options=method_options, optimisation=by_layer), choices + chosen + rates
+    config = replace(config, method_options=method_options, optimisation=by_layer)
+    if config.model.also is not None:
+        parts, more = several.settle(several.parse(config.model.also), facts, encoder)
+        config = replace(config, model=replace(config.model, also=",".join(map(str, parts))))
+        chosen = chosen + more
+    return config, choices + chosen + rates
 
 
 def optimisation(

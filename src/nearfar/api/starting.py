@@ -16,8 +16,8 @@ from nearfar.api.baselines import START
 from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble
 from nearfar.api.sources import SKIPPED, list_unreadable, tell_unreadable
-from nearfar.config import TrainConfig, seconds
-from nearfar.errors import ConfigError, RunError
+from nearfar.config import NAMED, TrainConfig, seconds
+from nearfar.errors import ConfigError, RunError, UnknownName
 from nearfar.files import write as write_file
 from nearfar.modalities import registry as modalities
 from nearfar.training import checkpoint
@@ -56,9 +56,7 @@ def new(
     if out is not None:
         locks.enter_context(RunFolder(out).claimed())
     if config is not None:
-        if not Path(config).is_file():
-            raise ConfigError(f"There is no file of settings at {str(config)!r}.")
-        options = opts.overlay(opts.from_file(config), options)
+        options = opts.overlay(_settings(config, options), options)
     if not options.get("data"):
         raise ConfigError("There is no data to train on: name a folder, a manifest, or 'digits'.")
     settings = assemble(_from_run(init, options))
@@ -192,6 +190,21 @@ def made_by(run: str) -> dict[str, Any]:
     names = {"encoder", "width", *(field.name for field in fields(modalities.options(str(config["modality"]))))}
     made = {name: config[name] for name in names if config.get(name) is not None}
     return {**opts.earlier(str(config["modality"])), **made}
+
+
+def _settings(config: Path_, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options in a file, or those that go by a name; raises ConfigError and UnknownName."""
+    if Path(config).is_file():
+        return opts.from_file(config)
+    name = os.fspath(config)
+    if os.sep in name or name.endswith(".toml"):
+        raise ConfigError(f"There is no file of settings at {name!r}.")
+    if name not in NAMED:
+        raise UnknownName("file of settings, and no settings,", name, NAMED)
+    if not options.get("data"):
+        return NAMED[name]
+    modality = options.get("modality") or modalities.find(os.fspath(options["data"]))
+    return {**NAMED[name], **modalities.load(modality).named.get(name, {})}
 
 
 def _of_run(init: Path_) -> str:

@@ -45,9 +45,10 @@ def cache_option() -> Any:
     return option("auto", "Where decoded samples are kept: auto, off, or the folder of the run.", path="cache")
 
 
-def label_column_option() -> Any:
-    """The column of the classes."""
-    return option(None, "Column of the classes; when not given: that of the run, else one with a usual name.")
+def label_column_option(*, several: bool = False) -> Any:
+    """The column of the classes, or `several`."""
+    text = "Column of the classes; when not given: that of the run, else one with a usual name."
+    return option(None, f"{text} Several are parted by commas." if several else text)
 
 
 @dataclass(frozen=True, kw_only=True)

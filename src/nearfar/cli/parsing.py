@@ -18,7 +18,7 @@ from nearfar.cli.commands import form_of
 from nearfar.cli.flags import build, flag_of, formatter
 from nearfar.cli.form import Form
 from nearfar.cli.paths import expanded
-from nearfar.config import SECTIONS, Model
+from nearfar.config import NAMED, SECTIONS, Model
 from nearfar.errors import ConfigError, UnknownName, UserError
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
@@ -122,6 +122,8 @@ def _chosen(typed: Words, option: str) -> str | None:
     if option in typed:
         return str(typed[option])
     file = typed.get("config") or (Path(typed["out"]) / "config.toml" if "resume" in typed and "out" in typed else None)
+    if file in NAMED and not Path(str(file)).is_file():
+        return NAMED[str(file)].get(option)
     path = None if file is None else Path(expanded("input", str(file)))
     if path is None or not path.is_file():  # the api says what is wrong with it
         return None

@@ -33,6 +33,11 @@ class Views(Sequence[Any]):
         self.wide = wide
 
     @property
+    def made(self) -> dict[int, Any]:
+        """The views made so far, by their numbers; slices of the same samples share them."""
+        return self._made
+
+    @property
     def samples(self) -> int:
         """The number of samples b."""
         return self.stop - self.start

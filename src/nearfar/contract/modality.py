@@ -73,6 +73,8 @@ class Modality(ABC):
     """Options by which users say themselves what recipes are about: where one is given, the usual recipe is taken."""
     gentle: ClassVar[Mapping[str, Any]] = {}
     """Options, where they are open, of views for methods that name classes: they leave more of a sample as it is."""
+    named: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Options for this kind of data, by the name of settings (`config.NAMED`)."""
     advice: ClassVar[Mapping[str, str]] = {}
     """What to change for this kind of data, by the name of the alarm."""
 

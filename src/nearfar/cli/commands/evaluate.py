@@ -31,7 +31,7 @@ class Evaluate(Form):
     train: str = argument("Labelled data the probes learn from.", needed=True, path="data")
     test: str | None = option(None, "Labelled data they are tested on.", path="data", local=True)
     baselines: bool = option(True, "Compare with the two baselines.", off="Leave the two baselines out.")
-    label_column: str | None = label_column_option()
+    label_column: str | None = label_column_option(several=True)
     group_column: str | None = option(
         None, "Column of what belongs together; when not given: that of the run, else `group`."
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.cli import STARTED
-from nearfar.cli.form import DATA, Form, Result, argument
+from nearfar.cli.form import DATA, RUN, Form, Result, argument
 from nearfar.cli.judged import of_run
 from nearfar.errors import ConfigError
 from nearfar.options import option
@@ -22,7 +22,7 @@ class Finetune(Form):
     of_a_run = True
     method = "classify"
 
-    run: str | None = argument("Folder of a run, or the name of a published encoder (timm:NAME).", path="input")
+    run: str | None = argument(RUN, path="input")
     data: str | None = argument(DATA, path="data")
     task: Literal["classify"] = option("classify", "What for.")
     how: Literal["full", "probe"] = option("full", "What learns: all of the encoder, or the head alone.", basic=True)

@@ -7,6 +7,7 @@ from typing import Any
 from nearfar.cli import STARTED
 from nearfar.cli.form import DATA, Form, Result, argument
 from nearfar.cli.judged import of_run
+from nearfar.config import NAMED
 from nearfar.errors import ConfigError
 from nearfar.options import option
 
@@ -31,7 +32,9 @@ class Train(Form):
     )
     init: str | None = option(None, "Start from the encoder of this run's folder.", path="input")
     config: str | None = option(
-        None, "Take settings from this config.toml; options given here come before them.", path="input"
+        None,
+        f"Take settings from this config.toml, or those of a name: {', '.join(NAMED)}; options given here come first.",
+        path="input",
     )
     evaluate: bool = option(
         True, "Evaluate the encoder at the end.", off="End after the last step, without evaluation."

@@ -45,6 +45,9 @@ class Images(Modality):
     recipes = RECIPES
     recipe_options = ("keep_colours", "views_strength", "saturation", "hue", "greyscale", "jitter")
     gentle: ClassVar[Mapping[str, Any]] = {"crop_scale": 0.4, "greyscale": 0.0, "jitter": 0.4, "blur": 0.0}
+    named: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fine-grained": {"crop_scale": 0.4, "greyscale": 0.0, "jitter": 0.4, "views": "colours-both"}
+    }
     advice: ClassVar[Mapping[str, str]] = {
         "inputs alike": "such as black pictures",
         "views unrelated": "lower --views-strength, raise --crop-scale",
