@@ -1,0 +1,103 @@
+"""What fine-tuning gains on training from scratch and on a linear probe, with few labels; and the fine-grained recipe.
+
+    python benchmarks/finetune.py DATA --name flowers30 --labels 1,5,10,100% --draws 3 [--pretrain 1500] [--steps 200]
+    python benchmarks/finetune.py DATA --name flowers30 --fine-grained [--seeds 0 1 2]
+
+Pretrains without labels on the training part of DATA, fine-tunes on draws of its labels, and judges on its test part,
+by `nearfar.finetune`. With --fine-grained, four encoders are compared by retrieval (MAP@R, precision@1) and a linear
+probe: cross-entropy and `--config fine-grained`, both from scratch and from the same pretrained encoder. Settings were
+chosen on the training part alone. All runs lie below --work, and what is done there is not done again; results are
+added to benchmarks/results/finetune.json, one entry for each name. Options of `nearfar train` stand after `--`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+import machine
+
+import nearfar
+
+RECIPES = {"cross-entropy": {"method": "classify"}, "fine-grained": {"config": "fine-grained"}}
+
+
+def trained(folder, data, **options):
+    """The run in a folder: a new one, or what is there, gone on with."""
+    if (folder / "evaluation.json").is_file() or (folder / "done").is_file():
+        return folder
+    if (folder / "config.toml").is_file():
+        nearfar.train(out=folder, resume=True, evaluate=False)
+    else:
+        nearfar.train(data, out=folder, evaluate=False, **options)
+    (folder / "done").touch()
+    return folder
+
+
+def rows_of(evaluation):
+    """The rows as plain values."""
+    return evaluation.to_json()["rows"]
+
+
+def fine_tuned(given, options):
+    """Rows of three systems for each amount of labels, and what the table says."""
+    work = given.work / given.name
+    start = trained(work / "pretrained", given.data, steps=given.pretrain, **options)
+    out = work / "finetuned"
+    if (out / "finetune.json").is_file():
+        run = nearfar.finetune(out=out, resume=True)
+    else:
+        own = {name: value for name, value in options.items() if name not in ("encoder", "width", "method")}
+        run = nearfar.finetune(
+            start, given.data, labels=given.labels, draws=given.draws, steps=given.steps, out=out, **own
+        )
+    print(run.evaluation)
+    return {"rows": rows_of(run.evaluation), "notes": run.evaluation.notes}
+
+
+def fine_grained(given, options):
+    """Retrieval and a linear probe of four encoders, for each seed."""
+    found = []
+    for seed in given.seeds:
+        work = given.work / given.name / f"seed{seed}"
+        start = trained(work / "pretrained", given.data, steps=given.pretrain, seed=seed, **options)
+        own = {name: value for name, value in options.items() if name not in ("encoder", "width", "method")}
+        for name, recipe in RECIPES.items():
+            for begun in ("scratch", "pretrained"):
+                how = {**options, **recipe} if begun == "scratch" else {**own, **recipe, "init": start}
+                run = trained(work / f"{name}-{begun}", given.data, steps=given.steps, seed=seed, **how)
+                evaluation = nearfar.evaluate(run, given.data, baselines=False)
+                found.append({"seed": seed, "recipe": name, "start": begun, "rows": rows_of(evaluation)})
+                shown = {
+                    metric: round(100 * float(evaluation.retrieval[metric]), 1) for metric in ("precision@1", "map@r")
+                }
+                print(seed, name, begun, shown, "linear", evaluation.linear, flush=True)
+    return {"runs": found}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--labels", default="1,5,10,100%")
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--pretrain", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--fine-grained", action="store_true")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--work", type=Path, default=Path("runs/finetune"))
+    words, more = machine.split(sys.argv[1:])
+    given = parser.parse_args(words)
+    torch.set_num_threads(1)
+    options = {}
+    for word in more:
+        name, _, value = word.removeprefix("--").partition("=")
+        options[name.replace("-", "_")] = int(value) if value.isdecimal() else value
+    made = fine_grained(given, options) if given.fine_grained else fine_tuned(given, options)
+    kept = machine.RESULTS / "finetune.json"
+    entries = machine.read("finetune")["entries"] if kept.is_file() else {}
+    settings = {name: value for name, value in vars(given).items() if name not in ("data", "work")} | {"train": options}
+    name = f"{given.name}, fine-grained" if given.fine_grained else given.name
+    print(machine.write("finetune", {"entries": {**entries, name: {"settings": settings, **made, **machine.facts()}}}))
