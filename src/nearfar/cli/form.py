@@ -61,6 +61,8 @@ class Form(Options):
     """Whether it takes the options of a run, too."""
     method: ClassVar[str | None] = None
     """The method of that run, where the command says it."""
+    says: ClassVar[frozenset[str]] = frozenset()
+    """Options of that run that the command says itself: its help leaves them out."""
     trains: ClassVar[bool] = False
     """Whether ranks of torchrun do it together, and threads are set by the api."""
 

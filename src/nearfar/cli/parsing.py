@@ -179,7 +179,9 @@ def _show_help(name: str, typed: Words) -> None:
     parser = build(
         name,
         groups,
-        shown=lambda title, one: title in whole or bool(one.about.get("basic") or one.about.get("argument")),
+        shown=lambda title, one: (
+            one.name not in form.says and (title in whole or bool(one.about.get("basic") or one.about.get("argument")))
+        ),
         every=form.of_a_run,
         description=form.__doc__,
         epilog=_MORE.format(methods=", ".join(methods.METHODS)) if name == "train" else None,

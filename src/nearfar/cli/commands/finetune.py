@@ -21,6 +21,7 @@ class Finetune(Form):
 
     of_a_run = True
     method = "classify"
+    says = frozenset({"method", "encoder", "label_draw", "frozen", "classes"})
 
     run: str | None = argument(RUN, path="input")
     data: str | None = argument(DATA, path="data")
