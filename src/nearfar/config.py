@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from nearfar.errors import ConfigError, must
+from nearfar.errors import ConfigError, UnknownName, must
 from nearfar.options import Options, automatic, listed, option
 
 FORMAT = 1
 """Version of the run folder's layout; a later nearfar reads all earlier ones."""
 MOST_THREADS = 1024
+LOGGERS = ("tensorboard", "wandb", "mlflow", "trackio")
+"""What `--log` knows: each is a file of `training/loggers/`, and the package that it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +243,17 @@ class Watch(Options):
         "kept where the data has no test part.",
     )
     checkpoint_every: float = option(60.0, "Seconds between two checkpoints.", above=0)
+    log: str | None = option(
+        None,
+        "Where the records go beside metrics.jsonl, with commas between: tensorboard, wandb, mlflow, trackio.",
+        listed=True,
+    )
+
+    def check(self) -> None:
+        """The loggers are known."""
+        for name in listed(self.log):
+            if name not in LOGGERS:
+                raise UnknownName("logger", name, LOGGERS)
 
 
 @dataclass(frozen=True, kw_only=True)

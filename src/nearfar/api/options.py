@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +98,8 @@ def with_default_length(config: TrainConfig) -> TrainConfig:
     if all(getattr(config.length, name) is None for name in LENGTHS):
         return replace(config, length=Length(budget="10m"))
     return config
+
+
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """Every setting in force by name, as no two have one name."""
+    return {name: value for section in asdict(config).values() for name, value in section.items() if value is not None}

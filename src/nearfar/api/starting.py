@@ -20,7 +20,8 @@ from nearfar.config import NAMED, TrainConfig, seconds
 from nearfar.errors import ConfigError, RunError, UnknownName
 from nearfar.files import write as write_file
 from nearfar.modalities import registry as modalities
-from nearfar.training import checkpoint
+from nearfar.options import listed
+from nearfar.training import checkpoint, loggers
 from nearfar.training.checkpoint import Saved
 from nearfar.training.clock import Clock
 from nearfar.training.encoder_folder import load_encoder_config, packed
@@ -60,6 +61,7 @@ def new(
     if not options.get("data"):
         raise ConfigError("There is no data to train on: name a folder, a manifest, or 'digits'.")
     settings = assemble(_from_run(init, options))
+    loggers.check(listed(settings.watch.log))
     if out is None:
         folder = RunFolder(_free_folder(settings))
         locks.enter_context(folder.claimed())
@@ -95,9 +97,11 @@ def resumed(
     if saved is not None:
         folder.check_settings(saved.state.get("settings"))
     longer = any(settled.get(name) != free[name] for name in opts.LENGTHS if name in free)
+    settings = assemble(opts.overlay(settled, free))
+    loggers.check(listed(settings.watch.log))
     return Start(
         folder.path,
-        assemble(opts.overlay(settled, free)),
+        settings,
         resumed=True,
         saved=saved,
         longer=longer,

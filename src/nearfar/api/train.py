@@ -1,6 +1,7 @@
 """Train an encoder by contrast: from data to a run folder with an encoder, a verdict and a report."""
 
 import logging
+import math
 import os
 import time
 from contextlib import ExitStack
@@ -9,13 +10,17 @@ from typing import Any
 
 from nearfar import given, torchrun
 from nearfar.api import finish, starting
+from nearfar.api import options as opts
 from nearfar.api.prepare import Ready, prepare
 from nearfar.api.run import Run
 from nearfar.api.sources import list_unreadable
 from nearfar.errors import ConfigError, DataError, MachineError, OutputError, RunError
+from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.task import describe
 from nearfar.memory import advising
+from nearfar.options import listed
 from nearfar.progress import heard
-from nearfar.training import loop, ranks
+from nearfar.training import loggers, loop, ranks
 from nearfar.training.display import Display
 from nearfar.training.run_folder import RunFolder
 from nearfar.training.state import State, restore
@@ -65,6 +70,7 @@ def train(
         heard(quiet=quiet),
         ranks.opened(options.get("device")) as together,
         ExitStack() as locks,
+        loggers.opened() as log,
     ):
         options = given.adopted(given_options, hold)  # objects go by names
 
@@ -79,10 +85,13 @@ def train(
         clock = starting.clock(ready, state, started)
         folder = RunFolder(start.path)
         together.on_first(starting.write, start, ready, state, clock, folder)
+        if ready.plan.ranks.first:
+            names = listed(ready.config.watch.log)
+            log.open(names, folder.path, opts.flat(ready.config), state.step)
 
         # Train.
         try:
-            loop.fit(ready.plan, clock, folder, state, Display(quiet=quiet))
+            loop.fit(ready.plan, clock, folder, state, Display(quiet=quiet), log)
         finally:
             _list_more(ready, folder)
         again = f"nearfar train --resume --out {quote(str(folder.path))}"
@@ -99,8 +108,16 @@ def train(
             ) from None
         except (RunError, DataError, OutputError, MachineError) as error:
             raise type(error)(f"{error} The encoder is saved; evaluation and report come with: {again}") from None
+        if found.evaluation is not None:
+            log.write({"step": state.step, **_figures(found.evaluation)})
         encoder = finish.finished(ready.encoder, found)
         return Run(folder.path, encoder, found.evaluation, state.elapsed, found.seconds)
+
+
+def _figures(found: Evaluation) -> dict[str, float]:
+    """The figures of the trained encoder under names that dashboards group by task."""
+    rows = [row for row in found.rows if row.system == found.systems[-1] and math.isfinite(row.value.mean)]
+    return {f"{row.task}/{' '.join(filter(None, [row.metric, describe(row.setting)]))}": row.value.mean for row in rows}
 
 
 def _list_more(ready: Ready, folder: RunFolder) -> None:

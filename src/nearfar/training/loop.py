@@ -22,6 +22,7 @@ from nearfar.training.encoder_folder import save_encoder
 from nearfar.training.finite import Finite, norm_of
 from nearfar.training.interrupt import Interrupt
 from nearfar.training.loader import Loader
+from nearfar.training.loggers import Loggers
 from nearfar.training.plan import Plan
 from nearfar.training.positives import views_of
 from nearfar.training.ranks import OutOfMemory, Shares
@@ -36,7 +37,9 @@ from nearfar.training.thread_count import Tuner
 _log = logging.getLogger("nearfar")
 
 
-def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display) -> State:
+def fit(
+    plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display, loggers: Loggers | None = None
+) -> State:
     """Train in place until the clock is done or an interrupt is asked for; the last state is checkpointed.
 
     Raises TrainingError when loss, gradients or weights are no longer finite, or the loss has exploded: the newest
@@ -54,6 +57,8 @@ def fit(plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Disp
             display.advance(done, left)
             if record is not None:
                 display.show(done, record, left)
+                if loggers is not None:
+                    loggers.write(record)
                 for alarm in run.watchdog.look(record):
                     state.alarms.append(alarm)
                     display.alarm(alarm)

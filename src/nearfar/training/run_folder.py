@@ -24,7 +24,7 @@ _OURS = (CONFIG, METRICS, "checkpoint", "encoder")
 _LOCK = ".lock"
 _BEFORE = (_LOCK, "finetune.json")
 """What may lie in a folder before there is a run in it."""
-_FREE = ("data", "cache", "budget", "epochs", "steps", "checkpoint_every", "health_every", "knn_every")
+_FREE = ("data", "cache", "budget", "epochs", "steps", "checkpoint_every", "health_every", "knn_every", "log")
 """Settings that a run may be resumed with another value of; samples tell whether the data is another."""
 _KEPT = "The last checkpoint is kept; make room and go on with --resume."
 
