@@ -352,7 +352,7 @@ def test_a_report_does_without_a_lost_environment_and_odd_metrics(finished: tupl
     odd = ['{"step": 9, "loss": "x"}', '{"step": 10, "loss": [1]}', '{"step": 11, "loss": null, "knn": {}}']
     with (run / "metrics.jsonl").open("a") as file:
         file.write("\n".join(odd))
-    assert nf.report(run)[0].is_file()
+    assert nf.report(run).path.is_file()
 
 
 def test_a_damaged_start_is_refused(tiny: Tiny, finished: tuple[Path, Run], unjudged: None) -> None:

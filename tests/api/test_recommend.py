@@ -74,7 +74,7 @@ def test_items_are_searched_by_their_titles(run):
 def test_it_resumes_and_reports(run, folder):
     again = nf.train(resume=True, out=run.path, epochs=26, quiet=True)
     assert rows_of(again, "recall@10").keys() == rows_of(run, "recall@10").keys()
-    assert "What a few users had" in nf.report(run.path)[0].read_text(encoding="utf-8")
+    assert "What a few users had" in nf.report(run.path).path.read_text(encoding="utf-8")
 
 
 def test_encoders_of_other_kinds_recommend_nothing():

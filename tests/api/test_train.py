@@ -50,7 +50,9 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_a_run_folder_holds_all_its_parts(finished: Finished) -> None:
     _, run = finished
     parts = {".lock", "config.toml", "environment.json", "metrics.jsonl", "encoder", "checkpoint", "evaluation.json"}
-    assert {path.name for path in run.path.iterdir()} == parts | {"embeddings.parquet", "page.json", "report.html"}
+    assert {path.name for path in run.path.iterdir()} == parts | {
+        *("per_sample.safetensors", "embeddings.parquet", "page.json", "report.html")
+    }
     assert {path.name for path in (run.path / "encoder").iterdir()} == {"model.safetensors", "config.json"}
 
 

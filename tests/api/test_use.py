@@ -254,7 +254,7 @@ def test_a_report_needs_neither_data_nor_encoder(moved: Path) -> None:
         shutil.rmtree(moved / name)
     for name in ("report.html", "embeddings.parquet"):
         (moved / name).unlink()
-    assert nf.report(moved) == [moved / "report.html"]
+    assert nf.report(moved).path == moved / "report.html"
     assert (moved / "report.html").read_text() == old
 
 
@@ -262,7 +262,7 @@ def test_a_report_shows_what_is_in_the_folder_now(moved: Path) -> None:
     (moved / "skipped.csv").write_text("key,reason\n'=gone.png,empty file\n")
     with (moved / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "novelty": 0.5}\n')
-    text = nf.report(moved)[0].read_text()
+    text = nf.report(moved).path.read_text()
     assert "=gone.png" in text
     assert '"novelty"' in text
 
@@ -276,7 +276,7 @@ def test_a_run_of_an_earlier_version_or_with_a_damaged_page_gets_a_new_one(
     (run / "page.json").write_text(damage)
     (run / "skipped.csv").write_text("key,reason\n'=gone.png,empty file\n")  # of what that evaluation met
     monkeypatch.setattr(finish, "finish", lambda *_, **__: pytest.fail("it is not judged again"))
-    assert "=gone.png" in nf.report(run)[0].read_text()
+    assert "=gone.png" in nf.report(run).path.read_text()
     again = json.loads((run / "page.json").read_text())
     assert again["shown"]["samples"] == kept["shown"]["samples"]
     assert again["costs"] == kept["costs"] | {"memory": None}  # of another process
@@ -288,8 +288,7 @@ def test_a_stopped_run_gets_its_report(tiny: Tiny, photos: Photos, tmp_path: Pat
     stop_at(0)
     with pytest.raises(KeyboardInterrupt):
         tiny(photos(classes=0))
-    (page,) = nf.report(tmp_path / "run")
-    assert page.is_file()
+    assert nf.report(tmp_path / "run").path.is_file()
     assert nf.load(tmp_path / "run").config["whitened"] is True
 
 

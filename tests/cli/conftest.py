@@ -49,7 +49,7 @@ class Api:
             "embed": "the embeddings",
             "embed_file": SimpleNamespace(path=Path("v.npy"), samples=7, dim=3, skipped=0),
             "search_run": [[Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)]],
-            "report": [Path("a/report.html"), Path("b/report.html")],
+            "report": SimpleNamespace(path=Path("a/report.html"), verdict="a is better than b."),
         }
 
     def function(self, name):

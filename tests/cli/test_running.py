@@ -20,6 +20,7 @@ from nearfar.cli import STARTED, main
         ("evaluate run a --test b --device cpu", ("evaluate", ("run", "a", "b"), {"device": "cpu"})),
         ("embed run a -o v.npy --batch-size 8", ("embed_file", ("run", "a", "{here}/v.npy"), {"batch_size": 8})),
         ("report a b", ("report", ("a", "b"), {})),
+        ("report a b -o c.html", ("report", ("a", "b"), {"out": "{here}/c.html"})),
     ],
 )
 def test_a_command_is_one_call(api, tmp_path, line, call):
@@ -71,7 +72,8 @@ def test_a_run_that_was_not_evaluated_has_no_table(api, capsys):
         ("evaluate run a", "knn  91.0\ngood: it works.\n"),
         ("embed run data -o v.npy", "7 vectors of 3 dimensions in v.npy\n"),
         ("search run q -k 2 --in v.parquet", "q\n  0.970  a.png       cat\n  0.500  long/b.png\n"),
-        ("report a b", "a/report.html\nb/report.html\n"),
+        ("report a", "a/report.html\n"),
+        ("report a b", "a is better than b.\na/report.html\n"),
     ],
 )
 def test_a_result_is_text_on_standard_output(api, capsys, line, text):

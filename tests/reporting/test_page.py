@@ -416,3 +416,60 @@ def test_two_thousand_points_are_drawn(show, make_report):
     assert page.locator(".legend button").count() == 12
     assert page.locator(".pinned .key").inner_text() == "0"
     assert opened.messages == []
+
+
+def test_the_arrow_keys_walk_through_enlarged_samples_and_escape_closes(show, make_report):
+    opened = show(make_report())
+    page = opened.page
+    buttons = page.locator("#views .enlarge")
+    names = [name.removeprefix("Enlarge ") for name in buttons.evaluate_all("all => all.map(one => one.ariaLabel)")]
+    buttons.first.focus()
+    page.keyboard.press("Enter")
+    shown = [page.locator("dialog .key").inner_text().split()[0]]
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+        shown.append(page.locator("dialog .key").inner_text().split()[0])
+    assert shown == [names[0], names[1], names[2], names[1]]
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").count() == 0
+    assert page.evaluate("document.activeElement.ariaLabel") == f"Enlarge {names[1]}"
+    assert opened.messages == []
+
+
+def test_what_a_fact_means_is_shown_by_mouse_and_by_keyboard(show, make_report):
+    page = show(make_report()).page
+    page.locator(".facts dt", has_text="Encoder").hover()
+    assert page.locator("#hint").inner_text().startswith("The network that makes the vectors")
+    page.locator(".level").focus()
+    assert page.locator("#hint").inner_text() == "Every question that was asked is answered yes."
+    page.keyboard.press("Escape")
+    assert page.locator("#hint").is_hidden()
+
+
+def test_what_has_the_focus_is_outlined(show, make_report):
+    page = show(make_report()).page
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        style = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(style) == "solid", page.evaluate("document.activeElement.outerHTML")[:90]
+
+
+def test_a_system_without_any_figure_of_a_task_has_no_column(show, make_report):
+    row = Row("trained encoder", "match", "recall@1", {}, figure(0.5, 9))
+    found = evaluation()
+    page = show(make_report(evaluation=evaluation(rows=[*found.rows, row]))).page
+    assert page.locator("#evaluation .eval").last.locator("thead th").all_inner_texts() == [
+        "Match, %",
+        "Trained encoder",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_printed_it_is_black_on_white(show, make_report, scheme):
+    page = show(make_report(), color_scheme=scheme).page
+    page.emulate_media(media="print")
+    style = "node => [getComputedStyle(node).color, getComputedStyle(node).backgroundColor]"
+    text, ground = page.locator(".card.eval").first.evaluate(style)
+    assert text == "rgb(24, 24, 27)"
+    assert ground == "rgb(255, 255, 255)"
+    assert page.locator("#contents").is_hidden()

@@ -174,6 +174,23 @@ def test_long_texts_are_cut():
     assert payload.build(minimal(map=points))["samples"][0][3] == "x" * 499 + "\u2026"
 
 
+def test_many_long_texts_are_cut_shorter(make_map, make_report):
+    items = [Card(key=str(i), text=f"{i} " + "\u6587" * 600) for i in range(1_500)]
+    page = render(make_report(items=items))
+    samples = embedded(page)["samples"]
+    assert len(page) < 6_000_000
+    assert {len(sample[3]) for sample in samples} == {payload.MAX_TEXT, payload.SHORT_TEXT}
+
+
+def test_the_page_stays_small_with_pictures_and_sounds_and_texts(make_map, make_report):
+    sounds = [b"OggS" + i.to_bytes(4, "big") + bytes(5_000) for i in range(1_500)]
+    items = [
+        Card(key=f"{i}/" + "k" * 90, image=PNG + sound, media=sound, text="\u00e4" * 600)
+        for i, sound in enumerate(sounds)
+    ]
+    assert len(render(make_report(items=items))) < 6_000_000
+
+
 def test_two_hundred_skipped_inputs_are_listed_and_all_are_counted():
     skipped = [{"key": str(i), "reason": "broken"} for i in range(300)]
     data = payload.build(minimal(skipped=skipped, skipped_total=1_234))
@@ -186,7 +203,7 @@ def test_figures_stand_by_task_with_a_cell_a_system(make_report):
     assert [section["task"] for section in found["sections"]] == ["classify", "label free"]
     row = found["sections"][0]["rows"][0]
     assert [cell["mean"] for cell in row["cells"]] == [0.35, 0.4, 0.793]
-    assert row["marks"] == [["raw input", "ahead"], ["untrained encoder", "ahead"]]
+    assert row["marks"] == [["raw input", "ahead", "+44.3 ± 1.2"], ["untrained encoder", "ahead", "+39.3 ± 1.2"]]
     assert (row["name"], row["words"]) == ("kNN, k = 20, all labels", ["kNN"])
     assert ["Test samples", "10,000"] in found["counts"]
 

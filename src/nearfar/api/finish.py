@@ -17,6 +17,7 @@ from nearfar.api.sources import list_unreadable, origin_of
 from nearfar.api.systems import measure
 from nearfar.config import seconds
 from nearfar.data.embeddings import Embeddings, file_of_side
+from nearfar.evaluation import per_sample
 from nearfar.evaluation.embedding import embed_source, label_names, whiten
 from nearfar.files import write_json
 from nearfar.training.encoder_folder import save_encoder
@@ -95,6 +96,7 @@ def finish(
             found.notes.extend(head.notes)
         found.steps, found.epochs = state.step, epochs
         write_json(folder.path / EVALUATION, found.to_json())
+        per_sample.save(folder.path, found)
         train, vectors = measured.source, measured.vectors
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))

@@ -17,6 +17,7 @@ from nearfar.evaluation.knn import nearest
 from nearfar.inspection import outliers, projection
 from nearfar.reporting import kept, payload, report
 from nearfar.reporting.kept import Costs, Kept
+from nearfar.reporting.plain import duration
 from nearfar.training.run_folder import CONFIG, RunFolder
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _facts(ready: "Ready", state: "State") -> dict[str, str]:
         "Data": config.data.data,
         "Samples": f"{len(ready.source):,}",
         "Batch": f"{config.optimisation.batch_size:,} samples",
-        "Wall time": f"{_duration(state.elapsed)} of training",
+        "Wall time": f"{duration(state.elapsed)} of training",
         "Device": f"{config.machine.device}, {threads}, {config.machine.precision}",
         "nearfar": __version__,
     }
@@ -128,10 +129,12 @@ def _views(ready: "Ready") -> list[report.ViewsRow]:
     usable = source.usable
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), _ROWS_OF_VIEWS)).astype(np.int64))]
     raw, kept = source.fetch(rows)
-    columns = []
+    columns: list[list[Card]] = []
     for draw in range(2):  # two draws of two views show the spread better than one
         draws = np.arange(len(kept), dtype=np.int64) + draw * len(kept)
-        columns += [ready.modality.show(view, ready.encoder) for view in ready.plan.views(raw, kept, draws)]
+        shown = [ready.modality.show(view, ready.encoder) for view in ready.plan.views(raw, kept, draws)]
+        if shown != columns:  # views that are always the same are shown once
+            columns += shown
     return [
         report.ViewsRow(item=item, views=[column[i] for column in columns]) for i, item in enumerate(source.cards(kept))
     ]
@@ -163,8 +166,3 @@ def _encoder_name(ready: "Ready") -> str:
     width = f", width {config['width']}" if config.get("width") else ""
     parameters = sum(p.numel() for p in ready.encoder.parameters())
     return f"{config['encoder']}{width}: {parameters / 1e6:.2f} M parameters, {ready.encoder.dim} dimensions"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -59,6 +59,7 @@ def auc_rows(task: str, setting: Mapping[str, str | int], scores: Mapping[str, T
                 None if lead is None else _interval(lead, weight, positive),
                 chance=0.5,
                 influence=2 * weight * centred,
+                by_draw=table @ weight if len(table) > 1 else None,
             )
         )
     return rows

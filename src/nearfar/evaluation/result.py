@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nearfar.evaluation.verdict import Verdict
 
 FORMAT = 2
+_NOT_STORED = ("influence", "by_draw", "over")  # of rows: `per_sample` keeps them
 
 
 @dataclass
@@ -144,7 +145,7 @@ def interval_of(stored: Mapping[str, Any]) -> Interval:
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    values = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "influence"}
+    values = {f.name: getattr(row, f.name) for f in fields(row) if f.name not in _NOT_STORED}
     values["setting"] = dict(row.setting)
     return values | {"value": asdict(row.value), "lead": asdict(row.lead) if row.lead else None}
 

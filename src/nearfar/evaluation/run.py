@@ -8,7 +8,7 @@ from nearfar.errors import DataError
 from nearfar.evaluation.copies import notes_across
 from nearfar.evaluation.joint import correlations_of
 from nearfar.evaluation.result import Evaluation
-from nearfar.evaluation.task import Systems, Task, TaskData, with_vectors
+from nearfar.evaluation.task import Row, Systems, Task, TaskData, with_vectors
 from nearfar.evaluation.tasks import load
 
 _FEW_TEST = 100
@@ -39,7 +39,7 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
         seed=data.seed,
     )
     for task in applying:
-        found.rows += task.run(systems, data)
+        found.rows += [_named(row, data) if task.of_test else row for row in task.run(systems, data)]
         found.meanings |= task.meanings
     answering = {row.system for row in found.rows}
     found.systems = [name for name in found.systems if name in answering or name == list(systems)[-1]]
@@ -50,6 +50,13 @@ def judge_systems(systems: Systems, data: TaskData, tasks: Sequence[Task] | None
     found.notes, found.listings = list(data.notes), list(data.listings)
     found.seconds = time.perf_counter() - began
     return found
+
+
+def _named(row: Row, data: TaskData) -> Row:
+    """The row with the name of its samples, the test samples, where these are at hand."""
+    if row.over is not None or row.influence is None or data.over is None:
+        return row
+    return replace(row, over=data.over[0 if row.by_draw is None else 1])
 
 
 _AHEAD = (

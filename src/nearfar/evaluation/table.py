@@ -50,7 +50,7 @@ def _line_of(rows: dict[str, Row], systems: list[str], short: bool) -> list[str]
     others = [row for row in rows.values() if row.lead is not None]
     if len(systems) > 1:
         strongest = max(others, key=lambda row: sign * row.value.mean) if others else None
-        line.append("" if strongest is None else f"{_signed(strongest)} {strongest.outcome}")
+        line.append("" if strongest is None else f"{signed(strongest)} {strongest.outcome}")
     return line
 
 
@@ -63,7 +63,8 @@ def shown(value: Interval, share: bool) -> str:
     return text if value.half_width == 0 and value.error is None else f"{text} ± {scale * value.half_width:.{digits}f}"
 
 
-def _signed(row: Row) -> str:
+def signed(row: Row) -> str:
+    """Write a row's lead with the half width of its interval, shares in points of percent."""
     assert row.lead is not None
     scale = 100 if row.share else 1
     return f"{scale * row.lead.mean:+.1f} ± {scale * row.lead.half_width:.1f}"

@@ -5,6 +5,7 @@ A new task is one file in `evaluation/tasks/` and one line in its table.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.per_sample import name_of
 
 if TYPE_CHECKING:
     from nearfar.contract import Baseline, Source
@@ -50,6 +52,10 @@ class Row:
     """What this figure shows to be wrong with the system, in words; it makes the verdict "bad"."""
     influence: Tensor | None = field(default=None, repr=False, compare=False)
     """[M]: by how much each test sample moves the lead's mean; rows with it are known to be related. Not stored."""
+    by_draw: Tensor | None = field(default=None, repr=False, compare=False)
+    """[R]: the value of each draw of labels, where there are several. Not stored."""
+    over: str | None = field(default=None, compare=False)
+    """Names the samples of `influence` (`per_sample.name_of`), where they are known. Not stored."""
 
     @property
     def key(self) -> tuple[str, str, tuple[tuple[str, str | int], ...]]:
@@ -225,6 +231,17 @@ class TaskData:
     notes: list[str] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
 
+    @cached_property
+    def over(self) -> tuple[str, str] | None:
+        """Names of the test samples, and of these with the draws of labels; None where they are not at hand."""
+        if self.train is None or self.test is None:
+            return None
+        names = [
+            name_of(source.keys, () if labels is None else [self.classes[label] for label in labels.tolist()])
+            for source, labels in ((self.test, self.test_labels), (self.train, self.train_labels))
+        ]
+        return names[0], f"{names[0]}, {names[1]}, {self.seed}"
+
     @property
     def labels(self) -> tuple[Tensor, Tensor]:
         """Train and test labels; raises DataError where there are none."""
@@ -249,6 +266,8 @@ class Task:
     name: str
     meanings: Mapping[str, str] = MappingProxyType({})
     """Words of its rows (metrics, texts of settings) -> what they mean, in a sentence."""
+    of_test: ClassVar[bool] = True
+    """Whether rows without a name of their samples are over the test samples."""
     of_pairs: ClassVar[bool] = False
     """Whether it judges by what belongs together: of data without test part and labels a fifth is then kept back."""
 
@@ -276,10 +295,12 @@ def rows_over_samples(
     seed: int = 0,
     at: Tensor | None = None,
     size: int | None = None,
+    over: str | None = None,
 ) -> list[Row]:
     """Rows of a share with one value in [0, 1] a test sample `[M]` for each system, by bootstrap.
 
-    Where only some samples have a value, `at` `[M]` numbers them among all `size` test samples.
+    Where only some samples have a value, `at` `[M]` numbers them among all `size` test samples. `over` names samples
+    that are not the test samples.
     """
     from nearfar.evaluation.intervals import bootstrap_columns
 
@@ -292,7 +313,7 @@ def rows_over_samples(
         moved = (difference - difference.mean()) / len(difference)
         if at is not None and size is not None:
             moved = torch.zeros(size, dtype=moved.dtype).index_put_((at.cpu(),), moved)
-        rows.append(Row(name, task, metric, setting, value, lead, role=role, chance=chance, influence=moved))
+        rows.append(Row(name, task, metric, setting, value, lead, role=role, chance=chance, influence=moved, over=over))
     return rows
 
 
@@ -316,5 +337,8 @@ def rows_over_draws(
         by_sample = difference.mean(dim=0)
         moved = (by_sample - by_sample.mean()) / len(by_sample)
         lead = None if is_last else crossed(difference)
-        rows.append(Row(name, task, metric, setting, crossed(table), lead, role=role, chance=chance, influence=moved))
+        value, draws = crossed(table), table.mean(dim=1)
+        rows.append(
+            Row(name, task, metric, setting, value, lead, role=role, chance=chance, influence=moved, by_draw=draws)
+        )
     return rows

@@ -136,9 +136,9 @@ def _against(baseline: str, found: "Evaluation") -> Statement | None:
     for word, those in (("ahead", ahead), ("behind", behind)):
         if those:
             best = max(those, key=_size)
-            parts.append(f"{word} in {len(those)} of {len(tested)} figures, most in {_lead(best)}")
+            parts.append(f"{word} in {len(those)} of {len(tested)} figures, most in {lead_in_words(best)}")
     if not parts:
-        parts.append(f"{_LEAST}; most {_lead(max(tested, key=_size))}")
+        parts.append(f"{_LEAST}; most {lead_in_words(max(tested, key=_size))}")
     question = _QUESTIONS.get(baseline, f"Is it better than the {baseline}?")
     return Statement(question, answer, words, "; ".join(parts) + ".")
 
@@ -180,7 +180,8 @@ def _figure(row: Row) -> str:
     return f"{row.name} ({row.metric})" if row.setting else row.metric
 
 
-def _lead(tested: Tested) -> str:
+def lead_in_words(tested: Tested) -> str:
+    """A figure and its difference with the simultaneous interval."""
     scale, unit = (100, " points") if tested.row.share else (1, "")
     mean, low, high = (scale * value for value in (tested.difference.mean, tested.low, tested.high))
     return f"{_figure(tested.row)}: {mean:+.1f}{unit} ({low:.1f} to {high:.1f})"

@@ -1,11 +1,12 @@
 """An evaluation in the shape that the page shows: for each task its figures, a cell for each system."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from nearfar.evaluation.intervals import Interval
 from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.table import signed
 from nearfar.evaluation.task import Row
 from nearfar.evaluation.verdict import Verdict
 from nearfar.reporting.plain import finite
@@ -30,18 +31,24 @@ def sections(found: Evaluation) -> list[dict[str, Any]]:
 
 
 def _figure(rows: dict[str, Row], found: Evaluation) -> dict[str, Any]:
-    first = _first(rows)
-    words = [first.metric, *(value for value in first.setting.values() if isinstance(value, str))]
+    line = line_of(_first(rows), [rows[s].value if s in rows else None for s in found.systems], found.meanings)
+    line["marks"] = [[s, row.outcome, signed(row)] for s, row in rows.items() if row.outcome is not None]
+    return line
+
+
+def line_of(row: Row, values: Sequence[Interval | None], meanings: Mapping[str, str]) -> dict[str, Any]:
+    """A figure of a table: `row` says which, `values` are the cells; what is ahead of what is still to be marked."""
+    words = [row.metric, *(value for value in row.setting.values() if isinstance(value, str))]
     return {
-        "name": first.name,
-        "metric": first.metric,
-        "role": first.role,
-        "share": first.share,
-        "better": {True: 1, False: -1, None: 0}[first.higher_is_better],
-        "chance": finite(first.chance),
-        "cells": [_cell(rows[s].value) if s in rows else None for s in found.systems],
-        "marks": [[s, row.outcome] for s, row in rows.items() if row.outcome is not None],
-        "words": [word for word in words if word in found.meanings],
+        "name": row.name,
+        "metric": row.metric,
+        "role": row.role,
+        "share": row.share,
+        "better": {True: 1, False: -1, None: 0}[row.higher_is_better],
+        "chance": finite(row.chance),
+        "cells": [None if value is None else _cell(value) for value in values],
+        "marks": [],
+        "words": [word for word in words if word in meanings],
     }
 
 

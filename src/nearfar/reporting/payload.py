@@ -22,10 +22,13 @@ MAX_SKIPPED = 200
 """Skipped inputs that are listed."""
 MAX_TEXT = 500
 """Characters of a sample's text that are shown."""
-IMAGE_BUDGET = 4_500_000
-"""Characters that all pictures together may take, so that the page stays under about 6 MB."""
-MEDIA_BUDGET = 2_500_000
-"""Characters that all sounds together may take, beside the pictures."""
+IMAGE_BUDGET = 4_100_000
+"""Characters that all pictures together may take, sounds included, so that the page stays under 6 MB."""
+MEDIA_BUDGET = 2_000_000
+"""Characters that all sounds together may take."""
+TEXT_BUDGET = 600_000
+"""Characters that all texts together may take, as JSON writes them; beyond that, each is cut short."""
+SHORT_TEXT = 80
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _NOT_CURVES = {"step", "seconds", "epoch", "samples", "time", "progress"}
@@ -52,7 +55,9 @@ def build(report: "Report") -> dict[str, Any]:
 
 def shown(report: "Report") -> dict[str, Any]:
     """The samples of a report: each once, with its picture and sound as far as there is room, and where it stands."""
-    shelf = Shelf()
+    sounds = report.map is not None and any(item.media is not None for item in report.map.items)
+    shelf = Shelf(images=IMAGE_BUDGET - MEDIA_BUDGET * sounds)
+    shelf.text_room = TEXT_BUDGET
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
     found_rows = [{"item": shelf.put(row.item), "views": [shelf.put(hit) for hit in row.views]} for row in report.found]
@@ -84,6 +89,7 @@ def _evaluation(found: Evaluation) -> dict[str, Any]:
     return {
         "protocol": found.protocol,
         "systems": found.systems,
+        "judged": len(found.systems) - 1,
         "sections": figures.sections(found),
         "listings": [plain(vars(listing)) for listing in found.listings],
         "meanings": list(found.meanings.items()),
@@ -158,14 +164,19 @@ def thin(values: Sequence[float], limit: int) -> list[int]:
 
 
 class Shelf:
-    """Holds each distinct sample, picture and sound once; the sections refer to them by number."""
+    """Holds each distinct sample, picture and sound once; the sections refer to them by number.
 
-    def __init__(self) -> None:
-        self._images = _Files(image_type, IMAGE_BUDGET, "thumbnail", "JPEG, PNG nor WebP")
-        self._media = _Files(media_type, MEDIA_BUDGET, "sound", "WAV, Ogg nor MP3")
+    `images` and `media` are the characters that there is room for.
+    """
+
+    def __init__(self, *, images: int = IMAGE_BUDGET, media: int = MEDIA_BUDGET) -> None:
+        self._images = _Files(image_type, images, "thumbnail", "JPEG, PNG nor WebP")
+        self._media = _Files(media_type, media, "sound", "WAV, Ogg nor MP3")
         self.images, self.media = self._images.files, self._media.files
         self.samples: list[list[Any]] = []
         self._sample_at: dict[Card, int] = {}
+        self.text_room: float = math.inf
+        """Characters of texts that there is room for; beyond that, each is cut short."""
 
     @property
     def left_out(self) -> int:
@@ -182,8 +193,15 @@ class Shelf:
         if item not in self._sample_at:
             self._sample_at[item] = len(self.samples)
             image, media = self._images.put(item.key, item.image), self._media.put(item.key, item.media)
-            self.samples.append([item.key, item.label, image, _clip(item.text), media])
+            self.samples.append([item.key, item.label, image, self._clipped(item.text), media])
         return self._sample_at[item]
+
+    def _clipped(self, text: str | None) -> str | None:
+        if text is None:
+            return None
+        text = _clip(text, MAX_TEXT if self.text_room > 0 else SHORT_TEXT)
+        self.text_room -= len(json.dumps(text))
+        return text
 
     def put_all(self, items: Sequence["Card"]) -> list[int]:
         """Put `items` in an order that spreads the pictures left out evenly, should there be no room for all."""
@@ -220,5 +238,5 @@ class _Files:
         return self._at[content]
 
 
-def _clip(text: str | None) -> str | None:
-    return text if text is None or len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\u2026"
+def _clip(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\u2026"

@@ -27,3 +27,10 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[list[str]]:
         else:
             inner = plain(value)
             yield [f"{prefix}{name}", inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 2 h 5 min, 3 min 20 s, 41 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

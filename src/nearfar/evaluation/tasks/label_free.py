@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -36,6 +37,7 @@ class LabelFree(Task):
     """Effective rank, uniformity, mean cosine and dead dimensions; view retrieval where views were embedded."""
 
     name = "label_free"
+    of_test: ClassVar[bool] = False
     meanings = MappingProxyType(
         {
             "view retrieval": "How often a view of a sample is nearest to the other view of the same sample.",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nearfar.contract import Matched, Source
 from nearfar.errors import DataError
+from nearfar.evaluation.per_sample import name_of
 from nearfar.evaluation.retrieval import ranked_scores
 from nearfar.evaluation.task import Row, Systems, Task, TaskData, Vectors, rows_over_samples
 from nearfar.progress import track
@@ -103,6 +104,7 @@ class Match(Task):
                 role="judged" if metric in _JUDGED else "detail",
                 chance=_chance(share, len(there), int(metric[4:])) if metric.startswith("hit") else None,
                 seed=data.seed,
+                over=name_of(asked.source.take(queries.numpy()).keys, there.source.keys),
             )
         return found
 

@@ -12,6 +12,7 @@ from nearfar.contract import Relation, Source
 from nearfar.errors import DataError
 from nearfar.evaluation.intervals import figure
 from nearfar.evaluation.knn import unit_rows
+from nearfar.evaluation.per_sample import name_of
 from nearfar.evaluation.task import Listing, Row, Systems, Task, TaskData, Vectors, rows_over_samples
 from nearfar.progress import track
 
@@ -96,6 +97,7 @@ class Recommend(Task):
                 chance=most / answers if metric == f"recall@{most}" else None,
                 role="judged" if metric.endswith(f"@{most}") else "detail",
                 seed=data.seed,
+                over=truth.over,
             )
         share = np.bincount(truth.train.answer, minlength=answers) / len(truth.train.queries)
         for metric in (f"coverage@{most}", f"popularity@{most}"):
@@ -132,6 +134,13 @@ class _Truth:
         order = np.argsort(train.query, kind="stable")
         bounds = np.searchsorted(train.query[order], np.arange(len(train.queries) + 1))
         self.had = [train.answer[order[bounds[q] : bounds[q + 1]]] for q in self.queries.tolist()]
+
+    @property
+    def over(self) -> str:
+        """Names the queries and what they are to find."""
+        keys = self.train.answers.keys
+        wanted = (keys[answer] if answer >= 0 else "" for right in self.right for answer in right.tolist())
+        return name_of([self.train.queries.keys[query] for query in self.queries.tolist()], wanted)
 
 
 def _of(data: TaskData) -> _Truth:

@@ -40,6 +40,8 @@ const own = (table, name) => (Object.hasOwn(table, name) ? table[name] : undefin
 const count = (n) => n.toLocaleString("en-US");
 const plural = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
 const minus = (text) => text.replace(/-/g, "\u2212");
+// The same for the numbers of a sentence, whose other hyphens stay.
+const withMinus = (text) => text.replace(/(^|[\s(:])-(?=\d)/g, "$1\u2212");
 const percent = (x, digits = 1) => (100 * x).toFixed(digits);
 const cosine = (x) => (x === null ? "\u2013" : minus(x.toFixed(Math.abs(x) > 0.9995 ? 4 : 3)));
 function number(x) {
@@ -70,7 +72,7 @@ function thumb(one) {
 // A thumbnail that opens large, and plays where it has a sound.
 function openable(one) {
   if (one.image === null && one.text === null && one.media === null) return thumb(one);
-  const large = el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: () => enlarge(one) }, thumb(one));
+  const large = el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: (event) => enlarge(one, event.currentTarget) }, thumb(one));
   return one.media === null ? large : el("div", { class: "playable" }, large, playButton(one));
 }
 const player = new Audio();
@@ -81,17 +83,54 @@ function play(one) {
   player.src = one.media;
   player.play();
 }
-function enlarge(one) {
+// Escape closes it, and the arrow keys go on to the next sample on the page.
+function enlarge(one, from) {
   const picture = one.image === null ? null : el("img", { alt: one.key, src: one.image });
   if (picture) picture.addEventListener("load", () => picture.classList.toggle("small", picture.naturalWidth <= 64));
   const dialog = el("dialog", { class: "large", onclick: () => dialog.close(), onclose: () => dialog.remove() },
     picture, one.media !== null && el("audio", { controls: true, src: one.media, onclick: (event) => event.stopPropagation() }),
     one.text !== null && el("p", { class: "text" }, one.text), el("p", { class: "key" }, one.key, " ", tag(one)));
+  dialog.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.target instanceof HTMLMediaElement) return;
+    event.preventDefault();
+    const all = [...document.querySelectorAll(".enlarge")].filter((button) => button.checkVisibility());
+    const next = all[(all.indexOf(from) + by + all.length) % all.length];
+    dialog.close();
+    next.scrollIntoView({ block: "nearest" });
+    next.focus();
+    next.click();
+  });
   document.body.append(dialog);
   dialog.showModal();
 }
+// What a figure means, shown beside it while it is pointed at or has the focus; Escape hides it.
+const hint = el("div", { id: "hint", class: "hint-box", role: "tooltip", hidden: true });
+document.body.append(hint);
+function hinted(node, text) {
+  if (!text) return node;
+  node.dataset.hint = text;
+  return node;
+}
+function showHint(node) {
+  hint.hidden = node === null;
+  document.querySelector("[aria-describedby=hint]")?.removeAttribute("aria-describedby");
+  if (node === null) return;
+  hint.textContent = node.dataset.hint;
+  node.setAttribute("aria-describedby", "hint");
+  const [box, edge] = [node.getBoundingClientRect(), document.documentElement.clientWidth];
+  const above = box.top - hint.offsetHeight - 8;
+  hint.style.left = `${Math.max(8, Math.min(edge - hint.offsetWidth - 8, box.left))}px`;
+  hint.style.top = `${above > 64 ? above : box.bottom + 8}px`;
+}
+const hintedAt = (event) => (event.target instanceof Element ? event.target.closest("[data-hint]") : null);
+for (const kind of ["pointerover", "focusin", "click"]) document.addEventListener(kind, (event) => showHint(hintedAt(event)));
+for (const kind of ["focusout", "scroll"]) document.addEventListener(kind, () => showHint(null), { passive: true });
+document.addEventListener("keydown", (event) => event.key === "Escape" && showHint(null));
+
 const hasText = (one) => one.image === null && one.text !== null;
-const nameLine = (one) => el("span", { class: "name-line", title: one.key }, lastPart(one.key));
+// Where the key is all that there is to show, the thumbnail shows it.
+const nameLine = (one) => one.image === null && one.text === null ? null : el("span", { class: "name-line", title: one.key }, lastPart(one.key));
 const tag = (one) => (one.label === null ? null : el("span", { class: "tag", title: one.label }, one.label));
 
 // A part of the page: its heading, one sentence, and what `draw` returns. A part that fails says so, and the rest stands.

@@ -21,22 +21,38 @@ const CURVES = {
   samples_per_second: ["Speed", "Samples a second. Healthy: flat. A slow decline points at the machine, not the model.", { zero: true }],
 };
 
-function drawCurves(body) {
+// Lines of several runs are told apart by colour (Okabe and Ito 2008, darker or lighter for the ground), dashes and marks.
+const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
+const MARKS_AT_END = [
+  "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", "M-3.6 -3.6H3.6V3.6H-3.6z", "M0 -4.8L4.6 3.4H-4.6z", "M0 -5L4.4 0L0 5L-4.4 0z", "M0 4.8L4.6 -3.4H-4.6z", "M-4 -1.4H-1.4V-4H1.4V-1.4H4V1.4H1.4V4H-1.4V1.4H-4z",
+];
+const lineColour = (run) => (run === undefined ? "var(--accent)" : `var(--run-${run % 6})`);
+const endMark = (run) => MARKS_AT_END[run % MARKS_AT_END.length];
+function lineSample(run) {
+  const picture = svg("svg", { class: "line-sample", viewBox: "0 0 26 12", width: 26, height: 12, "aria-hidden": "true" },
+    svg("path", { class: "line", d: "M1 6H25", "stroke-dasharray": DASHES[run % DASHES.length] }), svg("path", { class: "end", d: endMark(run), transform: "translate(13 6)" }));
+  picture.style.setProperty("--line-colour", lineColour(run));
+  return picture;
+}
+
+// `axis` is "steps" or "seconds": what the curves are drawn along.
+function drawCurves(body, axis = "steps") {
   const order = Object.keys(CURVES);
   const rank = (curve) => (order.includes(curve.name) ? order.indexOf(curve.name) : order.length);
-  // All charts share one axis of steps, so that they can be read across.
-  const firstStep = Math.min(...data.curves.map((curve) => curve.steps[0]));
-  const lastStep = Math.max(...data.curves.map((curve) => curve.steps[curve.steps.length - 1]));
-  const charts = [...data.curves].sort((a, b) => rank(a) - rank(b)).map((curve) => chart(curve, firstStep, lastStep));
+  const curves = data.curves.map((curve) => ({ name: curve.name, lines: linesOf(curve, axis) })).filter((curve) => curve.lines.length > 0);
+  // All charts share one axis, so that they can be read across.
+  const every = curves.flatMap((curve) => curve.lines.flatMap((line) => line.along));
+  const [first, last] = [Math.min(...every), Math.max(...every)];
+  const charts = [...curves].sort((a, b) => rank(a) - rank(b)).map((curve) => chart(curve, first, last, axis));
   const [moving, still] = [charts.filter((one) => !one.flat), charts.filter((one) => one.flat)];
   body.append(el("div", { class: "curves" }, moving.map((one) => one.node)));
   if (still.length > 0) {
     body.append(el("details", { class: "fold still" }, el("summary", {}, icon("open"), `${plural(still.length, "figure", "figures")} that hardly changed: ${still.map((one) => one.title).join(", ")}`),
       el("div", { class: "curves" }, still.map((one) => one.node))));
   }
-  const show = (step) => charts.forEach((one) => one.read(step));
+  const show = (place) => charts.forEach((one) => one.read(place));
   for (const one of charts) {
-    const move = (event) => show(one.stepAt(event.clientX));
+    const move = (event) => show(one.placeAt(event.clientX));
     one.plot.addEventListener("pointermove", move);
     one.plot.addEventListener("pointerdown", move);
     one.plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && show(null));
@@ -47,28 +63,62 @@ function drawCurves(body) {
         event.preventDefault();
         show(one.next(by));
       }
+      if (event.key === "Escape") show(null);
     });
   }
 }
 
-function chart(curve, firstStep, lastStep) {
+// A curve is a line, or has one for each run; those that lack a place on the axis are left out.
+function linesOf(curve, axis) {
+  const lines = curve.lines || [curve];
+  return lines.map((line) => ({ ...line, along: line[axis] || [] })).filter((line) => line.along.length > 0 && line.along.every((place) => place !== null));
+}
+
+const PLACES = {
+  steps: { name: "step", show: (place) => `step ${count(place)}`, tick: (place) => compact(place) },
+  seconds: { name: "time", show: (place) => spent(place), tick: (place) => (place === 0 ? "0" : spent(place)) },
+};
+const spent = (s) => (s >= 7200 ? `${Number((s / 3600).toFixed(1))} h` : s >= 120 ? `${Number((s / 60).toFixed(1))} min` : `${Number(s.toFixed(s < 10 ? 1 : 0))} s`);
+
+function chart(curve, first, last, axis) {
   const [title, healthy, options] = own(CURVES, curve.name) || [words(curve.name), "", {}];
-  const { steps, values } = curve;
+  const { lines } = curve;
+  const several = lines[0].run !== undefined;
   const share = options.share;
   const show = share ? (v) => `${percent(v)} %` : number;
+  const where = PLACES[axis];
   const reading = el("p", { class: "reading num", "aria-live": "off" });
-  const plot = el("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title}: from ${show(values[0])} to ${show(values[values.length - 1])}` });
-  const lost = curve.not_finite > 0 ? ` ${plural(curve.not_finite, "value was", "values were")} not finite and left out.` : "";
-  const node = el("article", { class: "card curve" },
-    el("header", {}, el("h3", {}, title), reading), plot, (healthy || lost) && el("p", { class: "healthy" }, healthy + lost));
+  const said = lines.map(({ run, values }) => `${several ? `${data.runs[run].name} ` : ""}from ${show(values[0])} to ${show(values[values.length - 1])}`);
+  const plot = el("div", { class: "plot", tabindex: 0, role: "img", "aria-label": `${title}: ${said.join("; ")}` });
+  const lost = lines.reduce((sum, line) => sum + line.not_finite, 0);
+  const note = lost > 0 ? ` ${plural(lost, "value was", "values were")} not finite and left out.` : "";
+  const heading = healthy && several ? hinted(el("h3", { tabindex: 0 }, title), healthy) : el("h3", {}, title);
+  const readings = several ? lines.map(() => el("b", {})) : [];
+  const node = el("article", { class: "card curve" }, el("header", {}, heading, reading), plot,
+    several && el("ul", { class: "readings num" }, lines.map(({ run }, l) => el("li", {}, lineSample(run), el("span", { class: "name" }, data.runs[run].name), readings[l]))),
+    ((healthy && !several) || note) && el("p", { class: "healthy" }, (several ? "" : healthy) + note));
 
-  const [low, high] = span(values, options, share);
+  const every = lines.flatMap((line) => line.values);
+  const [low, high] = span(every, options, share);
   const frame = { left: 46, right: 10, top: 10, bottom: 24, width: 300, height: 156 };
-  const x = (step) => frame.left + ((step - firstStep) / (lastStep - firstStep || 1)) * (frame.width - frame.left - frame.right);
+  const x = (place) => frame.left + ((place - first) / (last - first || 1)) * (frame.width - frame.left - frame.right);
   const y = (value) => frame.height - frame.bottom - ((value - low) / (high - low)) * (frame.height - frame.top - frame.bottom);
-  const path = (line) => line.map((v, i) => `${i ? "L" : "M"}${x(steps[i]).toFixed(1)} ${y(v).toFixed(1)}`).join("");
   let cursor = null;
   let at = null;
+
+  function drawLine(picture, { along, values, run }) {
+    const group = svg("g", {});
+    group.style.setProperty("--line-colour", lineColour(run));
+    const path = (some) => some.map((v, i) => `${i ? "L" : "M"}${x(along[i]).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+    const smooth = options.smooth && values.length >= 60 ? runningMean(values, Math.ceil(values.length / 40)) : null;
+    const dashes = several ? DASHES[run % DASHES.length] : null;
+    if (!(smooth && several)) group.append(svg("path", { class: smooth ? "line raw" : "line", d: path(values), "stroke-dasharray": smooth ? null : dashes }));
+    if (smooth) group.append(svg("path", { class: "line", d: path(smooth), "stroke-dasharray": dashes }));
+    const end = values.length - 1;
+    if (several) group.append(svg("path", { class: "end", d: endMark(run), transform: `translate(${x(along[end]).toFixed(1)} ${y(smooth ? smooth[end] : values[end]).toFixed(1)})` }));
+    else if (end === 0) group.append(svg("circle", { class: "dot", cx: x(along[0]), cy: y(values[0]), r: 4 }));
+    picture.append(group);
+  }
 
   function draw() {
     frame.width = Math.max(plot.clientWidth, 160);
@@ -78,62 +128,77 @@ function chart(curve, firstStep, lastStep) {
         svg("line", { class: "grid", x1: frame.left, x2: frame.width - frame.right, y1: y(tick), y2: y(tick) }),
         svg("text", { x: frame.left - 8, y: y(tick) + 4, "text-anchor": "end" }, share ? `${Number((100 * tick).toFixed(2))} %` : number(tick)));
     }
-    picture.append(svg("text", { x: frame.left - 8, y: frame.height - 6, "text-anchor": "end" }, "step"));
-    const along = ticks(firstStep, lastStep, 4).filter(Number.isInteger);
-    for (const tick of along.length ? along : [firstStep]) {
+    picture.append(svg("text", { x: frame.left - 8, y: frame.height - 6, "text-anchor": "end" }, where.name));
+    const along = ticks(first, last, 4).filter((tick) => axis !== "steps" || Number.isInteger(tick));
+    for (const tick of along.length ? along : [first]) {
       const near = x(tick) > frame.width - 34 ? ["end", frame.width - frame.right] : ["middle", x(tick)];
-      picture.append(svg("text", { x: near[1], y: frame.height - 6, "text-anchor": near[0] }, compact(tick)));
+      picture.append(svg("text", { x: near[1], y: frame.height - 6, "text-anchor": near[0] }, where.tick(tick)));
     }
     for (const alarm of data.alarms) {
-      if (typeof alarm.step === "number" && alarm.step >= firstStep && alarm.step <= lastStep) {
+      if (typeof alarm.step === "number" && alarm.step >= first && alarm.step <= last) {
         picture.append(svg("line", { class: "alarm-at", x1: x(alarm.step), x2: x(alarm.step), y1: frame.top, y2: frame.height - frame.bottom },
           svg("title", {}, alarm.sentence || "")));
       }
     }
-    const smooth = options.smooth && values.length >= 60 ? runningMean(values, Math.ceil(values.length / 40)) : null;
-    picture.append(svg("path", { class: smooth ? "line raw" : "line", d: path(values) }));
-    if (smooth) picture.append(svg("path", { class: "line", d: path(smooth) }));
-    if (values.length === 1) picture.append(svg("circle", { class: "dot", cx: x(steps[0]), cy: y(values[0]), r: 4 }));
-    cursor = svg("g", {}, svg("line", { class: "cursor", y1: frame.top, y2: frame.height - frame.bottom }), svg("circle", { class: "dot", r: 4 }));
+    for (const line of lines) drawLine(picture, line);
+    cursor = svg("g", {}, svg("line", { class: "cursor", y1: frame.top, y2: frame.height - frame.bottom }), lines.map(({ run }) => {
+      const dot = svg("circle", { class: "dot", r: 4 });
+      dot.style.setProperty("--line-colour", lineColour(run));
+      return dot;
+    }));
     picture.append(cursor);
     plot.replaceChildren(picture);
     mark();
   }
 
   function mark() {
-    const i = at === null ? values.length - 1 : at;
-    reading.replaceChildren(el("b", {}, show(values[i])), at === null ? " at the end" : ` at step ${count(steps[i])}`);
+    const places = lines.map((line) => (at === null ? line.along.length - 1 : nearestTo(line.along, at)));
+    const longest = lines.reduce((best, line, l) => (line.along.length > lines[best].along.length ? l : best), 0);
+    const place = lines[longest].along[places[longest]];
+    if (several) {
+      lines.forEach((line, l) => readings[l].replaceChildren(show(line.values[places[l]])));
+      reading.replaceChildren(at === null ? "at the end" : `at ${where.show(place)}`);
+    } else {
+      reading.replaceChildren(el("b", {}, show(lines[0].values[places[0]])), at === null ? " at the end" : ` at ${where.show(place)}`);
+    }
     if (cursor === null) return;
     cursor.setAttribute("visibility", at === null ? "hidden" : "visible");
-    const [line, dot] = cursor.children;
-    line.setAttribute("x1", x(steps[i]));
-    line.setAttribute("x2", x(steps[i]));
-    dot.setAttribute("cx", x(steps[i]));
-    dot.setAttribute("cy", y(values[i]));
+    const [upright, ...dots] = cursor.children;
+    upright.setAttribute("x1", x(place));
+    upright.setAttribute("x2", x(place));
+    dots.forEach((dot, l) => {
+      dot.setAttribute("cx", x(lines[l].along[places[l]]));
+      dot.setAttribute("cy", y(lines[l].values[places[l]]));
+    });
   }
 
-  const nearest = (step) => {
-    let best = 0;
-    for (let i = 1; i < steps.length; i++) if (Math.abs(steps[i] - step) < Math.abs(steps[best] - step)) best = i;
-    return best;
-  };
   mark();
   onResize(plot, draw);
   return {
     node,
     plot,
     title,
-    flat: curve.name !== "loss" && isFlat(values, share),
-    read(step) {
-      at = step === null ? null : nearest(step);
+    flat: curve.name !== "loss" && isFlat(every, share),
+    read(place) {
+      at = place;
       mark();
     },
-    stepAt(clientX) {
+    placeAt(clientX) {
       const inside = clientX - plot.getBoundingClientRect().left - frame.left;
-      return firstStep + (inside / (frame.width - frame.left - frame.right)) * (lastStep - firstStep);
+      return first + (inside / (frame.width - frame.left - frame.right)) * (last - first);
     },
-    next: (by) => steps[Math.max(0, Math.min(values.length - 1, (at === null ? (by < 0 ? values.length : -1) : at) + by))],
+    next(by) {
+      const { along } = lines.reduce((best, line) => (line.along.length > best.along.length ? line : best));
+      const now = at === null ? (by < 0 ? along.length : -1) : nearestTo(along, at);
+      return along[Math.max(0, Math.min(along.length - 1, now + by))];
+    },
   };
+}
+
+function nearestTo(along, place) {
+  let best = 0;
+  for (let i = 1; i < along.length; i++) if (Math.abs(along[i] - place) < Math.abs(along[best] - place)) best = i;
+  return best;
 }
 
 // The middle nine tenths of the values differ by less than a fiftieth of their size, or of a share's whole.

@@ -18,10 +18,15 @@ function drawEvaluation(body) {
     found.protocol && el("details", {}, el("summary", {}, icon("open"), "How it was measured"), el("p", {}, found.protocol))));
 }
 
-// The last system is the trained one: the baselines come before it.
-const isTrained = (found, s) => s === found.systems.length - 1;
+// The system in question: of a run the trained one, of several runs the best.
+const isTrained = (found, s) => s === found.judged;
+// Names of runs are the user's own, and stay as they are.
+const systemName = (found, s) => (found.names === "own" ? found.systems[s] : capital(found.systems[s] || ""));
 
-function figureTable(found, task, rows) {
+function figureTable(every, task, rows) {
+  // Systems that have none of these figures have no column.
+  const columns = every.systems.map((_, s) => s).filter((s) => s === every.judged || rows.some((row) => row.cells[s] !== null));
+  const found = { ...every, systems: columns.map((s) => every.systems[s]), judged: columns.indexOf(every.judged) };
   const marked = rows.some((row) => row.marks.length > 0);
   const share = rows.every((row) => row.share);
   const metrics = new Set(rows.map((row) => row.metric));
@@ -30,17 +35,18 @@ function figureTable(found, task, rows) {
     el("caption", { class: "visually-hidden" }, `${title}, with 95 % intervals`),
     el("thead", {}, el("tr", {},
       el("th", { scope: "col" }, share ? `${title}, %` : title),
-      found.systems.map((name, s) => el("th", { scope: "col", class: isTrained(found, s) && "trained" }, capital(name))),
-      marked && el("th", { scope: "col", class: "last" }, `${capital(found.systems[found.systems.length - 1] || "")} is`))),
+      found.systems.map((_, s) => el("th", { scope: "col", class: isTrained(found, s) && "trained" }, systemName(found, s))),
+      marked && el("th", { scope: "col", class: "last" }, `${systemName(found, found.judged)} is`))),
     el("tbody", {}, rows.map((row) => {
-      const means = row.cells.map((cell) => (cell && row.better !== 0 && row.role !== "shown" ? row.better * cell.mean : -Infinity));
+      const cells = columns.map((s) => row.cells[s]);
+      const means = cells.map((cell) => (cell && row.better !== 0 && row.role !== "shown" ? row.better * cell.mean : -Infinity));
       const top = Math.max(...means);
       const best = Number.isFinite(top) && means.length > 1 && means.filter((mean) => mean === top).length === 1 ? means.indexOf(top) : -1;
       const name = metrics.size === 1 ? row.name : [row.metric, row.name === row.metric ? "" : row.name].filter(Boolean).join(": ");
       return el("tr", {},
         el("th", { scope: "row" }, explained(row, row.share && !share ? `${name}, %` : name)),
-        row.cells.map((cell, s) => valueCell(found, row, cell, s, s === best)),
-        marked && el("td", {}, el("div", { class: "marks" }, row.marks.map(([system, mark]) => aheadMark(system, mark)))));
+        cells.map((cell, s) => valueCell(found, row, cell, s, s === best)),
+        marked && el("td", {}, el("div", { class: "marks" }, row.marks.map(([system, mark, lead]) => aheadMark(found, row, system, mark, lead)))));
     })));
 }
 
@@ -48,18 +54,19 @@ function figureTable(found, task, rows) {
 function explained(row, name) {
   const word = row.words[row.words.length - 1];
   if (word === undefined) return capital(name);
-  return el("a", { class: "term", href: `#${meaningId(word)}`, title: own(Object.fromEntries(data.evaluation.meanings), word) }, capital(name));
+  const text = own(Object.fromEntries(data.evaluation.meanings), word);
+  return hinted(el("a", { class: "term", href: `#${meaningId(word)}` }, capital(name)), text);
 }
 const meaningId = (word) => `meaning-${data.evaluation.meanings.findIndex(([name]) => name === word)}`;
 
 function valueCell(found, row, cell, s, best) {
-  const attributes = { "data-name": capital(found.systems[s]), class: `${best ? "is-best " : ""}${isTrained(found, s) ? "trained" : ""}` };
+  const attributes = { "data-name": systemName(found, s), class: `${best ? "is-best " : ""}${isTrained(found, s) ? "trained" : ""}` };
   if (!cell) return el("td", attributes, el("div", { class: "cell soft" }, "\u2013"));
   const show = row.share ? (x) => percent(x) : number;
   const range = cell.low === null ? null : `95 % interval ${show(cell.low)} to ${show(cell.high)}`;
   return el("td", attributes,
-    el("div", { class: "cell num", title: range }, el("span", { class: "mean" }, show(cell.mean)),
-      range && el("span", { class: "spread" }, `\u00b1 ${show((cell.high - cell.low) / 2)}`), best && el("span", { class: "best" }, "best")),
+    hinted(el("div", { class: "cell num" }, el("span", { class: "mean" }, show(cell.mean)),
+      range && el("span", { class: "spread" }, `\u00b1 ${show((cell.high - cell.low) / 2)}`), best && el("span", { class: "best" }, "best")), range),
     row.share && row.role === "judged" && bar(row, cell));
 }
 
@@ -78,9 +85,11 @@ function bar(row, cell) {
 }
 
 const MARKS = { ahead: ["ahead", "ahead of"], behind: ["behind", "behind"], unclear: ["same", "not clearly apart from"] };
-function aheadMark(name, mark) {
+function aheadMark(found, row, name, mark, lead) {
   const known = own(MARKS, mark) || MARKS.unclear;
-  return el("span", { class: "mark", "data-mark": known === MARKS.unclear ? "unclear" : mark }, icon(known[0]), el("span", {}, `${known[1]} ${name}`));
+  const node = el("span", { class: "mark", "data-mark": known === MARKS.unclear ? "unclear" : mark }, icon(known[0]),
+    el("span", {}, `${known[1]} ${name}`, found.names === "own" && el("span", { class: "soft num" }, ` ${minus(lead)}`)));
+  return hinted(node, `The difference is ${minus(lead)}${row.share ? " points" : ""}, with its 95 % interval.`);
 }
 
 // A task's own small table; shares have a bar.
@@ -94,7 +103,7 @@ function listingTable({ title, columns, lines }) {
   };
   return el("details", { class: "card fold listing", open: true },
     el("summary", {}, icon("open"), title, el("span", { class: "soft" }, ` (${count(lines.length)})`)),
-    el("div", { class: "inside" }, el("table", {},
+    el("div", { class: "inside", tabindex: 0, role: "region", "aria-label": title }, el("table", {},
       el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, capital(name))))),
       el("tbody", {}, lines.map((line) => el("tr", {}, line.map(cell)))))));
 }

@@ -1,6 +1,25 @@
 // The verdict, the key facts, the alarms, and what was left out.
 
 const LEVELS = { good: "Good", mixed: "Mixed", unclear: "Unclear", bad: "Bad" };
+const LEVEL_MEANINGS = {
+  good: "Every question that was asked is answered yes.",
+  mixed: "Answers contradict each other, or figures within one do.",
+  unclear: "Nothing is sure, or the training was too short to tell.",
+  bad: "Collapsed, no better than chance, or worse than a baseline and ahead of none.",
+};
+const FACTS = {
+  Method: "The training objective: what was drawn near, and what pushed apart.",
+  Encoder: "The network that makes the vectors, its size, and how long each vector is.",
+  Samples: "How many samples it was trained on.",
+  Batch: "How many samples were compared with each other at each step.",
+  "Wall time": "From the start of the command to the last step; the evaluation is not in it.",
+  Device: "Where it ran, on how many threads of the processor, and in which arithmetic.",
+  nearfar: "The version that trained it.",
+};
+function fact(name) {
+  const meaning = own(FACTS, name);
+  return meaning === undefined ? el("dt", {}, name) : hinted(el("dt", { tabindex: 0 }, name), meaning);
+}
 const ANSWERS = { yes: "good", no: "bad", mixed: "mixed", unclear: "unclear" };
 
 // One headline, then a line for each question; the figures stand in the evaluation.
@@ -9,15 +28,15 @@ function drawVerdict(section) {
   section.append(
     el("div", { class: "card hero", "data-level": verdict.level },
       el("p", { class: "run" }, data.title),
-      el("p", { class: "level" }, icon(verdict.level), LEVELS[verdict.level]),
+      hinted(el("p", { class: "level", tabindex: 0 }, icon(verdict.level), LEVELS[verdict.level]), LEVEL_MEANINGS[verdict.level]),
       el("h1", {}, verdict.headline),
       verdict.caution && el("p", { class: "caution" }, icon("alarm"), verdict.caution),
       verdict.statements.length > 0 && el("ul", { class: "answers" }, verdict.statements.map(([question, answer, , detail]) =>
         el("li", {}, el("span", { class: "answer", "data-level": own(ANSWERS, answer) || "unclear" }, icon(own(ANSWERS, answer) || "unclear")),
-          el("p", {}, el("strong", {}, question, " ", capital(answer)), ". ", el("span", { class: "num soft" }, capital(detail)))))),
+          el("p", {}, el("strong", {}, question, " ", capital(answer)), ". ", el("span", { class: "num soft" }, capital(withMinus(detail))))))),
       data.length !== null && drawLength(),
       data.facts.length > 0 && el("dl", { class: "facts" },
-        data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "num" }, value))))));
+        data.facts.map(([name, value]) => el("div", {}, fact(name), el("dd", { class: "num" }, value))))));
   if (data.alarms.length > 0) {
     section.append(el("ul", { class: "alarms", "aria-label": "Alarms" }, data.alarms.map((alarm) =>
       el("li", { class: "card alarm" }, icon("alarm"),
