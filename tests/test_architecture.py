@@ -202,7 +202,8 @@ KINDS = re.compile(r"(?i:image|picture|pixel|photo)|[\"'`]tables?\b|\btables:")
 MEANT_OTHERWISE = {
     "api/options.py": ("max_pixels",),  # all runs of format 1 had it
     "api/demo.py": ("image_size=16",),  # the demonstration trains on images
-    "api/train.py": ("photos",),  # a folder in an example
+    "api/train.py": ("photos",),
+    "inspection/explain/figure.py": ("Image",),  # what PIL draws a figure of any kind on  # a folder in an example
     "contract/source.py": ("picture", "image"),  # what a card shows of a sample of any kind
     "evaluation/retrieval.py": ("text to image",),  # an example of pairs
 }

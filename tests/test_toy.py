@@ -84,6 +84,9 @@ def test_a_modality_of_ones_own_goes_through_every_command(run: Any, data: Path,
     vector = encoder.encode("1123")
     np.testing.assert_allclose(encoder.encode(["1123"])[0], vector)
     assert len(nearfar.search(embeddings, "1123", k=3, encoder=encoder)) == 3
+    why = nearfar.explain(run.path, "1123", "strings.csv#3", within=data, out=tmp_path / "why.png")
+    assert list(why.a.parts.names) == ["1", "1", "2", "3"]
+    assert why.a.heat["occlusion"].any()
     assert str(nearfar.evaluate(run.path, data).verdict())
     nearfar.report(run.path)
     assert embeddings.keys[0] in (run.path / "report.html").read_text()

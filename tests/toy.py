@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar import randomness
-from nearfar.contract import Card, Encoder, Modality, Source, Unreadable, Views
+from nearfar.contract import Card, Encoder, Modality, Parts, Source, Unreadable, Views
+from nearfar.contract.parts import packed
 
 LENGTH, EMPTY = 8, 10  # digits of a string, and what stands where there is none
 
@@ -48,6 +49,15 @@ class Bag(Encoder):
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         at = inputs["digits"] + (EMPTY + 1) * torch.arange(LENGTH, device=self.device)
         return self.network(self.places(at).sum(1) / inputs["length"].clamp_min(1)[:, None])
+
+    def parts(self, inputs: Any) -> Parts:
+        digits = inputs["digits"][0, : int(inputs["length"][0])]
+
+        def without(kept: Tensor) -> dict[str, Tensor]:
+            found, length = packed(digits, kept, EMPTY)
+            return {"digits": nn.functional.pad(found, (0, LENGTH - len(digits)), value=EMPTY), "length": length}
+
+        return Parts(names=[str(digit) for digit in digits.tolist()], without=without, running=True)
 
     def preprocess(self, inputs: Any) -> dict[str, Tensor]:
         read = [inputs_of(text) for text in inputs]

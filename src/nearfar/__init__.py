@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nearfar.api.demo import demo
     from nearfar.api.embed import embed, embed_file
     from nearfar.api.evaluate import evaluate
+    from nearfar.api.explain import explain
     from nearfar.api.export import export
     from nearfar.api.finetune import finetune
     from nearfar.api.load import load
@@ -37,6 +38,7 @@ __all__ = [
     "embed",
     "embed_file",
     "evaluate",
+    "explain",
     "export",
     "finetune",
     "load",
@@ -58,6 +60,7 @@ _HOMES = {
     "embed": "nearfar.api.embed",
     "embed_file": "nearfar.api.embed",
     "evaluate": "nearfar.api.evaluate",
+    "explain": "nearfar.api.explain",
     "export": "nearfar.api.export",
     "finetune": "nearfar.api.finetune",
     "load": "nearfar.api.load",

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("RUN DATA -o FILE", "write what a fine-tuned run says of each sample, with probabilities"),
     "embed": ("RUN DATA -o FILE", "write a vector for each sample, as .parquet or .npy"),
     "search": ("RUN QUERY...", "the samples most like each query"),
+    "explain": ("RUN A B", "why two samples are near: what their parts add, and which of them meet"),
     "audit": ("RUN DATA", "what may be wrong with data: copies, leaks, foreign samples, wrong labels"),
     "export": ("RUN --to FORM -o DIR", "write the encoder in the form of another library"),
     "recommend": ("RUN USER...", "what users may want next, of data of users and items"),

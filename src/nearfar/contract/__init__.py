@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nearfar.contract.modality import Builtin as Builtin
     from nearfar.contract.modality import Modality as Modality
     from nearfar.contract.modality import Opening as Opening
+    from nearfar.contract.parts import Parts as Parts
     from nearfar.contract.reading import Reading as Reading
     from nearfar.contract.reading import Rows as Rows
     from nearfar.contract.reading import Skipped as Skipped
@@ -48,6 +49,7 @@ _HOME = {
     "encoder": ("Encoder", "Map", "Recommendation", "Recommended"),
     "method": ("Method",),
     "modality": ("Builtin", "Modality", "Opening"),
+    "parts": ("Parts",),
     "reading": ("Reading", "Rows", "Skipped", "Unreadable"),
     "source": ("Card", "Matched", "Relation", "Shards", "Source"),
 }

@@ -19,6 +19,7 @@ from nearfar.contract.inputs import Inputs
 from nearfar.errors import ConfigError
 
 if TYPE_CHECKING:
+    from nearfar.contract.parts import Parts
     from nearfar.contract.source import Source
 
 
@@ -120,6 +121,10 @@ class Encoder(nn.Module):
     def tokens(self, inputs: Any) -> Tensor:
         """A vector for each part of each input `[n, t, d]`; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no tokens: take a transformer.")
+
+    def parts(self, inputs: Any) -> Parts:
+        """What one sample, as inputs `[1, ...]`, is made of; raises ConfigError where the encoder does not say."""
+        raise ConfigError(f"The encoder {self._name!r} does not say what its inputs are made of: define its `parts`.")
 
     def recommend(self, queries: Sequence[Any], k: int) -> list[Recommendation]:
         """The `k` answers nearest to each query that it has not had; raises ConfigError where samples join nothing."""

@@ -15,6 +15,7 @@ from nearfar.errors import DataError, UserError
 from nearfar.modalities.opening import open_source, suited
 from nearfar.options import Facts, declared
 from nearfar.testing.comparing import check, same, sample
+from nearfar.testing.parts import check_parts
 
 _FACTS = Facts(samples=12, device="cpu", threads=1, steps=3)
 _NEAR = {"rtol": 1e-4, "atol": 1e-5}  # the order of sums follows the shape of a batch
@@ -151,6 +152,7 @@ def _check_encoder(ground: _Ground) -> None:
     again.load_state_dict(encoder.state_dict())
     found = ground.features(suited(ground.source, config), rows, again)
     check(torch.equal(found, features), "restore(config) with the encoder's weights must give the same features.")
+    check_parts(encoder, inputs.part(prepared, 0, 1))
 
 
 def _check_views(ground: _Ground) -> None:

@@ -17,6 +17,8 @@ from nearfar.modalities.pairs.encoder import Routed, unmarked
 from nearfar.modalities.pairs.source import PairSource
 from nearfar.modalities.registry import check_own
 from nearfar.options import Facts
+from nearfar.testing.parts import check_parts
+from nearfar.whitening import Whitening
 from tests.modalities.pairs.test_pairs_source import manifest
 
 FACTS = Facts(samples=6, device="cpu", threads=1, steps=3)
@@ -135,3 +137,22 @@ def test_an_option_of_a_side_is_one_of_pairs() -> None:
     check_own("image_size", "pairs")
     with pytest.raises(ConfigError, match="of the kind image: leave it out"):
         check_own("image_size", "table")
+
+
+def test_both_sides_have_the_parts_of_their_kinds_behind_the_projection(tmp_path: Path) -> None:
+    _, encoder, _ = built(tmp_path)
+    encoder.tower(0).output = Whitening(encoder.tower(0).dim).fit(torch.randn(99, encoder.tower(0).dim) + 1)
+    picture, text = encoder.preprocess([str(tmp_path / "red.png")]), encoder.preprocess(["a red thing"])
+    for inputs, grid in ((picture, (4, 4)), (text, None)):
+        with torch.no_grad():
+            parts = encoder.parts(inputs)
+        assert parts.grid == grid
+        assert parts.terms is not None
+        check_parts(encoder, inputs)
+    assert list(parts.names) == ["a", "red", "thing"]
+
+
+def test_a_frozen_side_of_which_only_vectors_are_there_has_no_parts(tmp_path: Path) -> None:
+    source, encoder, _ = built(tmp_path, frozen_sides="image")
+    with pytest.raises(ConfigError, match="give the sample itself"):
+        encoder.parts(encoder.prepare(source.fetch(np.arange(1))[0]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar import given
-from nearfar.contract import Encoder, Unreadable
+from nearfar.contract import Encoder, Parts, Unreadable
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.memory import check_weights
 from nearfar.modalities.audio.decode import as_encoded, decode
@@ -59,6 +59,12 @@ class AudioEncoder(Encoder):
         """Decibels `[n, bands, t]` less the mean and over the spread of the training data; zero behind the end."""
         inside = torch.arange(decibels.shape[2], device=decibels.device) < frames[:, None]
         return {"sound": (decibels - self.config["mean"]) / self.config["std"] * inside[:, None], "frames": frames}
+
+    def parts(self, inputs: Mapping[str, Tensor]) -> Parts:
+        """Regions of time and frequency of one sound, with what each adds to features that are a sum over them."""
+        from nearfar.modalities.audio.parts import parts_of
+
+        return parts_of(self, inputs)
 
     def measure(self, raw: Any) -> None:
         """Learn the length of the features of a user's own network, by what it makes of real sounds."""

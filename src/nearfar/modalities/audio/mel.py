@@ -44,6 +44,10 @@ class Mel:
         """Frames of a clip of so many samples."""
         return 1 + samples // self.hop
 
+    def hertz(self, share: float) -> float:
+        """The frequency at this share of the height of a spectrogram."""
+        return float(_hertz(torch.tensor([share * _mels(self.rate / 2)], dtype=torch.float64)))
+
 
 def log_mel(waves: Tensor, lengths: Tensor, mel: Mel) -> tuple[Tensor, Tensor]:
     """Sounds `[n, t]` of `lengths` [n] samples, zeros behind them, to decibels `[n, bands, frames]` and frames [n].

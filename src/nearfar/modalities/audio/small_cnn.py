@@ -4,6 +4,8 @@ Frames behind the end of a clip are zero after every layer, and play no part in 
 same whatever else is in the batch.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,27 @@ class SpectrogramCNN(nn.Module):
             x, frames = layer(x, frames)
         return pooled(x[:, :, 0], frames, self.parts)
 
+    def terms(self, spectrograms: Tensor, frames: Tensor) -> Tensor:
+        """What each place of the last map of one clip `[1, bands, frames]` adds to its features: `[f, t, dim]`, low
+        frequencies first.
+
+        The last convolution is a sum over frequencies; its norm and ReLU scale each sum as a whole, and pooling weighs
+        frames. What the norm adds is shared equally among the frequencies.
+        """
+        x = spectrograms[:, None]
+        for layer in self.layers[:-1]:
+            x, frames = layer(x, frames)
+        last: Any = self.layers[-1]
+        x = x[0, :, :, : int(frames)]
+        scale = last.norm.weight / (last.norm.running_var + last.norm.eps).sqrt()
+        shift = last.norm.bias - last.norm.running_mean * scale
+        each = torch.einsum("oif,ift->fto", last.convolution.weight[..., 0], x) * scale + shift / x.shape[1]
+        whole = each.sum(0)  # [t o]
+        each = each * (whole > 0)
+        largest = torch.zeros_like(whole).scatter_(0, whole.relu().argmax(0, keepdim=True), 1.0)
+        means = [part_weights(frames, len(whole), parts)[0, :, :, None] for parts in (1, self.parts)]  # [parts t 1]
+        return torch.cat([each * weights for weights in (largest, *torch.cat(means))], dim=2)
+
 
 class _Layer(nn.Module):
     """A convolution, batch norm and ReLU; zero behind the end of each clip."""
@@ -65,8 +88,13 @@ def means_of_parts(x: Tensor, frames: Tensor, parts: int) -> Tensor:
 
     The bounds of parts may lie within a frame.
     """
-    at = torch.arange(x.shape[2], device=x.device)
-    bounds = torch.arange(parts + 1, device=x.device) / parts * frames[:, None]  # [n parts+1]
-    weights = (bounds[:, 1:, None] - at).clamp(0, 1) - (bounds[:, :-1, None] - at).clamp(0, 1)
-    weights = weights / weights.sum(2, keepdim=True)
+    weights = part_weights(frames, x.shape[2], parts)
     return torch.bmm(weights.to(x.dtype), x.transpose(1, 2)).flatten(1)
+
+
+def part_weights(frames: Tensor, length: int, parts: int) -> Tensor:
+    """How much each of `length` frames counts in the mean of each part: `[n, parts, length]`."""
+    at = torch.arange(length, device=frames.device)
+    bounds = torch.arange(parts + 1, device=frames.device) / parts * frames[:, None]  # [n parts+1]
+    weights = (bounds[:, 1:, None] - at).clamp(0, 1) - (bounds[:, :-1, None] - at).clamp(0, 1)
+    return weights / weights.sum(2, keepdim=True)

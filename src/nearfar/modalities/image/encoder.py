@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nearfar import given
-from nearfar.contract import Encoder, Map, Unreadable
+from nearfar.contract import Encoder, Map, Parts, Unreadable
 from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
 from nearfar.modalities import pretrained
@@ -77,6 +77,12 @@ class ImageEncoder(Encoder):
             return super().tokens(inputs)
         found: Tensor = network.forward_features(inputs)
         return found.flatten(1, -2)[:, getattr(network, "num_prefix_tokens", 0) :]
+
+    def parts(self, inputs: Tensor) -> Parts:
+        """The cells of one picture, with what each adds to features that are means of maps."""
+        from nearfar.modalities.image.parts import parts_of
+
+        return parts_of(self, inputs)
 
     @property
     def _has_tokens(self) -> bool:

@@ -114,16 +114,17 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images to features."""
-        maps = self._stem_and_stages(x)
+        maps = self.stem_and_stages(x)
         if self.pool == "last":
             return mean(maps[-1])
         return torch.cat([statistic for one in maps for statistic in mean_and_spread(one)], dim=1)
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Images to the map of each stage `[n, c, h, w]`."""
-        return self._stem_and_stages(x)[1:]
+        return self.stem_and_stages(x)[1:]
 
-    def _stem_and_stages(self, x: Tensor) -> list[Tensor]:
+    def stem_and_stages(self, x: Tensor) -> list[Tensor]:
+        """Images to the maps of the stem and of each stage `[n, c, h, w]`."""
         maps = [self.maxpool(self.relu(self.bn1(self.conv1(x))))]
         for stage in self.stages:
             maps.append(self.get_submodule(stage)(maps[-1]))
@@ -139,11 +140,15 @@ def mean(maps: Tensor) -> Tensor:
     return nn.functional.avg_pool2d(maps, (maps.shape[-2], maps.shape[-1])).flatten(1)
 
 
+def coarse(maps: Tensor) -> Tensor:
+    """Maps averaged to about 8 x 8 where they are larger."""
+    cells = max(1, maps.shape[-2] // 8), max(1, maps.shape[-1] // 8)
+    return maps if cells == (1, 1) else nn.functional.avg_pool2d(maps, cells)
+
+
 def mean_and_spread(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each map, averaged to about 8 x 8 first: `[n, c, h, w]` to twice `[n, c]`."""
-    coarse = max(1, maps.shape[-2] // 8), max(1, maps.shape[-1] // 8)
-    if coarse != (1, 1):
-        maps = nn.functional.avg_pool2d(maps, coarse)
+    maps = coarse(maps)
     centre = mean(maps)
     apart = mean((maps - centre[:, :, None, None]).square())
     return centre, (apart + 1e-4).sqrt()  # the root has no slope at zero

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nearfar.contract import Card, Encoder, Recommendation, Recommended
+from nearfar.contract import Card, Encoder, Parts, Recommendation, Recommended
+from nearfar.contract.parts import packed
 from nearfar.data.keys import printable
 from nearfar.errors import ConfigError, DataError
 from nearfar.modalities.interactions.source import NONE, InteractionSource
@@ -93,6 +94,47 @@ class InteractionEncoder(Encoder):
         """The inputs of the items or of the users of a raw batch."""
         names = ("item",) if which == "item" else ("user", "history")
         return {name: raw[name].to(self.device) for name in names}
+
+    def parts(self, inputs: Mapping[str, Tensor]) -> Parts:
+        """What one user had, an item a part; an item is one part, which cannot be taken away.
+
+        A user is explained as somebody who had the same, also where the encoder has a vector of that user alone.
+        """
+        if "item" in inputs:
+            whole = self.features(inputs)
+            return Parts(
+                names=[self.title(int(inputs["item"]))],
+                without=lambda kept: {"item": inputs["item"].expand(len(kept))},
+                terms=whole,
+            )
+        history = inputs["history"][0]
+        history = history[history >= 0]
+        known = int(inputs["user"]) < len(self.config["users"])
+
+        def without(kept: Tensor) -> dict[str, Tensor]:
+            return self._strangers(packed(history, kept, NONE)[0])
+
+        return Parts(
+            names=[self.title(item) for item in history.tolist()],
+            without=without,
+            terms=self._terms(history) if len(history) else None,
+            note="the user is explained as somebody who had the same" if known else "",
+        )
+
+    def _terms(self, history: Tensor) -> Tensor | None:
+        """What each item adds to the vector of one who had them `[L]`; None where that is no sum or mean."""
+        each = self.features(self._strangers(history[:, None]))
+        features = self.features(self._strangers(history[None]))[0]
+        for terms in (each, each / len(each)):
+            if torch.allclose(terms.sum(0), features, rtol=1e-3, atol=1e-6):
+                return terms
+        return None
+
+    def _strangers(self, history: Tensor) -> dict[str, Tensor]:
+        """Inputs of users that are not known, by what they had `[m, L]`."""
+        history = history if history.shape[1] else F.pad(history, (0, 1), value=NONE)
+        users = torch.full((len(history),), len(self.config["users"]), device=history.device)
+        return {"user": users, "history": history}
 
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one item, or one user as a mapping."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from nearfar.contract import Encoder, Map, Modality
+from nearfar.contract import Encoder, Map, Modality, Parts
 from nearfar.contract.inputs import Inputs
+from nearfar.contract.parts import through
 from nearfar.data.folder import extension_of
 from nearfar.errors import ConfigError, DataError
 from nearfar.modalities.pairs.options import read_frozen
@@ -77,6 +79,20 @@ class Routed(Encoder):
         """The tokens of the side's tower; raises ConfigError where it has none."""
         side, own = unmarked(inputs)
         return self.tower(side).tokens(own)
+
+    def parts(self, inputs: Any) -> Parts:
+        """The parts of the side's own kind; raises ConfigError where its tower does not say, or is not asked."""
+        side, own = unmarked(inputs)
+        if isinstance(own, Mapping) and _FROZEN in own:
+            raise ConfigError("Of a sample there is its vector alone: give the sample itself.")
+        tower, projection = self.tower(side), self.projections[side]
+        found = tower.parts(own)
+        terms = None if found.terms is None else through(through(found.terms, tower.output), projection)
+
+        def without(kept: Tensor) -> Inputs:
+            return marked(side, found.without(kept))
+
+        return replace(found, without=without, terms=terms)
 
     def prepare(self, raw: OfSide) -> Inputs:
         """A raw batch of one side to its tower's inputs, or to the vectors that are kept of a frozen tower."""

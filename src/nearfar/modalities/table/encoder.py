@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar import given
-from nearfar.contract import Encoder
+from nearfar.contract import Encoder, Parts
 from nearfar.data.values import MISSING, spelling
 from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
@@ -22,7 +22,7 @@ from nearfar.modalities.table.encoding import Inputs
 from nearfar.modalities.table.networks import Transformer, Wide, mlp
 from nearfar.modalities.table.options import MOST_LAYERS
 from nearfar.modalities.table.recognition import lay_out_table
-from nearfar.modalities.table.source import Cells
+from nearfar.modalities.table.source import Cells, shown
 from nearfar.options import whole
 
 
@@ -64,6 +64,18 @@ class TableEncoder(Encoder):
         if not isinstance(self.network, Transformer):
             raise ConfigError(f"The encoder {self._name!r} has no tokens: take the transformer.")
         return self.network.tokens(inputs)
+
+    def parts(self, inputs: Tensor) -> Parts:
+        """The cells of one row; one that is taken away is missing."""
+        cells, column = self.inputs.cells(inputs)[0].cpu().numpy(), self.inputs.column
+        missing = self.inputs(torch.full((1, len(self.columns)), float("nan"), device=inputs.device))
+
+        def without(kept: Tensor) -> Tensor:
+            return torch.where(kept[:, column], inputs, missing)
+
+        tokens = self.network.tokens(inputs)[0] if isinstance(self.network, Transformer) else None
+        names = [f"{one.name}: {shown(one, float(cell))}" for one, cell in zip(self.columns, cells, strict=True)]
+        return Parts(names=names, without=without, tokens=tokens)
 
     def prepare(self, raw: Cells) -> Tensor:
         """Cells to rows of numbers `[n, D]` on the encoder's device."""

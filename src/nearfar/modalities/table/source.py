@@ -152,7 +152,7 @@ class TableSource(Source):
 def as_text(columns: Sequence[Column], row: NDArray[np.float32]) -> str:
     """The first twelve cells of a row `[C]`, a line each, as `column: value`."""
     cells = zip(columns[:_ON_A_CARD], row, strict=False)
-    return "\n".join(f"{column.name}: {_shown(column, float(cell))}" for column, cell in cells)
+    return "\n".join(f"{column.name}: {shown(column, float(cell))}" for column, cell in cells)
 
 
 def _usable(
@@ -169,7 +169,8 @@ def _usable(
     return np.flatnonzero(usable), refused
 
 
-def _shown(column: Column, cell: float) -> str:
+def shown(column: Column, cell: float) -> str:
+    """A cell as people write it."""
     if cell != cell:
         return "missing"
     if column.values is not None:

@@ -24,7 +24,7 @@ from nearfar.modalities.text.words import PARTS, Lexicon, units
 from nearfar.options import whole
 
 if TYPE_CHECKING:
-    from nearfar.contract import Inputs
+    from nearfar.contract import Inputs, Parts
 
 _COUNTED = 20_000
 _GRAMS_WEIGH = 3.0  # of a word's n-grams together, in units of the word: best for untrained cosines of STS-B's dev part
@@ -78,6 +78,22 @@ class Bag(TextEncoder):
         starts = counts.cumsum(0) - counts
         texts = F.embedding_bag(which, words, starts, mode="sum")
         return texts / counts.clamp_min(1).sqrt()[:, None]
+
+    def parts(self, inputs: Mapping[str, Tensor]) -> Parts:
+        """The words of one text; its vector is a sum over them."""
+        from nearfar.modalities.text.parts import parts_of_words
+
+        there = inputs["word"][0] != 0
+        names, parts = inputs["word"][0][there], inputs["parts"][0][there]
+        words = self.lexicon.words(names.cpu().numpy())
+        both = torch.cat([names[:, None], parts], dim=1)  # [t 1+PARTS]
+        each = self.features({"word": names[:, None], "parts": parts[:, None]}) / max(len(words), 1) ** 0.5
+
+        def made(kept: Tensor, lengths: Tensor) -> Inputs:
+            return {"word": kept[..., 0], "parts": kept[..., 1:]}
+
+        features = self.features(inputs)[0]
+        return parts_of_words(words, both, range(len(words)), made, terms=each, features=features)
 
     def words(self, inputs: Mapping[str, Tensor]) -> list[str]:
         """The words, with spaces between."""

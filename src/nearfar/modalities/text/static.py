@@ -21,7 +21,7 @@ from nearfar.modalities.text.transformer import TOKENIZER
 from nearfar.options import whole
 
 if TYPE_CHECKING:
-    from nearfar.contract import Inputs
+    from nearfar.contract import Inputs, Parts
 
 _MOST_WORDS = 200_000
 
@@ -57,6 +57,19 @@ class Static(TextEncoder):
         """The texts that the ids say."""
         ids, lengths = inputs["ids"].cpu().numpy(), inputs["length"].tolist()
         return [self.tokenizer.decode(row[:length]) for row, length in zip(ids, lengths, strict=True)]
+
+    def parts(self, inputs: Mapping[str, Tensor]) -> Parts:
+        """The words of one text; its vector is a sum over their tokens."""
+        from nearfar.modalities.text.parts import parts_of_words, words_of
+
+        ids = inputs["ids"][0, : int(inputs["length"][0])]
+        words, of = words_of(ids.tolist(), lambda some: self.tokenizer.decode(np.array(some)))
+
+        def made(kept: Tensor, lengths: Tensor) -> Inputs:
+            return {"ids": kept, "length": lengths}
+
+        each = self.table(ids) * self.weight[ids][:, None] / max(len(ids), 1)
+        return parts_of_words(words, ids, of, made, terms=each, features=self.features(inputs)[0])
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Ids `[n, t]` and lengths `[n]` to vectors `[n, dim]`."""

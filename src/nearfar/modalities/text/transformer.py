@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nearfar.contract import inputs as samples_of
 from nearfar.errors import ConfigError, MissingExtra
 from nearfar.modalities.adapters import add_adapters
 from nearfar.modalities.text.encoder import TextEncoder, Tokens
@@ -18,7 +20,7 @@ from nearfar.modalities.text.tokenizer import Tokenizer
 from nearfar.options import text, whole
 
 if TYPE_CHECKING:
-    from nearfar.contract import Inputs
+    from nearfar.contract import Inputs, Parts
 
 TOKENIZER = "tokenizer.json"
 _WIDTHS = 4  # lengths that a batch is sorted into
@@ -82,6 +84,27 @@ class Transformer(TextEncoder):
     def tokens(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """The last state of each token `[n, t, dim]`."""
         return self._states(inputs["ids"], inputs["length"])
+
+    def parts(self, inputs: Mapping[str, Tensor]) -> Parts:
+        """The words of one text; its vector is a sum over their states where these are averaged."""
+        from nearfar.modalities.text.parts import parts_of_words, words_of
+
+        length, before, behind = int(inputs["length"][0]), len(self.tokenizer.before), len(self.tokenizer.behind)
+        own = slice(before, max(before, length - behind))
+        ids = inputs["ids"][0]
+        words, of = words_of(ids[own].tolist(), lambda some: self.tokenizer.decode(np.array(some)))
+
+        def made(kept: Tensor, lengths: Tensor) -> Inputs:
+            found = self.inputs(Tokens(kept.cpu().numpy(), lengths.cpu().numpy()))
+            return samples_of.move(found, self.device)
+
+        states = self.tokens(inputs)[0]
+        if "mean" not in self._pooling:
+            return parts_of_words(words, ids[own], of, made, states=states[own])
+        each = states / (length**0.5 if self._pooling == "mean_sqrt_len" else length)
+        if self.config.get("unit"):
+            each = each / each[:length].sum(0).norm().clamp_min(1e-12)
+        return parts_of_words(words, ids[own], of, made, terms=each[own], features=self.features(inputs)[0])
 
     def _states(self, ids: Tensor, lengths: Tensor) -> Tensor:
         there = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
