@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar import __version__
+from nearfar.api.explained import explained
 from nearfar.api.sources import SKIPPED, unreadable
 from nearfar.data.skipped import read_skipped, write_skipped
 from nearfar.evaluation.embedding import embed_source
@@ -55,6 +56,7 @@ def keep(ready: "Ready", folder: RunFolder, state: "State", train: "Source", vec
         found=_found(ready),
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
+        explained=explained(ready.encoder, train, rows, near, similar),
     )
     path = folder.path / SKIPPED
     met = {one.key: one for one in [*read_skipped(path), *unreadable(ready.source, ready.judges.test)]}

@@ -12,12 +12,13 @@ from typing import Any
 
 from nearfar.errors import DataError
 from nearfar.files import read_json, to_json, write
+from nearfar.reporting import explained
 
 PAGE = "page.json"
 FORMAT = 1
 
 _SHOWN = (
-    *("map", "views", "found", "closest", "strangest"),
+    *("map", "views", "found", "closest", "strangest", "explained"),
     *("images", "images_left_out", "media", "media_left_out", "samples"),
 )
 _ADDRESS = re.compile(r"data:(image/(jpeg|png|webp)|audio/(wav|ogg|mpeg));base64,[A-Za-z0-9+/=]*")
@@ -115,4 +116,6 @@ def _checked(shown: Mapping[str, Any]) -> Mapping[str, Any]:
             raise ValueError("a point of the map has no place")
     if not all(type(i) is int and 0 <= i < count for i in named):
         raise ValueError("a sample is not there")
+    shown = {"explained": [], **shown}  # runs of earlier versions have none
+    explained.check(shown["explained"], count)
     return {name: shown[name] for name in _SHOWN}

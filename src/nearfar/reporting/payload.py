@@ -10,7 +10,7 @@ from nearfar.contract import Card
 from nearfar.errors import DataError
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import plain
-from nearfar.reporting import figures
+from nearfar.reporting import explained, figures
 from nearfar.reporting.plain import finite, flat
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def shown(report: "Report") -> dict[str, Any]:
     found_rows = [{"item": shelf.put(row.item), "views": [shelf.put(hit) for hit in row.views]} for row in report.found]
     closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
     strangest = [[shelf.put(strange.item), finite(strange.similarity)] for strange in report.strangest]
+    why = explained.entries(report.explained, shelf.put)
     points = None
     if report.map is not None and len(report.map.items):
         points = {
@@ -77,6 +78,7 @@ def shown(report: "Report") -> dict[str, Any]:
         "found": found_rows,
         "closest": closest,
         "strangest": strangest,
+        "explained": why,
         "images": shelf.images,
         "images_left_out": shelf.left_out,
         "media": shelf.media,

@@ -22,10 +22,20 @@ from nearfar.contract import Card
 from nearfar.errors import DataError
 from nearfar.evaluation.result import Evaluation
 from nearfar.reporting import payload
+from nearfar.reporting.explained import Explained
 
 _LOG = logging.getLogger("nearfar")
 
-_STYLES = ("base.css", "verdict.css", "evaluation.css", "curves.css", "map.css", "samples.css", "print.css")
+_STYLES = (
+    "base.css",
+    "verdict.css",
+    "evaluation.css",
+    "curves.css",
+    "map.css",
+    "samples.css",
+    "explained.css",
+    "print.css",
+)
 _SCRIPTS = (
     "core.js",
     "verdict.js",
@@ -35,6 +45,7 @@ _SCRIPTS = (
     "legend.js",
     "map.js",
     "samples.js",
+    "explained.js",
     "settings.js",
     "start.js",
     "contents.js",
@@ -110,8 +121,9 @@ class Report:
     """Queries, and as their views what was found for each, the nearest first."""
     closest: Sequence[Pair] = ()
     strangest: Sequence[Strange] = ()
+    explained: Sequence[Explained] = ()
     shown: Mapping[str, Any] | None = None
-    """What `payload.shown` made of the map, views, found, closest and strangest of this run before; in their place."""
+    """What `payload.shown` made of the six above of this run before; in their place."""
     config: str = ""
     """The text of `config.toml`."""
     environment: Mapping[str, Any] = field(default_factory=dict)

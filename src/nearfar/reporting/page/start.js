@@ -19,6 +19,9 @@ if (data.views.length > 0) {
 if (data.found.length > 0) {
   part("found", "What does it find?", "Found", "Of samples that it was not trained on, one side is the query and what comes nearest on the other side stands beside it, the nearest first.", drawFound);
 }
+if (data.explained.length > 0) {
+  part("explained", "Why are they near?", "Explained", "Samples with their nearest neighbours, and what of each makes them near. More with nearfar explain.", drawExplained);
+}
 if (data.closest.length > 0 || data.strangest.length > 0) {
   part("extremes", "What deserves a look?", "Samples", null, drawExtremes);
 }
