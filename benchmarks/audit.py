@@ -1,19 +1,24 @@
 """Does an audit find what is wrong? Errors are planted, and each ranking is judged by AUROC and average precision.
 
-    python benchmarks/audit.py DATA --name flowers30 --foreign OTHER [--steps 400] [--seeds 0 1 2]
+    python benchmarks/audit.py data/flowers30/train --name flowers30 --foreign data/sign_digits/train --steps 600
+    python benchmarks/audit.py data/banking77/train.csv --name banking77 --foreign data/stsb_en/train.csv --steps 300
+    python benchmarks/audit.py data/fsdd/train --name fsdd --steps 600
+    python benchmarks/audit.py data/flowers30/train --name flowers30-lite0 --foreign ... --published timm:NAME@FILE
+    python benchmarks/audit.py table                                   # the table, as docs/audit.md has it
 
-DATA and OTHER are folders of pictures whose sub-folders are classes, or tables of texts with a column of classes. Of
-the samples 3 % get a copy (pictures: cropped by up to 4 %, another size and compression; texts: a word is left out) and
-10 % a label of another class, and 3 % as many samples of OTHER are added under labels drawn at random. The encoder is
-trained on all of it without labels. Beside each ranking stands a baseline: neighbours by the raw input, and for labels
-the share of the 20 nearest by the trained encoder that have another label. Nothing is chosen by what is reported.
+DATA and OTHER are folders of pictures or sounds whose sub-folders are classes, or tables of texts with a column of
+classes. Of the samples 3 % get a copy (pictures: cropped by up to 4 %, another size and compression; texts: a word is
+left out; sounds: up to 4 % are cut off, quieter, through Ogg Vorbis) and 10 % a label of another class, and 3 % as many
+foreign samples are added under labels drawn at random: samples of OTHER, or sounds of DATA played backwards. The
+encoder is trained on all of it without labels, or is a published one as it came. Beside each ranking stands a
+baseline: neighbours by the raw input (texts: TF-IDF of words), and for labels the share of the 20 nearest by the same
+encoder that have another label. Seeds draw the errors and the training. Nothing is chosen by what is reported.
 """
 
 import argparse
 import csv
 import io
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -29,8 +34,11 @@ import machine
 import nearfar
 from nearfar.api.sources import open_for
 from nearfar.evaluation.embedding import embed_source
+from nearfar.evaluation.intervals import over_seeds
 from nearfar.inspection.audit import duplicates, labels, outliers
 from nearfar.inspection.audit.neighbours import neighbours
+
+NAMES = {"copy": "duplicates", "foreign": "foreign samples", "label": "swapped labels"}
 
 
 def plant_pictures(data, foreign, folder, rng):
@@ -61,6 +69,38 @@ def plant_pictures(data, foreign, folder, rng):
             put(f"{i:05d}c", label, cut.resize((int(0.8 * width), int(0.8 * height))), {"copy"})
     for i in rng.choice(len(others), len(files) * 3 // 100, replace=False).tolist():
         put(f"f{i:05d}", rng.choice(classes), Image.open(others[i]), {"foreign", "label"})
+    return folder, wrong
+
+
+def plant_sounds(data, foreign, folder, rng):
+    """As `plant_pictures`, of the sounds of a folder; foreign are those of its sounds that are played backwards."""
+    import soundfile
+
+    files = sorted(data.glob("*/*.wav"))
+    classes = sorted({file.parent.name for file in files})
+    wrong = {}
+
+    def put(name, label, wave, rate, what, form="wav"):
+        (folder / label).mkdir(exist_ok=True, parents=True)
+        soundfile.write(folder / label / f"{name}.{form}", wave, rate)
+        wrong[f"{label}/{name}.{form}"] = what
+
+    order = rng.permutation(len(files))
+    few = len(files) * 3 // 100
+    backwards, kept = order[:few].tolist(), order[few:].tolist()
+    swapped = set(rng.choice(kept, len(kept) // 10, replace=False).tolist())
+    copied = set(rng.choice(kept, few, replace=False).tolist())
+    for i in kept:
+        (wave, rate), label = soundfile.read(files[i]), files[i].parent.name
+        given = rng.choice([one for one in classes if one != label]) if i in swapped else label
+        what = {"label"} if i in swapped else set()
+        put(f"{i:05d}", given, wave, rate, what | ({"copy"} if i in copied else set()))
+        if i in copied:
+            start, stop = (rng.random(2) * 0.04 * len(wave)).astype(int).tolist()
+            put(f"{i:05d}c", label, 0.6 * wave[start : len(wave) - stop], rate, {"copy"}, "ogg")
+    for i in backwards:
+        wave, rate = soundfile.read(files[i])
+        put(f"f{i:05d}", rng.choice(classes), wave[::-1], rate, {"foreign", "label"})
     return folder, wrong
 
 
@@ -113,58 +153,107 @@ def measure(arguments, seed):
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder, rng = Path(temporary), np.random.default_rng(seed)
-        plant = plant_pictures if Path(arguments.data).is_dir() else plant_texts
+        place = Path(arguments.data)
+        sounds = place.is_dir() and next(place.glob("*/*.wav"), None) is not None
+        plant = plant_sounds if sounds else plant_pictures if place.is_dir() else plant_texts
         (folder / "data").mkdir()
-        data, wrong = plant(Path(arguments.data), Path(arguments.foreign), folder / "data", rng)
-        options = {name: json.loads(value) for name, _, value in (pair.partition("=") for pair in arguments.option)}
-        if arguments.method is not None:
-            options["method"] = arguments.method
-        run = nearfar.train(
-            str(data), steps=arguments.steps, seed=seed, out=folder / "run", quiet=True, evaluate=False, **options
-        )
-        source = open_for(run.encoder, data)
-        vectors, rows = embed_source(run.encoder, source, show=False)
+        data, wrong = plant(place, arguments.foreign and Path(arguments.foreign), folder / "data", rng)
+        if arguments.published:
+            encoder = nearfar.load(arguments.published)
+        else:
+            options = {name: json.loads(value) for name, _, value in (one.partition("=") for one in arguments.option)}
+            if arguments.method is not None:
+                options["method"] = arguments.method
+            encoder = nearfar.train(
+                str(data), steps=arguments.steps, seed=seed, out=folder / "run", quiet=True, evaluate=False, **options
+            ).encoder
+        source = open_for(encoder, data)
+        vectors, rows = embed_source(encoder, source, show=False)
         source = source.take(rows)
         numbers, keys = source.labels, list(source.keys)
+        classes = len(source.label_names)
         near = neighbours(vectors)
-        copies, _ = duplicates.duplicates(near, source.ids, np.zeros(len(keys)), len(source.label_names))
-        given = labels.probabilities(vectors, near, numbers, len(source.label_names), seed)
-        at = np.arange(len(numbers))
-        others = given.copy()
-        others[at, numbers] = -np.inf
+        content = source.content()
+        measures = [near] if content is None else [near, neighbours(content)]
+        copies, _ = duplicates.duplicates(measures, source.ids, np.zeros(len(keys)), classes)
+        given = labels.probabilities(vectors, near, numbers, classes, seed)
+        ranking = labels.wrong_labels(given, numbers)
+        scores = np.empty(len(keys))
+        scores[ranking.rows] = ranking.scores
         found = {
-            "copy": judged(duplicates.pair_scores(near, len(source.label_names)), wrong, keys, "copy", copies.samples),
+            "copy": judged(duplicates.pair_scores(measures), wrong, keys, "copy", copies.samples),
             "foreign": judged(outliers.distances(near), wrong, keys, "foreign", outliers.outliers(near).samples),
-            "label": judged(
-                others.max(axis=1) - given[at, numbers],
-                wrong,
-                keys,
-                "label",
-                labels.wrong_labels(given, numbers).samples,
-            ),
+            "label": judged(scores, wrong, keys, "label", ranking.samples),
         }
         twenty = torch.from_numpy(numbers[near.first])[near.rows[:, :20]].numpy()[near.same]
         beside = {"label": judged((twenty != numbers[:, None]).mean(axis=1), wrong, keys, "label")}
-        raw = source.vectors()
-        if raw is not None:
-            plain = neighbours(raw)
-            beside["copy"] = judged(plain.similarities[:, 0].numpy()[plain.same], wrong, keys, "copy")
-            beside["foreign"] = judged(outliers.distances(plain), wrong, keys, "foreign")
-        shutil.rmtree(folder / "run")
+        plain = neighbours(raw(source, data))
+        beside["copy"] = judged(plain.similarities[:, 0].numpy()[plain.same], wrong, keys, "copy")
+        beside["foreign"] = judged(outliers.distances(plain), wrong, keys, "foreign")
     return {"seed": seed, "samples": len(keys), "found": found, "baseline": beside, "seconds": time.monotonic() - began}
 
 
+def raw(source, data):
+    """A vector of each sample that no encoder has made."""
+    if data.is_dir():
+        return source.vectors()
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    place = {f"{data.name}#{i}": row[0] for i, row in enumerate(read(data))}
+    words = TfidfVectorizer(max_features=4096, token_pattern=r"\S+").fit_transform([place[key] for key in source.keys])
+    return torch.from_numpy(words.toarray().astype(np.float32))
+
+
+def table():
+    """The figures of all results in Markdown: mean and 95 % interval (Student's t) over the draws."""
+    lines = [
+        "| set | encoder | error | AUROC | average precision | flagged: precision / recall | baseline: AUROC | "
+        "average precision |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(machine.RESULTS.glob("audit-*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        runs, settings = content["runs"], content["settings"]
+        for what in ("copy", "foreign", "label"):
+
+            def shown(side, name, runs=runs, what=what):
+                values = torch.tensor([run[side][what][name] for run in runs])
+                found = over_seeds(values)
+                return f"{found.mean:.3f} ± {found.half_width:.3f}" if len(values) > 1 else f"{found.mean:.3f}"
+
+            flags = (np.mean([run["found"][what][name] for run in runs]) for name in ("precision", "recall"))
+            encoder = settings["published"] or f"trained, {settings['steps']} steps"
+            lines.append(
+                f"| {settings['data']} | {encoder} | {NAMES[what]} | {shown('found', 'auroc')} | "
+                f"{shown('found', 'average precision')} | {' / '.join(f'{x:.2f}' for x in flags)} | "
+                f"{shown('baseline', 'auroc')} | {shown('baseline', 'average precision')} |"
+            )
+    return "\n".join(lines)
+
+
 def main():
+    if sys.argv[1:] == ["table"]:
+        print(table())
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--foreign", required=True)
+    parser.add_argument("--foreign")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--method", default=None)
+    parser.add_argument("--published", default=None, help="a published encoder in place of a trained one")
+    parser.add_argument("--called", default=None, help="how the table calls it")
     parser.add_argument("--option", nargs="*", default=[], help="further options of the training, NAME=JSON")
     arguments = parser.parse_args()
-    settings = {"steps": arguments.steps, "method": arguments.method, "options": arguments.option}
+    settings = {
+        "data": arguments.name.partition("-")[0],
+        "foreign": "backwards" if arguments.foreign is None else Path(arguments.foreign).parent.name,
+        "published": arguments.called or arguments.published,
+        "steps": None if arguments.published else arguments.steps,
+        "method": arguments.method,
+        "options": arguments.option,
+    }
     name = f"audit-{arguments.name}"
     runs = machine.runs_so_far(name, settings)
     for seed in arguments.seeds:
@@ -172,12 +261,7 @@ def main():
             continue
         runs.append(measure(arguments, seed))
         print(json.dumps(runs[-1]), flush=True)
-        machine.write(name, {"settings": settings, "runs": runs})
-    for what in ("copy", "foreign", "label"):
-        for side in ("found", "baseline"):
-            values = [run[side][what]["auroc"] for run in runs if what in run[side]]
-            if values:
-                print(f"{what:8} {side:9} AUROC {np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+        machine.write(name, {"settings": settings, **machine.facts(), "runs": runs})
 
 
 if __name__ == "__main__":
