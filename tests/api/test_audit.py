@@ -34,11 +34,14 @@ def planted(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Pat
     shutil.copy(train[0], train[0].parent / "=again.png")
     shutil.copy(train[5], test[0].parent / "leak.png")
     (train[0].parent / "text.png").write_text("no picture")
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(test[1].parent / "black.png")
     return folder
 
 
 def test_lists_a_page_and_a_manifest_are_written(finished: Finished, planted: Path, tmp_path: Path) -> None:
-    found = nf.audit(finished[1].encoder, planted, out=tmp_path / "a", drop=["duplicates", "leaks", "unreadable"])
+    found = nf.audit(
+        finished[1].encoder, planted, out=tmp_path / "a", drop=["duplicates", "leaks", "unreadable", "defects"]
+    )
     assert [one.name for one in found.rankings] == ["leaks", "duplicates", "outliers", "labels"]
     first = rows_of(tmp_path / "a" / "leaks.csv")[0]
     assert first["flagged"] == "True"
@@ -47,11 +50,12 @@ def test_lists_a_page_and_a_manifest_are_written(finished: Finished, planted: Pa
     assert {first["key"][:6], first["other_key"][:6]} == {"train/"}
     assert "again.png" in first["key"] + first["other_key"]
     left = rows_of(tmp_path / "a" / "cleaned.csv")
-    assert len(left) == found.samples - len(found["leaks"].samples) - len(found["duplicates"].samples)
+    assert len(left) == found.samples - len(found["leaks"].samples) - len(found["duplicates"].samples) - 1
     assert {row["split"] for row in left} == {"train", "test"}
     assert all(Path(row["path"]).is_file() for row in left)
     gone = {row["key"]: row["reasons"] for row in rows_of(tmp_path / "a" / "dropped.csv")}
     assert gone["test/class 0/leak.png"] == "leaks"
+    assert [why for key, why in gone.items() if key.endswith("black.png")] == ["defects"]
     assert any("text.png" in key and why == "unreadable" for key, why in gone.items())
     # What is left is data as any other.
     again = nf.audit(finished[1].encoder, tmp_path / "a" / "cleaned.csv", out=tmp_path / "b")

@@ -19,7 +19,7 @@ def test_copies_come_first_and_are_flagged_and_nothing_else_is() -> None:
     x, _ = blobs()
     x[17] = x[3]
     x[90] = x[40] + 1e-3
-    found, _ = duplicates(neighbours(x), np.arange(240), np.zeros(240))
+    found, _ = duplicates([neighbours(x)], np.arange(240), np.zeros(240))
     assert {
         frozenset(pair) for pair in zip(found.rows[: found.flagged], found.others[: found.flagged], strict=True)
     } == {
@@ -29,8 +29,22 @@ def test_copies_come_first_and_are_flagged_and_nothing_else_is() -> None:
     assert found.scores[0] == 15
     assert found.samples.tolist() == [17, 90]  # one of each stays
     assert len(found) > found.flagged
-    scores = pair_scores(neighbours(x))
+    scores = pair_scores([neighbours(x)])
     assert set(np.argsort(-scores)[:4].tolist()) == {3, 17, 40, 90}
+
+
+def test_copies_that_only_the_input_shows_are_found_and_ranked_in_small_classes_too() -> None:
+    x, _ = blobs()
+    content = torch.randn(240, 12, generator=torch.Generator().manual_seed(3))
+    content[17] = content[3] + 1e-3
+    measures = [neighbours(x), neighbours(content)]
+    found, _ = duplicates(measures, np.arange(240), np.zeros(240))
+    assert {int(found.rows[0]), int(found.others[0])} == {3, 17}
+    assert found.flagged == 1
+    small, _ = duplicates(measures, np.arange(240), np.zeros(240), classes=40)
+    assert {int(small.rows[0]), int(small.others[0])} == {3, 17}
+    assert small.flagged == 0  # by six samples a class, chance is not told
+    assert set(np.argsort(-pair_scores(measures))[:2].tolist()) == {3, 17}
 
 
 def test_copies_across_parts_are_leaks() -> None:
@@ -38,7 +52,7 @@ def test_copies_across_parts_are_leaks() -> None:
     x[200], x[50] = x[5], x[6]
     ids = np.arange(240)
     ids[201] = ids[7] = -9  # equal content, whatever the vectors
-    within, across = duplicates(neighbours(x), ids, (np.arange(240) >= 120).astype(np.int64))
+    within, across = duplicates([neighbours(x)], ids, (np.arange(240) >= 120).astype(np.int64))
     assert (within.flagged, across.flagged) == (1, 2)
     assert across.samples.tolist() == [200, 201]
 
@@ -112,7 +126,7 @@ def test_a_class_of_two_clusters_is_told_and_one_of_a_single_cloud_is_not(parted
 def test_few_and_equal_samples_are_no_error() -> None:
     for x in (torch.zeros(2, 3), torch.ones(30, 3), torch.randn(5, 3)):
         near = neighbours(x)
-        within, across = duplicates(near, np.arange(len(x)), np.zeros(len(x)))
+        within, across = duplicates([near], np.arange(len(x)), np.zeros(len(x)))
         assert len(across) == 0
         assert within.flagged == (0 if len(near.first) == len(x) else len(x) - 1)
         assert outliers.outliers(near).flagged == 0

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nearfar.contract import Encoder, Skipped
     from nearfar.inspection.audit.ranking import Note, Ranking
 
-KINDS = ("leaks", "duplicates", "outliers", "labels")
-"""Kinds of errors that samples are ranked by, and can be dropped for."""
+KINDS = ("leaks", "duplicates", "outliers", "labels", "defects", "unreadable")
+"""Kinds of errors that samples can be dropped for."""
 PAGE, CLEANED, DROPPED = "audit.html", "cleaned.csv", "dropped.csv"
 _log = logging.getLogger("nearfar")
 
@@ -62,15 +62,15 @@ def audit(
 
     `encoder` is an encoder or a run folder, `data` as `nearfar.train` takes it; where it has a train and a test part,
     both are looked at, and copies across them are leaks. Writes a csv for each kind, and audit.html, into the folder
-    `out` (by default `audit` in the run folder, else here). With `drop`, some of `KINDS` or "unreadable", cleaned.csv
+    `out` (by default `audit` in the run folder, else here). With `drop`, some of `KINDS`, cleaned.csv
     names what is left, as data that `nearfar.train` takes; nothing is deleted. Raises UserError.
     """
     from nearfar.api.audited import open_parts
     from nearfar.api.load import load_on
 
     for kind in drop:
-        if kind not in (*KINDS, "unreadable"):
-            raise UnknownName("kind of error", kind, (*KINDS, "unreadable"))
+        if kind not in KINDS:
+            raise UnknownName("kind of error", kind, KINDS)
     encoder, run = load_on(encoder, device)
     folder = Path(out) if out is not None else (run or Path()) / "audit"
     found = open_parts(encoder, data, cache=cache, label_column=label_column)
@@ -81,6 +81,7 @@ def audit(
 
 def _examined(found: "Audited", folder: Path, seed: int) -> Audit:
     """All rankings and notes of embedded samples."""
+    from nearfar.evaluation.copies import LIMIT
     from nearfar.inspection.audit import clusters, labels, outliers
     from nearfar.inspection.audit.duplicates import duplicates
     from nearfar.inspection.audit.neighbours import neighbours
@@ -89,7 +90,9 @@ def _examined(found: "Audited", folder: Path, seed: int) -> Audit:
     if len(vectors) < 2:
         raise DataError(f"{found.name!r} has fewer than two samples that can be read: there is nothing to compare.")
     near, numbers, names = neighbours(vectors), found.labels, found.label_names
-    within, across = duplicates(near, ids, parts, max(len(names), 1))
+    content = found.content(LIMIT)
+    measures = [near] if content is None else [near, neighbours(content)]
+    within, across = duplicates(measures, ids, parts, max(len(names), 1))
     made = Audit(folder, len(vectors), [across] if len(found.sources) > 1 else [], skipped=found.skipped)
     made.rankings.extend([within, outliers.outliers(near)])
     if numbers is None or len(np.unique(numbers[numbers >= 0])) < 2:
@@ -127,7 +130,7 @@ def _write(made: Audit, found: "Audited", drop: Sequence[str]) -> Audit:
     write_skipped(made.path / "defects.csv", made.defects)
     write_skipped(made.path / "unreadable.csv", made.skipped)
     if drop:
-        reasons = _reasons(made, drop)
+        reasons = _reasons(made, found, drop)
         found.write_cleaned(made.path / CLEANED, set(reasons))
         lines = [[found.key(row), ", ".join(why)] for row, why in sorted(reasons.items())]
         lines += [[one.key, "unreadable"] for one in made.skipped]  # they are in no list of samples
@@ -149,13 +152,15 @@ def _write(made: Audit, found: "Audited", drop: Sequence[str]) -> Audit:
     return made
 
 
-def _reasons(made: Audit, drop: Sequence[str]) -> dict[int, list[str]]:
+def _reasons(made: Audit, found: "Audited", drop: Sequence[str]) -> dict[int, list[str]]:
     """The samples to drop, and what for."""
     reasons: dict[int, list[str]] = {}
     chosen: Callable[[str], bool] = set(drop).__contains__
     for ranking in made.rankings:
         for row in ranking.samples.tolist() if chosen(ranking.name) else ():
             reasons.setdefault(row, []).append(ranking.name)
+    for row in found.rows_of({one.key for one in made.defects}) if chosen("defects") else ():
+        reasons.setdefault(row, []).append("defects")
     if len(reasons) >= made.samples:
         raise ConfigError("Dropping all of these would leave nothing: name fewer kinds.")
     return reasons

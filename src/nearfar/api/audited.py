@@ -55,6 +55,16 @@ class Audited:
         parts = np.repeat(np.arange(len(vectors)), [len(one) for one in vectors])
         return torch.cat(vectors), np.concatenate(ids), parts
 
+    def content(self, most: int) -> Tensor | None:
+        """Vectors `[N, D]` of the input itself, of what `embed` has left; None for more than `most`, or without any."""
+        if sum(map(len, self.sources)) > most:
+            return None
+        found = [source.content() for source in self.sources]
+        widths = {None if one is None else one.shape[1] for one in found}
+        there = [one for one in found if one is not None]
+        fits = len(there) == len(found) and len(widths) == 1 and all(map(_as_many, there, self.sources))
+        return torch.cat(there) if fits else None
+
     @cached_property
     def _ambiguous(self) -> bool:
         first, *others = (set(source.keys) for source in self.sources)
@@ -100,8 +110,18 @@ class Audited:
         return source.cards(np.array([own]))[0]
 
     def defects(self) -> list[Skipped]:
-        """What is wrong with samples that can be read, or with columns."""
-        return [one for source in self.sources for one in source.defects(np.arange(len(source)))]
+        """What is wrong with samples that can be read, by their `key`, or with columns."""
+        found = []
+        for start, source in zip(self._starts.tolist(), self.sources, strict=True):
+            place = {key: row for row, key in enumerate(source.keys)}
+            for one in source.defects(np.arange(len(source))):
+                row = place.get(one.key)
+                found.append(one if row is None else Skipped(self.key(start + row), one.reason))
+        return list(dict.fromkeys(found))
+
+    def rows_of(self, keys: Collection[str]) -> list[int]:
+        """The samples that have one of these keys."""
+        return [row for row in range(sum(map(len, self.sources))) if self.key(row) in keys]
 
     def lines(self, ranking: Ranking) -> tuple[list[str], list[list[Any]]]:
         """The heading and the rows of a ranking's csv."""
@@ -179,6 +199,10 @@ class Audited:
     def _at(self, row: int) -> tuple[Source, int]:
         at = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self.sources[at], row - int(self._starts[at])
+
+
+def _as_many(vectors: Tensor, source: Source) -> bool:
+    return len(vectors) == len(source)
 
 
 def open_parts(encoder: Encoder, data: Any, **reading: Any) -> Audited:

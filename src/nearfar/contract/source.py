@@ -288,6 +288,13 @@ class Source:
         """Of samples whose views are of several kinds: the items of each kind, the first ones being the samples."""
         return {}
 
+    def content(self) -> Tensor | None:
+        """Vectors of the `usable` samples [N, D] by which near-copies are near, whatever they mean; None without any.
+
+        By default the raw input. What stands at one place is the same in every source of this kind.
+        """
+        return self.vectors()
+
     def defects(self, rows: Rows) -> list[Skipped]:
         """What is wrong with samples that can be read, or with a column of them, and why; by default nothing is."""
         return []

@@ -167,3 +167,13 @@ def test_arrays_of_one_length_are_rows_unless_sounds_are_asked_for():
     data = [tone(300 + i) for i in range(12)]
     assert opened(data)[0] == "table"
     assert len(opened(data, "audio")[1]) == 12
+
+
+def test_silent_and_clipped_sounds_are_defects_and_others_are_none(tmp_path):
+    waves = [tone(), tone(200), np.full(2000, 0.2), tone(loud=0.0004), np.clip(tone(loud=4.0), -1, 1), tone(300)]
+    source = open_source(MODALITY, folder_of(tmp_path, waves))
+    found = {one.key: one.reason for one in source.defects(np.arange(len(source)))}
+    assert list(found) == ["02.wav", "03.wav", "04.wav"]
+    assert found["02.wav"] == "silent: all samples are equal"
+    assert "-68 dB" in found["03.wav"]
+    assert found["04.wav"].startswith("clipped: ")

@@ -327,3 +327,12 @@ def test_positives_and_negatives_are_the_pictures_that_their_columns_name(tmp_pa
                 assert np.array_equal(pictures.pixels[place].numpy(), np.asarray(image).transpose(2, 0, 1))
     taken = source.take(np.array([3, 1])).negatives
     assert torch.equal(taken.fetch(np.array([0]))[0].pixels, source.fetch(np.array([0]))[0].pixels)
+
+
+def test_pictures_of_one_colour_are_defects(tmp_path):
+    fill(tmp_path, 6)
+    Image.new("RGB", (12, 12), (200, 30, 30)).save(tmp_path / "a" / "red.png")
+    Image.new("RGB", (12, 12), (0, 0, 0)).save(tmp_path / "b" / "black.jpg")
+    source = suited(open_images(str(tmp_path)), {"stored_size": 12})
+    found = source.defects(np.arange(len(source)))
+    assert {one.key: one.reason for one in found} == dict.fromkeys(("a/red.png", "b/black.jpg"), "all of one colour")

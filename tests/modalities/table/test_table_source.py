@@ -241,3 +241,28 @@ def test_arrays_may_have_nan_and_skip_infinities(tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", cells)
     source = opened(str(tmp_path / "t.npy"))
     assert (lost(source), source.missing) == ([("t.npy#2", "column '0' is infinite")], 1)
+
+
+def test_columns_that_tell_nothing_are_defects(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=200)
+    kind = ["xyz"[i % 3] for i in range(200)]
+    table = {
+        "a": a,
+        "ten_a": [f"{10 * x:.6f}" for x in a],
+        "fixed": [4.5] * 200,
+        "kind": kind,
+        "code": [{"x": "q", "y": "r", "z": "s"}[one] for one in kind],
+        "rare": [3.5 if i < 2 else "" for i in range(200)],
+        "free": rng.normal(size=200),
+    }
+    rows = [",".join(table), *(",".join(str(column[i]) for column in table.values()) for i in range(200))]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    source = opened(str(tmp_path / "t.csv"))
+    found = {one.key: one.reason for one in source.defects(np.arange(len(source)))}
+    assert found["column 'fixed'"] == "all cells hold the same value"
+    assert found["column 'code'"] == "tells the same as the column 'kind'"
+    assert found["column 'rare'"] == "198 of 200 cells are empty"
+    assert found["column 'ten_a'"] == "tells the same as the column 'a'"
+    assert "column 'free'" not in found
+    assert "column 'a'" not in found

@@ -134,3 +134,19 @@ def test_a_file_of_nothing_is_an_error(tmp_path):
     (tmp_path / "lines.txt").write_text("\n \n")
     with pytest.raises(DataError, match=r"lines\.txt"):
         open_source(registry.load("text"), str(tmp_path / "lines.txt"), least=2)
+
+
+def test_texts_without_a_letter_or_a_digit_are_defects(tmp_path):
+    (tmp_path / "lines.txt").write_text("\n".join([*TEXTS, "...", "?!", "7"]), encoding="utf-8")
+    source = opened(tmp_path / "lines.txt")
+    found = source.defects(np.arange(len(source)))
+    assert [one.reason for one in found] == ["no letter and no digit in it: ...", "no letter and no digit in it: ?!"]
+
+
+def test_a_text_that_lacks_a_word_is_near_by_its_content_and_two_sources_agree(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join([*TEXTS, "The card was declined twice"]), encoding="utf-8")
+    (tmp_path / "b.txt").write_text("\n".join([*OTHERS, TEXTS[0]]), encoding="utf-8")
+    one, other = (opened(tmp_path / name).content() for name in ("a.txt", "b.txt"))
+    assert one.shape == (5, 2048)
+    assert (one @ one[0]).argsort().tolist()[-2:] == [4, 0]
+    assert (one[0] == other[4]).all()

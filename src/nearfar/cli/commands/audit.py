@@ -33,7 +33,7 @@ class Audit(Form):
     drop: str | None = option(
         None,
         "Write cleaned.csv without what is flagged as one of these, with commas between: leaks, duplicates, outliers, "
-        "labels, unreadable.",
+        "labels, defects, unreadable.",
         local=True,
     )
     label_column: str | None = label_column_option()

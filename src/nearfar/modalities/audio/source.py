@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.contract import Card, Reading, Rows, Source, Unreadable
+from nearfar.contract import Card, Reading, Rows, Skipped, Source, Unreadable
 from nearfar.data.decoded import Decoded
 from nearfar.data.kept import Bytes, in_chunks, in_threads
 from nearfar.data.samples import Samples
@@ -33,6 +34,8 @@ _POOL = 256
 _QUICK = 64_000
 """Bytes of a clip that is decoded quicker than it is looked up on disk: two seconds at 16 kHz."""
 _BATCH = 256
+_FULL, _SILENT, _CLIPPED = 32_767, 33.0, 0.01
+"""Full scale, the peak below which nothing is heard (-60 dB), and the share of samples at full scale that is heard."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,16 @@ class AudioSource(Source):
             replace(card, image=shown[i][0], media=shown[i][1]) if i in shown else card for i, card in enumerate(cards)
         ]
 
+    def defects(self, rows: Rows) -> list[Skipped]:
+        """Sounds without a sound in them, and those that are cut off at full scale."""
+        found = []
+        for some in in_chunks(np.asarray(rows, dtype=np.int64), _BATCH):
+            waves, lengths, places = self.waves(some)
+            for i, place in enumerate(places.tolist()):
+                if reason := _defect(waves[i, : lengths[i]].numpy()):
+                    found.append(Skipped(self.keys[int(some[place])], reason))
+        return found
+
     @cached_property
     def _pool(self) -> Pool:
         return Pool(self)
@@ -148,6 +161,19 @@ class AudioSource(Source):
             self._stores[self.rate, self.most] = _store(self.whole, reading, self.rate, self.most, **self._how)
         self._store = self._stores[self.rate, self.most]
         self.reading = self._store.reading
+
+
+def _defect(wave: NDArray[np.int16]) -> str | None:
+    """What is wrong with a sound that can be read; None where nothing is."""
+    if not len(wave):
+        return "it has no length"
+    peak = float(np.abs(wave - wave.mean()).max())
+    if peak < _SILENT:
+        return "silent: " + (
+            "all samples are equal" if peak == 0 else f"its peak is {20 * np.log10(peak / _FULL):.0f} dB"
+        )
+    clipped = float((np.abs(wave.astype(np.int32)) >= _FULL).mean())
+    return f"clipped: {100 * clipped:.1f} % of its samples are at full scale" if clipped > _CLIPPED else None
 
 
 def audio_source(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.contract import Card, Reading, Rows, Source, Unreadable
+from nearfar.contract import Card, Reading, Rows, Skipped, Source, Unreadable
 from nearfar.data.kept import in_chunks, in_threads
 from nearfar.data.samples import Samples
 from nearfar.modalities.image.decode import Header, brightest, header, white_level
@@ -36,6 +36,8 @@ _SHARP = 320
 _FEW = 8
 """So few pictures are shown in up to `_SHARP` pixels, read anew; more of them as they are kept."""
 _BASELINE = 32
+_ONE_COLOUR = 3
+"""Of 255: as far as compression alone takes the pixels of one colour."""
 
 
 class ImageSource(Source):
@@ -79,6 +81,20 @@ class ImageSource(Source):
         wanted = np.asarray(rows, dtype=np.int64)
         pictures, places = self.store.fetch(self.at[wanted])
         return pictures, wanted[places]
+
+    def defects(self, rows: Rows) -> list[Skipped]:
+        """Pictures that show nothing: all of one colour."""
+        found = []
+        for start in range(0, len(rows), 1024):
+            pictures, kept = self.fetch(rows[start : start + 1024])
+            pixels = pictures.pixels.flatten(2)
+            spread = (pixels.amax(2) - pixels.amin(2)).amax(1)
+            found += [
+                Skipped(self.keys[row], "all of one colour")
+                for row, least in zip(kept.tolist(), spread.tolist(), strict=True)
+                if least <= _ONE_COLOUR
+            ]
+        return found
 
     def vectors(self) -> Tensor:
         """The pixels of the `usable` pictures [M, D] float32 in [0, 1], averaged to at most 32 pixels a side."""

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearfar.contract import Card, Source
+from nearfar.contract import Card, Skipped, Source
 from nearfar.data.samples import Samples
 from nearfar.errors import DataError
 from nearfar.modalities.table.columns import Column, from_config, measure, same_layout
+from nearfar.modalities.table.dead import dead_columns
 from nearfar.modalities.table.encoding import Inputs, plain
 from nearfar.modalities.table.recognition import lay_out, recognise
 
@@ -135,6 +136,10 @@ class TableSource(Source):
         table = torch.from_numpy(self._table)
         at = np.asarray(rows, dtype=np.int64)
         return Cells(table[torch.from_numpy(at)], at, table, self.columns), at
+
+    def defects(self, rows: Rows) -> list[Skipped]:
+        """Columns that tell nothing: of one value, nearly empty, or the same as one before."""
+        return [Skipped(f"column {name!r}", why) for name, why in dead_columns(self.columns, self._table[rows])]
 
     def vectors(self) -> Tensor:
         """Standardised numbers, dates among them, and one-hot categories, `[N, D]`."""

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nearfar.contract import Card, Source
+from nearfar.contract import Card, Skipped, Source
 from nearfar.data.contents import reason_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nearfar.contract import Rows
 
 _ON_A_CARD = 400  # characters
+_HASHED = 2_048
 _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 log = logging.getLogger("nearfar")
@@ -70,6 +73,27 @@ class TextSource(Source):
         """At most so many of the texts, evenly taken."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
         return list(self.fetch(rows)[0].strings)
+
+    def content(self) -> Tensor:
+        """How often each three letters in a row come, hashed `[N, 2048]`: a text and one without a word are near."""
+        import torch
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        strings = self.fetch(np.arange(len(self)))[0].strings
+        found = HashingVectorizer(n_features=_HASHED, analyzer="char_wb", ngram_range=(3, 3)).transform(strings)
+        return torch.from_numpy(found.toarray().astype(np.float32))
+
+    def defects(self, rows: Rows) -> list[Skipped]:
+        """Texts without a letter or a digit."""
+        found = []
+        for row in np.asarray(rows).tolist():
+            try:
+                text = self.text(row)
+            except OSError:
+                continue
+            if not any(map(str.isalnum, text)):
+                found.append(Skipped(self.keys[row], f"no letter and no digit in it: {shortened(text)[:40]}"))
+        return found
 
     def cards(self, rows: Rows) -> list[Card]:
         """The texts, shortened."""
