@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nearfar.api.export import export
     from nearfar.api.finetune import finetune
     from nearfar.api.load import load
+    from nearfar.api.map import map
     from nearfar.api.predict import predict, predict_file
     from nearfar.api.recommend import recommend
     from nearfar.api.report import report
@@ -42,6 +43,7 @@ __all__ = [
     "export",
     "finetune",
     "load",
+    "map",
     "predict",
     "predict_file",
     "recommend",
@@ -64,6 +66,7 @@ _HOMES = {
     "export": "nearfar.api.export",
     "finetune": "nearfar.api.finetune",
     "load": "nearfar.api.load",
+    "map": "nearfar.api.map",
     "predict": "nearfar.api.predict",
     "predict_file": "nearfar.api.predict",
     "recommend": "nearfar.api.recommend",

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("RUN QUERY...", "the samples most like each query"),
     "explain": ("RUN A B", "why two samples are near: what their parts add, and which of them meet"),
     "audit": ("RUN DATA", "what may be wrong with data: copies, leaks, foreign samples, wrong labels"),
+    "map": ("FILE", "a page of all samples in two dimensions: zoom, search, select"),
     "export": ("RUN --to FORM -o DIR", "write the encoder in the form of another library"),
     "recommend": ("RUN USER...", "what users may want next, of data of users and items"),
     "report": ("RUN...", "write the HTML page of each run anew"),

@@ -10,7 +10,7 @@ from nearfar.inspection.audit.ranking import Note, Ranking
 from nearfar.reporting.payload import Shelf
 from nearfar.reporting.report import page_of
 
-_STYLES = ("base.css", "samples.css", "audit.css", "print.css")
+_STYLES = ("base.css", "samples.css", "overview.css", "audit.css", "print.css")
 _SCRIPTS = ("core.js", "audit.js", "contents.js")
 _SHOWN = 60
 """Samples or pairs of a ranking that are shown."""

@@ -5,8 +5,8 @@ const TEN = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "
 const MANY_CLASSES = 20;
 const NO_LABEL = "#8b8f98";
 
-// The classes of `labels`, one a sample, null where it has none.
-function labelClasses(labels) {
+// The classes of `labels`, one a sample, null where it has none, which `missing` says.
+function labelClasses(labels, missing = "no label") {
   const counts = new Map();
   for (const label of labels) if (label !== null) counts.set(label, (counts.get(label) || 0) + 1);
   const names = [...counts.keys()].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
@@ -14,7 +14,7 @@ function labelClasses(labels) {
   const list = names.map((name, i) => ({ name, count: counts.get(name), colour: names.length <= TEN.length ? TEN[i] : wheel(i) }));
   const without = labels.filter((label) => label === null).length;
   const labelled = names.length > 0;
-  if (without > 0) list.push({ name: "no label", count: without, colour: labelled ? NO_LABEL : TEN[0], hollow: labelled });
+  if (without > 0) list.push({ name: missing, count: without, colour: labelled ? NO_LABEL : TEN[0], hollow: labelled });
   return { list, labelled, none: names.length, index: new Map(names.map((name, i) => [name, i])) };
 }
 
