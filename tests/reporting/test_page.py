@@ -10,7 +10,7 @@ import pytest
 from nearfar.contract import Card
 from nearfar.evaluation import Listing, Row
 from nearfar.evaluation.intervals import figure
-from nearfar.reporting.report import Report, write
+from nearfar.reporting.report import Report, ViewsRow, write
 from tests.reporting.conftest import evaluation, picture
 
 SECTIONS = ["verdict", "evaluation", "training", "map", "views", "extremes", "meanings", "settings"]
@@ -473,3 +473,16 @@ def test_printed_it_is_black_on_white(show, make_report, scheme):
     assert text == "rgb(24, 24, 27)"
     assert ground == "rgb(255, 255, 255)"
     assert page.locator("#contents").is_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_texts_and_pictures_in_one_row_are_about_equally_high(show, make_report, width):
+    words = [Card(key=f"name {i}", text=f"a circle of the size {i} " * 9) for i in range(6)]
+    shapes = [Card(key=f"{i}.png", image=picture(i, 0.3)) for i in range(6)]
+    found = [ViewsRow(item=words[0], views=shapes[1:]), ViewsRow(item=shapes[0], views=words[1:])]
+    opened = show(make_report(found=found), width=width)
+    heights = opened.page.locator("#found .thumb").evaluate_all("all => all.map(one => one.clientHeight)")
+    assert len(heights) == 12
+    assert all(30 <= height <= 120 for height in heights)
+    assert fits(opened.page)
+    assert opened.messages == []

@@ -12,11 +12,16 @@ function drawRows(body, all, firstName, nameOf) {
   const widest = Math.max(...all.map((row) => row.views.length));
   const rows = el("div", { class: "rows" }, all.map((row) => {
     const original = sample(row.item);
-    const figure = (one, name, first) => el("figure", { class: first && "first" }, openable(one), el("figcaption", {}, name));
-    return el("div", { class: hasText(original) ? "card row has-text" : "card row" },
+    const views = row.views.map(sample);
+    // Texts stand one below the other; where only some are texts, these are as high as the pictures beside them.
+    const texts = [original, ...views].filter(hasText).length;
+    const layout = texts === 0 ? "" : texts === views.length + 1 ? " has-text" : " is-mixed";
+    const figure = (one, name, first) =>
+      el("figure", { class: [first && "first", hasText(one) && "of-text"].filter(Boolean).join(" ") || null }, openable(one), el("figcaption", {}, name));
+    return el("div", { class: `card row${layout}` },
       el("div", { class: "strip" },
         figure(original, firstName, true),
-        row.views.map((view, v) => figure(sample(view), nameOf(v, row.views.length)))),
+        views.map((view, v) => figure(view, nameOf(v, views.length)))),
       nameLine(original));
   }));
   if (widest > 2) rows.style.setProperty("--row-width", `${Math.min(1070, 56 + (widest + 1) * 90)}px`);
