@@ -109,8 +109,7 @@ def main() -> None:
         if given.what == "adapt":
             kinds = {"adapted": ["--encoder", ENCODER, "--pretrained", str(file)]}
         else:
-            teacher = ["--teacher", given.teacher] if file is None else ["--teacher", str(file)]
-            teacher += [] if file is None else ["--teacher-encoder", ENCODER]
+            teacher = ["--teacher", given.teacher if file is None else f"{ENCODER}@{file}"]
             student = ["--encoder", STUDENT] if file is not None else []
             kinds = {"alone": student, "distilled": [*student, *teacher]}
         for data in given.data:

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "downstream": {"downstream", "training", "evaluation", "methods", "losses", "kernels"} | EVERYWHERE,
     "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
     "reporting": {"reporting", "evaluation", "inspection"} | EVERYWHERE,
-    "exporting": {"exporting", "modalities"} | EVERYWHERE,
+    "exporting": {"", "exporting", "training.encoder_folder", "modalities"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,
     "modalities": {"modalities", "data"} | EVERYWHERE,
     "testing": {"testing", "training", "modalities", "methods", "losses", "data"} | EVERYWHERE,

@@ -103,11 +103,10 @@ class Model(Options):
     teacher: str | None = option(
         None,
         "Learn from the vectors that another encoder makes of each sample (method distill): the folder of a run, the "
-        "name of a published encoder, a file of weights with --teacher-encoder, or `self`, the published weights that "
-        "the run starts from, as they came.",
+        "name of a published encoder, NAME@FILE with weights in a file, or `self`, the published weights that the run "
+        "starts from, as they came.",
         path="input",
     )
-    teacher_encoder: str | None = option(None, "Network of a teacher that is given as a file of weights.")
     keep_start: bool = automatic(
         "Keep the weights from the start where labels of the training part say that training has made them worse; "
         "published ones are mixed with those at the end where that is better."
@@ -125,11 +124,6 @@ class Model(Options):
         "Whiten the finished encoder's vectors half way: its weak directions count more in cosines (kNN, search). Not "
         "done by itself to published weights, and where the loss compares the encoder's own vectors."
     )
-
-    def check(self) -> None:
-        """A network is named for a teacher alone."""
-        known = self.teacher is not None or self.teacher_encoder is None
-        must(known, "teacher_encoder goes with teacher", got="none")
 
     @property
     def published(self) -> str | None:

@@ -51,7 +51,7 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
 
 FIXED = {
     "data", "modality", "method", "budget", "steps", "epochs", "threads", "compile", "pretrained", "views", "teacher",
-    "teacher_encoder", "sides", "side_columns", "templates", "frozen_sides",
+    "sides", "side_columns", "templates", "frozen_sides",
 }  # fmt: skip
 
 

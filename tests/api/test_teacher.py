@@ -65,8 +65,8 @@ def test_vectors_of_other_samples_are_not_taken(taught: tuple[Run, Any], tmp_pat
         ({"teacher": "run", "method": "simclr"}, ConfigError, "--teacher goes with --method distill"),
         ({"method": "distill"}, ConfigError, "distill learns from a teacher: give --teacher"),
         ({"teacher": "resnt18"}, UnknownName, "Did you mean 'resnet18'"),
-        ({"teacher": "file"}, ConfigError, "file of weights: name its network, --teacher-encoder"),
-        ({"teacher_encoder": "resnet18"}, ConfigError, "teacher_encoder goes with teacher"),
+        ({"teacher": "file"}, ConfigError, "file of weights: name its network, --teacher NAME@"),
+        ({"teacher": "resnet18@no.pth"}, ConfigError, "'no.pth' is neither 'hub' nor a file of weights"),
     ],
 )
 def test_what_is_no_teacher_is_refused(

@@ -64,6 +64,8 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(section, dict):
             raise ConfigError(f"{str(path)!r}: {name} stands outside of any section.")
         found.update(_of_any_kind(section) if name == "data" else section)
+    if (network := found.pop("teacher_encoder", None)) is not None:  # once an option of its own
+        found["teacher"] = f"{network}@{found.get('teacher')}"
     return found
 
 

@@ -16,6 +16,7 @@ from nearfar.contract import Encoder, Modality, Source
 from nearfar.errors import ConfigError, DataError
 from nearfar.evaluation.embedding import embed_source
 from nearfar.files import write
+from nearfar.modalities import registry
 from nearfar.modalities.opening import suited
 from nearfar.options import Facts
 from nearfar.training.encoder_folder import packed
@@ -103,11 +104,10 @@ def _encoder(config: TrainConfig, modality: Modality, source: Source) -> Encoder
                 f"{modality.name}: both must be of one kind."
             )
         return made
-    encoder, weights = name, modality.weights_of(name) or "hub"
     if os.path.isfile(name):
-        if config.model.teacher_encoder is None:
-            raise ConfigError(f"The teacher {name!r} is a file of weights: name its network, --teacher-encoder NAME.")
-        encoder, weights = config.model.teacher_encoder, name
+        raise ConfigError(f"The teacher {name!r} is a file of weights: name its network, --teacher NAME@{name}.")
+    encoder, weights = registry.parted(name)
+    weights = weights or modality.weights_of(encoder) or "hub"
     facts = Facts(samples=len(source), device=str(config.machine.device), threads=1, weights=weights)
     options, encoder, _ = modality.settle(modality.Options(), source, encoder, facts)
     return modality.encoder(encoder, source, options, pretrained=modality.weights_of(encoder) or weights).eval()

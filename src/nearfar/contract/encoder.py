@@ -20,6 +20,7 @@ from nearfar.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearfar.contract.parts import Parts
+    from nearfar.contract.program import Program
     from nearfar.contract.source import Source
 
 
@@ -125,6 +126,14 @@ class Encoder(nn.Module):
     def parts(self, inputs: Any) -> Parts:
         """What one sample, as inputs `[1, ...]`, is made of; raises ConfigError where the encoder does not say."""
         raise ConfigError(f"The encoder {self._name!r} does not say what its inputs are made of: define its `parts`.")
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """What `features` computes as networks that stand alone, by names for their files.
+
+        Their inputs are those of `features`, or with `preprocessing` what is nearest to what a user has. Raises
+        ConfigError where there is no such form.
+        """
+        raise ConfigError(f"The encoder {self._name!r} has no form without nearfar: export it --to safetensors.")
 
     def recommend(self, queries: Sequence[Any], k: int) -> list[Recommendation]:
         """The `k` answers nearest to each query that it has not had; raises ConfigError where samples join nothing."""

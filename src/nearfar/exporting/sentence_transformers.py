@@ -5,7 +5,6 @@ A whitening is an affine map, and becomes a layer of the kind `Dense`; adapters 
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,10 @@ from torch import Tensor
 
 from nearfar.contract import Encoder
 from nearfar.errors import ConfigError
+from nearfar.exporting.registry import WHITENING
+from nearfar.exporting.written import Written
 from nearfar.files import write as write_file
+from nearfar.modalities.adapters import merged
 from nearfar.modalities.text.static import Static
 from nearfar.modalities.text.transformer import TOKENIZER, Transformer, library, silent
 from nearfar.whitening import Whitening
@@ -30,7 +32,15 @@ _MODES = {
 """Poolings, and what sentence-transformers calls them."""
 
 
-def write(encoder: Encoder, folder: Path) -> None:
+_CODE = """\
+from sentence_transformers import SentenceTransformer
+
+encoder = SentenceTransformer(".")
+vectors = encoder.encode(["one text", "and another"])
+"""
+
+
+def write(encoder: Encoder, folder: Path, inside: frozenset[str]) -> Written:
     """Write the encoder into a folder; raises ConfigError for an encoder that has no such form."""
     if isinstance(encoder, Transformer):
         parts = [_transformer(encoder, folder), _pooling(encoder, folder)]
@@ -42,10 +52,11 @@ def write(encoder: Encoder, folder: Path) -> None:
             f"sentence-transformers has no part that computes what the encoder {encoder.config.get('encoder')!r} does: "
             "encoders that go there are transformer, hf:, st: and static:."
         )
-    if isinstance(encoder.output, Whitening):
+    if isinstance(encoder.output, Whitening) and WHITENING in inside:
         parts.append(_dense(encoder.output, folder, f"{len(parts)}_Dense"))
     _json(folder / "modules.json", [{"idx": i, "name": str(i), **part} for i, part in enumerate(parts)])
     _json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine", **_prompts(encoder)})
+    return Written("sentence-transformers", _CODE, {"texts": "a list of texts"})
 
 
 def _transformer(encoder: Transformer, folder: Path) -> dict[str, str]:
@@ -60,21 +71,6 @@ def _transformer(encoder: Transformer, folder: Path) -> dict[str, str]:
         {"max_seq_length": config["max_length"], "do_lower_case": bool(config.get("lower"))},
     )
     return _module("Transformer", "")
-
-
-def merged(network: Any) -> Any:
-    """A network without adapters, of which what they learnt is added to the layers beside them."""
-    try:
-        from peft.tuners.lora import LoraLayer
-    except ImportError:
-        return network
-    found = copy.deepcopy(network)
-    for name, module in list(found.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent, _, last = name.rpartition(".")
-            setattr(found.get_submodule(parent), last, module.get_base_layer())
-    return found
 
 
 def _with_pooler(network: Any) -> Any:

@@ -3,9 +3,14 @@
 Hu et al., "LoRA: Low-rank adaptation of large language models", 2021, section 4.1; the matrices are peft's.
 """
 
+import copy
+from typing import TypeVar
+
 from torch import nn
 
 from nearfar.errors import ConfigError, MissingExtra
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def add_adapters(network: nn.Module, rank: int, name: str) -> None:
@@ -23,3 +28,18 @@ def add_adapters(network: nn.Module, rank: int, name: str) -> None:
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers), network)
     for parameter in (one for at, one in network.named_parameters() if "lora_" not in at):
         parameter.requires_grad_(False)
+
+
+def merged(network: _Network) -> _Network:
+    """A network without adapters, of which what they learnt is added to the layers beside them."""
+    try:
+        from peft.tuners.lora import LoraLayer
+    except ImportError:
+        return network
+    found = copy.deepcopy(network)
+    for name, module in list(found.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(found.get_submodule(parent), last, module.get_base_layer())
+    return found

@@ -90,7 +90,7 @@ def load(
     under = f" under {prefix!r}" if prefix else ""
     lacking = [name for name in missing if not name.endswith(_COUNT)]
     if len(missing) > len(own) / 2 or (whole and lacking):
-        detail = _misfits(own, found, prefix, lacking)
+        detail = _misfits(own, {name: found[name].shape for name in unused}, prefix, lacking)
         raise ConfigError(
             f"{source!r} does not fit the encoder {what!r}: {len(weights)} of {len(own)} weights have its names and "
             f"shapes{under}{detail}. Give the same encoder, width and stem as the file's."
@@ -131,18 +131,18 @@ def _fit(
     return Fit(weights, prefix, [name for name in own if name not in weights], [k for k in found if k not in used])
 
 
-def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor], prefix: str, lacking: Sequence[str]) -> str:
-    """What of a network a file has in another shape or by another name, shortly."""
+def _misfits(own: Mapping[str, Tensor], there: Mapping[str, torch.Size], prefix: str, lacking: Sequence[str]) -> str:
+    """What of a network a file has in another shape or by another name, shortly; `there` are its tensors of no use."""
     shapes = [
-        f"{name} is {list(found[prefix + name].shape)}, not {list(own[name].shape)}"
+        f"{name} is {list(there[prefix + name])}, not {list(own[name].shape)}"
         for name in lacking
-        if prefix + name in found
+        if prefix + name in there
     ]
     if shapes:
         return f" ({'; '.join(shapes[:2])})"
-    there = [name for name in found if not name.endswith(_COUNT)]
-    said = f"; it lacks {_some(lacking)}" if len(lacking) <= len(own) / 2 else f"; it has {_some(there)}"
-    alike = [name for name in there if found[name].shape == own[lacking[0]].shape and name not in own]
+    named = [name for name in there if not name.endswith(_COUNT)]
+    said = f"; it has {_some(named)}" if len(lacking) > len(own) / 2 else f"; it lacks {_some(lacking)}"
+    alike = [name for name in named if there[name] == own[lacking[0]].shape]
     close = get_close_matches(prefix + lacking[0], alike, n=1)
     return f"{said} (is its {close[0]!r} meant to be {lacking[0]!r}?)" if close else said
 
@@ -173,13 +173,25 @@ def _reason(error: Exception) -> str:
         kind = re.search(r"GLOBAL ([\w.]+)", text)
         return (
             f"it holds Python objects{f' ({kind[1]})' if kind else ''}, and reading those could run code. Where it was "
-            "made, save the weights alone: torch.save(model.state_dict(), FILE)."
+            f"made, save the weights alone: torch.save(model.state_dict(), FILE).{_instead(kind[1] if kind else '')}"
         )
     if "TorchScript" in text:
         return "it is a TorchScript program. Where it was made, save the weights: torch.save(model.state_dict(), FILE)."
     if type(error).__name__ == "UnpicklingError" or isinstance(error, LookupError) or "weights_only" in text:
         return "it is no file of PyTorch, or a damaged one."
     return text.split("\n")[0][:200]
+
+
+_INSTEAD = {
+    "lightly_train": "exported_models/exported_last.pt in the folder of its run holds them",
+    "ultralytics": "its model.model.state_dict() has them",
+}
+"""Where codes whose checkpoints hold objects keep the weights alone."""
+
+
+def _instead(kind: str) -> str:
+    found = _INSTEAD.get(kind.partition(".")[0])
+    return f" Of {kind.partition('.')[0]}, {found}." if found else ""
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nearfar import given
 from nearfar.contract import Encoder, Parts, Unreadable
+from nearfar.contract.program import Program, ProgramInput
 from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.memory import check_weights
 from nearfar.modalities.audio.decode import as_encoded, decode
@@ -45,6 +46,32 @@ class AudioEncoder(Encoder):
         """Spectrograms to vectors `[n, dim]`."""
         found: Tensor = self.network(inputs["sound"], inputs["frames"])
         return found
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """Of normalised spectrograms and their frames, or of waves and their lengths."""
+        from nearfar.modalities.audio.from_waves import AllWindows, FromWaves
+
+        network = AllWindows(self.network) if isinstance(self.network, Windows) else self.network
+        mean, std, rate = self.config["mean"], self.config["std"], self.mel.rate
+        if preprocessing:
+            network = FromWaves(network, self.mel, mean, std, by_clip=self.config.get("normalise") == "clip")
+            long = max(2 * self.view_frames * self.mel.hop, self.mel.fft)
+            waves = f"sounds [n, t] of [-1, 1] at {rate} Hz, zero behind their ends"
+            inputs = {
+                "waves": ProgramInput(torch.randn(2, long).clamp(-1, 1), {0: "batch", 1: "samples"}, waves),
+                "lengths": ProgramInput(torch.tensor([long, long // 2]), {0: "batch"}, "samples of each sound [n]"),
+            }
+            return {"encoder": Program(network, inputs)}
+        long = 2 * self.view_frames + 3
+        sound = (
+            f"log-mel spectrograms [n, {self.mel.bands}, t] in decibels at {rate} Hz, a frame each {self.mel.hop} "
+            f"samples, less {mean:g} and over {std:g}, zero behind their ends"
+        )
+        inputs = {
+            "sound": ProgramInput(torch.randn(2, self.mel.bands, long), {0: "batch", 2: "frames"}, sound),
+            "frames": ProgramInput(torch.tensor([long, long // 2]), {0: "batch"}, "frames of each spectrogram [n]"),
+        }
+        return {"encoder": Program(network, inputs)}
 
     def prepare(self, raw: Any) -> dict[str, Tensor]:
         """Waves `[n, t]` with their lengths to normalised spectrograms."""

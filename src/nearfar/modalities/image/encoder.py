@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from nearfar import given
 from nearfar.contract import Encoder, Map, Parts, Unreadable
+from nearfar.contract.program import Program, ProgramInput
 from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
 from nearfar.modalities import pretrained
+from nearfar.modalities.adapters import merged
 from nearfar.modalities.image import published
 from nearfar.modalities.image.decode import Encoded, decode
+from nearfar.modalities.image.from_bytes import FromBytes
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
@@ -88,6 +91,20 @@ class ImageEncoder(Encoder):
     def _has_tokens(self) -> bool:
         """Whether timm's features have their channels last: a network that convolves has them first."""
         return hasattr(self.network, "num_prefix_tokens") or getattr(self.network, "output_fmt", "") == "NHWC"
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """Of normalised pictures `[n, channels, size, size]`, or of pictures of bytes of any height and width."""
+        network, size, channels = merged(self.network), self.size, self.config["channels"]
+        if preprocessing:
+            bytes_ = torch.randint(0, 256, (2, channels, size + 9, size + 22), dtype=torch.uint8)
+            meaning = f"pictures [n, {channels}, height, width] as bytes, of any size; their central square is seen"
+            module = FromBytes(network, size, self.config["mean"], self.config["std"])
+            given = ProgramInput(bytes_, {0: "batch", 2: "height", 3: "width"}, meaning)
+            return {"encoder": Program(module, {"pixels": given})}
+        about = f"less mean {self.config['mean']} and over std {self.config['std']}"
+        meaning = f"pictures [n, {channels}, {size}, {size}] of [0, 1], {about}"
+        given = ProgramInput(torch.randn(2, channels, size, size), {0: "batch"}, meaning)
+        return {"encoder": Program(network, {"pictures": given})}
 
     def prepare(self, raw: Pictures) -> Tensor:
         """The central square of each picture, resized and normalised: `[n, channels, size, size]`."""
@@ -217,12 +234,13 @@ def load_pretrained(encoder: ImageEncoder, source: str, *, whole: bool = False) 
     reached.
     """
     name = encoder.config["encoder"]
+    found: Mapping[str, Tensor]
     if source == published.HUB:
         found = published.hub_weights(name, encoder.config["channels"], encoder.config["image_size"])
     elif isinstance(encoder.network, Transformer) and Path(source).parent == Path(name.removeprefix("hf:")):
         found = weights_in(Path(source).parent)
     else:
-        found = pretrained.read(Path(source))
+        found = published.renamed_by_timm(encoder.network, pretrained.read(Path(source)))
     how: Any = {"adapt": _adapted, "also_known_as": _IN_SEQUENCE}
     return pretrained.load(encoder.network, found, source, name, whole=whole, **how)
 

@@ -7,8 +7,9 @@ normalised by.
 """
 
 import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
@@ -223,6 +224,19 @@ def timm_network(name: str, channels: int, size: int, *, published: bool = False
     return network
 
 
+def renamed_by_timm(network: nn.Module, found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What timm makes of a checkpoint that a network's authors have published; as it is where timm knows no other."""
+    rename = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if rename is None:
+        return found
+    try:
+        made: Mapping[str, Tensor] = rename(dict(found), network)
+    except Exception:  # of a checkpoint that it does not expect, anything may come
+        return found
+    own = network.state_dict()
+    return max(found, made, key=lambda one: len(pretrained.fit(own, one).weights))
+
+
 def timm_dim(network: Any) -> int:
     """The length of its features: some models put a layer behind their last map's channels."""
     return int(getattr(network, "head_hidden_size", None) or network.num_features)
@@ -236,17 +250,26 @@ def _torchvision(name: str) -> tuple[nn.Module, int]:
     if name not in names:
         raise UnknownName("encoder", f"torchvision:{name}", [f"torchvision:{one}" for one in names])
     network = models.get_model(name, weights=None)
+    dim, head = head_of(network, name)
+    for part in head:
+        network.set_submodule(part, nn.Identity())
+    return network, dim
+
+
+def head_of(network: nn.Module, name: str) -> tuple[int, list[str]]:
+    """The length of the features of torchvision's network, and the parts behind them, from its first linear layer on.
+
+    Raises ConfigError where there is none.
+    """
     last, head = list(network.named_children())[-1]
-    parts = [("", head)] if isinstance(head, nn.Linear) else list(head.named_children())
-    at = next((i for i, (_, part) in enumerate(parts) if isinstance(part, nn.Linear)), None)
-    if at is None:
-        raise ConfigError(f"torchvision's {name!r} does not end in a linear layer: take another network.")
-    for inner, _ in parts[at:]:
-        if inner:
-            setattr(head, inner, nn.Identity())
-        else:
-            setattr(network, last, nn.Identity())
-    return network, int(parts[at][1].in_features)
+    parts = {last: head}
+    if not isinstance(head, nn.Linear):
+        parts = {f"{last}.{inner}": part for inner, part in head.named_children()}
+    names = list(parts)
+    for at, part in enumerate(parts.values()):
+        if isinstance(part, nn.Linear):
+            return part.in_features, names[at:]
+    raise ConfigError(f"torchvision's {name!r} does not end in a linear layer: take another network.")
 
 
 def _of_timm(name: str) -> Inputs | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nearfar.contract import Encoder, Map, Modality, Parts
 from nearfar.contract.inputs import Inputs
 from nearfar.contract.parts import through
+from nearfar.contract.program import Behind, Program
 from nearfar.data.folder import extension_of
 from nearfar.errors import ConfigError, DataError
 from nearfar.modalities.pairs.options import read_frozen
@@ -69,6 +70,21 @@ class Routed(Encoder):
         if isinstance(own, Mapping) and _FROZEN in own:
             return self.projections[side](own[_FROZEN])  # type: ignore[no-any-return]
         return self.projections[side](self.tower(side).vectors(own))  # type: ignore[no-any-return]
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """One of each side, by the side's name: its tower, and the projection behind it."""
+        return {
+            name: self._program(side, tower.programs(preprocessing=preprocessing))
+            for side, name in enumerate(self.names)
+            if isinstance(tower := self.towers[side], Encoder)
+        }
+
+    def _program(self, side: int, of_tower: Mapping[str, Program]) -> Program:
+        (found,) = of_tower.values()
+        preparing = found.preparing.replace('"tokenizer.json"', f'"{self.names[side]}-tokenizer.json"')
+        return replace(
+            found, preparing=preparing, module=Behind(found.module, self.tower(side).output, self.projections[side])
+        )
 
     def maps(self, inputs: Any) -> list[Map]:
         """The feature maps of the side's tower; raises ConfigError where it has none."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from nearfar import given
 from nearfar.contract import Encoder, Parts
+from nearfar.contract.program import Program, ProgramInput
 from nearfar.data.values import MISSING, spelling
 from nearfar.errors import ConfigError, DataError
 from nearfar.memory import check_weights
 from nearfar.modalities.network import OwnNetwork
 from nearfar.modalities.table import dates
-from nearfar.modalities.table.columns import from_config, same_layout
+from nearfar.modalities.table.columns import Column, from_config, same_layout
 from nearfar.modalities.table.encoding import Inputs
 from nearfar.modalities.table.networks import Transformer, Wide, mlp
 from nearfar.modalities.table.options import MOST_LAYERS
@@ -76,6 +77,17 @@ class TableEncoder(Encoder):
         tokens = self.network.tokens(inputs)[0] if isinstance(self.network, Transformer) else None
         names = [f"{one.name}: {shown(one, float(cell))}" for one, cell in zip(self.columns, cells, strict=True)]
         return Parts(names=names, without=without, tokens=tokens)
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """Of rows of numbers `[n, D]`, or with preprocessing of cells `[n, C]`, categories as their numbers."""
+        if not preprocessing:
+            names = ", ".join(self.columns[i].name for i in dict.fromkeys(self.inputs.column.tolist()))
+            meaning = f"encoded columns [n, {self.inputs.width}], side by side in the order {names}"
+            given = ProgramInput(torch.randn(3, self.inputs.width), {0: "batch"}, meaning)
+            return {"encoder": Program(self.network, {"encoded": given})}
+        meaning = f"cells [n, {len(self.columns)}], NaN where missing: {'; '.join(map(_cell_meaning, self.columns))}"
+        given = ProgramInput(torch.zeros(3, len(self.columns)), {0: "batch"}, meaning)
+        return {"encoder": Program(nn.Sequential(self.inputs, self.network), {"cells": given})}
 
     def prepare(self, raw: Cells) -> Tensor:
         """Cells to rows of numbers `[n, D]` on the encoder's device."""
@@ -168,3 +180,12 @@ class TableEncoder(Encoder):
         if abs(number) > float(np.finfo(np.float32).max):
             raise DataError(f"Input {i}: the cell {cell!r} of column {column.name!r} is no finite number or date.")
         return number - column.origin
+
+
+def _cell_meaning(column: Column) -> str:
+    """What the number in a cell of a column stands for."""
+    if column.values is not None:
+        numbers = ", ".join(f"{i} {value!r}" for i, value in enumerate(column.values))
+        return f"{column.name} as {numbers}"
+    what = "days since 1970 (UTC)" if column.dates else "the number"
+    return f"{column.name}, {what}" + (f" less {column.origin:g}" if column.origin else "")

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nearfar.errors import ConfigError
 from nearfar.memory import check_weights
 from nearfar.modalities.text.encoder import TextEncoder, Tokens
 from nearfar.modalities.text.options import LONGEST, MOST_BUCKETS
@@ -25,6 +26,7 @@ from nearfar.options import whole
 
 if TYPE_CHECKING:
     from nearfar.contract import Inputs, Parts
+    from nearfar.contract.program import Program
 
 _COUNTED = 20_000
 _GRAMS_WEIGH = 3.0  # of a word's n-grams together, in units of the word: best for untrained cosines of STS-B's dev part
@@ -62,6 +64,13 @@ class Bag(TextEncoder):
             "word": torch.from_numpy(np.where(there, entries.names[tokens.ids], 0)),
             "parts": torch.from_numpy(np.where(there[..., None], entries.parts[tokens.ids], 0)),
         }
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """None: words are hashed by code of nearfar. Raises ConfigError."""
+        raise ConfigError(
+            "The encoder 'bag' has no form without nearfar, whose code hashes its words: export it --to safetensors, "
+            "or take the encoder transformer or static:."
+        )
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Words `[n, t]` and their features' buckets `[n, t, PARTS]` to vectors `[n, dim]`."""

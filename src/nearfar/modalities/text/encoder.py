@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.contract import Encoder
 from nearfar.contract import inputs as samples_of
-from nearfar.errors import DataError
+from nearfar.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,3 +69,12 @@ class TextEncoder(Encoder):
             if not isinstance(one, str):
                 raise DataError(f"Input {i} is no text but {type(one).__name__}: encode takes texts.")
         return samples_of.move(self.inputs(self.tokenize(list(inputs))), self.device)
+
+
+def refuse_preprocessing(asked: bool) -> None:
+    """Raise ConfigError where a program is to read texts: it has tensors alone."""
+    if asked:
+        raise ConfigError(
+            "No program can hold the preprocessing of texts: it takes numbers of tokens, which tokenizer.json beside "
+            "it makes. Leave out preprocessing."
+        )

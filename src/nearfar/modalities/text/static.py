@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from nearfar.data.contents import reason_of
 from nearfar.errors import DataError
 from nearfar.memory import check_weights
-from nearfar.modalities.text.encoder import TextEncoder, Tokens
+from nearfar.modalities.text.encoder import TextEncoder, Tokens, refuse_preprocessing
 from nearfar.modalities.text.options import LONGEST
+from nearfar.modalities.text.pooled import WeightedMean, program
 from nearfar.modalities.text.tokenizer import Tokenizer, is_tokenizer, of_words
 from nearfar.modalities.text.transformer import TOKENIZER
 from nearfar.options import whole
 
 if TYPE_CHECKING:
     from nearfar.contract import Inputs, Parts
+    from nearfar.contract.program import Program
 
 _MOST_WORDS = 200_000
 
@@ -70,6 +72,12 @@ class Static(TextEncoder):
 
         each = self.table(ids) * self.weight[ids][:, None] / max(len(ids), 1)
         return parts_of_words(words, ids, of, made, terms=each, features=self.features(inputs)[0])
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """Of ids and masks; texts become ids by the tokenizer alone. Raises ConfigError for preprocessing."""
+        refuse_preprocessing(preprocessing)
+        module = WeightedMean(self.table.weight.detach() * self.weight.detach()[:, None])
+        return {"encoder": program(module, self.tokenizer.size, self._longest)}
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Ids `[n, t]` and lengths `[n]` to vectors `[n, dim]`."""

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from nearfar.contract import inputs as samples_of
 from nearfar.errors import ConfigError, MissingExtra
-from nearfar.modalities.adapters import add_adapters
-from nearfar.modalities.text.encoder import TextEncoder, Tokens
+from nearfar.modalities.adapters import add_adapters, merged
+from nearfar.modalities.text.encoder import TextEncoder, Tokens, refuse_preprocessing
 from nearfar.modalities.text.options import LONGEST, POOLINGS
+from nearfar.modalities.text.pooled import Pooled, program
 from nearfar.modalities.text.tokenizer import Tokenizer
 from nearfar.options import text, whole
 
 if TYPE_CHECKING:
     from nearfar.contract import Inputs, Parts
+    from nearfar.contract.program import Program
 
 TOKENIZER = "tokenizer.json"
 _WIDTHS = 4  # lengths that a batch is sorted into
@@ -105,6 +107,13 @@ class Transformer(TextEncoder):
         if self.config.get("unit"):
             each = each / each[:length].sum(0).norm().clamp_min(1e-12)
         return parts_of_words(words, ids[own], of, made, terms=each[own], features=self.features(inputs)[0])
+
+    def programs(self, *, preprocessing: bool) -> dict[str, Program]:
+        """Of ids and masks; texts become ids by the tokenizer alone. Raises ConfigError for preprocessing."""
+        refuse_preprocessing(preprocessing)
+        lower, prompt = bool(self.config.get("lower")), str(self.config.get("prompt") or "")
+        module = Pooled(merged(self.network), self._pooling, bool(self.config.get("unit")))
+        return {"encoder": program(module, self.tokenizer.size, self._longest, lower=lower, prompt=prompt)}
 
     def _states(self, ids: Tensor, lengths: Tensor) -> Tensor:
         there = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
