@@ -20,18 +20,18 @@ def of(name, **more):
     return build({**CONFIG, "encoder": name, "stem": "imagenet", "pool": "last", "width": None, **more})
 
 
-@pytest.mark.parametrize("whitened", [True, False])
 @pytest.mark.parametrize(
-    ("to", "name", "more"),
+    ("to", "name", "whitened", "more"),
     [
-        ("timm", "resnet18", {}),
-        ("timm", "resnet18", {"stem": "cifar", "channels": 1, "mean": [0.5], "std": [0.3]}),
-        ("timm", "timm:test_vit", {}),
-        ("torchvision", "resnet18", {"stem": "cifar"}),
-        ("torchvision", "torchvision:mobilenet_v3_small", {}),
+        ("timm", "resnet18", True, {"stem": "cifar", "channels": 1, "mean": [0.5], "std": [0.3]}),
+        ("timm", "timm:test_vit", True, {}),
+        ("timm", "timm:test_vit", False, {}),
+        ("torchvision", "resnet18", True, {"stem": "cifar"}),
+        ("torchvision", "torchvision:mobilenet_v3_small", True, {}),
+        ("torchvision", "torchvision:mobilenet_v3_small", False, {}),
     ],
 )
-def test_its_own_library_loads_an_export(to, name, more, whitened, tmp_path, monkeypatch):
+def test_its_own_library_loads_an_export(to, name, whitened, more, tmp_path, monkeypatch):
     encoder = finished(of(name, **more), whitened=whitened)
     made = nearfar.export(encoder, to, tmp_path / "out")
     assert "load strictly" in made.notes[0]

@@ -161,6 +161,10 @@ def test_bytes_and_whitening_go_inside_by_choice(tmp_path, monkeypatch):
     (program,) = encoder.programs(preprocessing=True).values()
     wanted = encoder.output(program.module(torch.from_numpy(found["pixels"]))).detach().numpy()
     assert found["vectors"] == pytest.approx(wanted, abs=1e-3)
+    tall = np.random.default_rng(0).integers(0, 256, (1, 3, 50, 21), dtype=np.uint8)
+    (vectors,) = found["session"].run(None, {"pixels": tall})
+    wanted = encoder.output(program.module(torch.from_numpy(tall))).detach().numpy()
+    assert vectors == pytest.approx(wanted, abs=1e-3)
     bare = nearfar.export(encoder, "safetensors", tmp_path / "bare", inside=["none"])
     assert "without the whitening (the last layer of a finished encoder), which was left out" in bare.vectors
     assert bare.vectors in (tmp_path / "bare" / "README.md").read_text()
@@ -193,3 +197,18 @@ def test_an_export_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ConfigError, match="No program can hold the preprocessing of texts"):
         nearfar.export(of_texts(), "torch", tmp_path / "out", inside=["preprocessing"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_has_the_runs_own_figures_and_settings(tmp_path):
+    run = nearfar.train(
+        "digits:test", steps=2, encoder="small_cnn", width=4, image_size=8, threads=1, out=tmp_path / "run"
+    )
+    assert run.evaluation is not None
+    nearfar.export(run.path, "safetensors", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"{100 * run.evaluation.knn.mean:.1f} ± {100 * run.evaluation.knn.half_width:.1f}" in card
+    assert run.evaluation.verdict().sentences[0] in card
+    assert "| encoder | small_cnn |" in card
+    assert "| steps | 2 |" in card
+    assert "Not known." in card
+    assert nearfar.load(tmp_path / "out").encode(np.zeros((1, 8, 8), np.uint8)).shape == (1, run.encoder.dim)

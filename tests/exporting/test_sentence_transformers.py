@@ -72,6 +72,7 @@ def test_static_vectors_go_with_their_weights(tmp_path):
     encoder = nearfar.load(f"static:{tmp_path / 'glove.txt'}")
     with torch.no_grad():
         encoder.weight.uniform_(0.5, 2)
+        encoder.bias.uniform_(-1, 1)
     nearfar.export(encoder, "sentence-transformers", tmp_path / "out")
     assert by_sentence_transformers(tmp_path / "out", TEXTS) == pytest.approx(encoder.encode(TEXTS), abs=1e-6)
 

@@ -109,7 +109,8 @@ def _of_run(run: Path | None) -> dict[str, Any]:
     from nearfar.training.run_folder import CONFIG, read_config
 
     if (run / CONFIG).is_file():
-        sections = [one for one in read_config(run / CONFIG).values() if isinstance(one, dict)]
+        config = read_config(run / CONFIG)
+        sections = [one for name, one in config.items() if name != "chosen" and isinstance(one, dict)]
         settings = {name: value for section in sections for name, value in section.items() if name in _TOLD}
         settings |= {name: os.path.basename(str(settings[name])) for name in _PATHS if name in settings}
         found["settings"] = {name: str(settings[name]) for name in _TOLD if name in settings}

@@ -92,10 +92,10 @@ def _pooling(encoder: Transformer, folder: Path) -> dict[str, str]:
 
 
 def _static(encoder: Static, folder: Path) -> dict[str, str]:
-    """A table whose rows are multiplied with the weights of their tokens."""
+    """A table whose rows are multiplied with the weights of their tokens, with the bias in each."""
     place = folder / "0_StaticEmbedding"
     write_file(place / TOKENIZER, encoder.tokenizer.text.encode())
-    _tensors(place / "model.safetensors", {"embedding.weight": encoder.table.weight * encoder.weight[:, None]})
+    _tensors(place / "model.safetensors", {"embedding.weight": encoder.rows()})
     return _module("StaticEmbedding", "0_StaticEmbedding")
 
 

@@ -86,7 +86,9 @@ class TableEncoder(Encoder):
             given = ProgramInput(torch.randn(3, self.inputs.width), {0: "batch"}, meaning)
             return {"encoder": Program(self.network, {"encoded": given})}
         meaning = f"cells [n, {len(self.columns)}], NaN where missing: {'; '.join(map(_cell_meaning, self.columns))}"
-        given = ProgramInput(torch.zeros(3, len(self.columns)), {0: "batch"}, meaning)
+        cells = (torch.arange(3 * len(self.columns)) % 4).float().view(3, -1)
+        cells[0, -1] = torch.nan
+        given = ProgramInput(cells, {0: "batch"}, meaning)
         return {"encoder": Program(nn.Sequential(self.inputs, self.network), {"cells": given})}
 
     def prepare(self, raw: Cells) -> Tensor:

@@ -52,7 +52,7 @@ class WeightedMean(nn.Module):
 
     def __init__(self, table: Tensor) -> None:
         super().__init__()
-        self.table = nn.Embedding(*table.shape, _weight=table)
+        self.table = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids and masks, 1 where there is a token, to vectors `[n, dim]`."""

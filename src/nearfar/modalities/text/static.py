@@ -73,10 +73,16 @@ class Static(TextEncoder):
         each = self.table(ids) * self.weight[ids][:, None] / max(len(ids), 1)
         return parts_of_words(words, ids, of, made, terms=each, features=self.features(inputs)[0])
 
+    def rows(self) -> Tensor:
+        """What each token adds to a mean `[rows, dim]`: its vector times its weight, and the bias."""
+        with torch.no_grad():
+            found = self.table.weight * self.weight[:, None]
+            return found if self.bias is None else found + self.bias
+
     def programs(self, *, preprocessing: bool) -> dict[str, Program]:
         """Of ids and masks; texts become ids by the tokenizer alone. Raises ConfigError for preprocessing."""
         refuse_preprocessing(preprocessing)
-        module = WeightedMean(self.table.weight.detach() * self.weight.detach()[:, None])
+        module = WeightedMean(self.rows())
         return {"encoder": program(module, self.tokenizer.size, self._longest)}
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
