@@ -211,4 +211,4 @@ def test_the_card_has_the_runs_own_figures_and_settings(tmp_path):
     assert "| encoder | small_cnn |" in card
     assert "| steps | 2 |" in card
     assert "Not known." in card
-    assert nearfar.load(tmp_path / "out").encode(np.zeros((1, 8, 8), np.uint8)).shape == (1, run.encoder.dim)
+    assert nearfar.load(tmp_path / "out").encode([np.zeros((8, 8), np.uint8)]).shape == (1, run.encoder.dim)

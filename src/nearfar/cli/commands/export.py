@@ -34,7 +34,7 @@ class Export(Form):
         """Export."""
         inside = None if self.inside is None else listed(self.inside)
         made = api.export(self.run, self.to, self.out, inside=inside)
-        text = "\n".join([f"{self.to}: {made.path}", f"vectors {made.vectors}", *made.notes])
+        text = "\n".join([f"{self.to}: {made.path}", f"vectors: {made.vectors}", *made.notes])
         found = {"run": self.run, "to": self.to, "out": made.path, "inside": made.inside, "notes": made.notes}
         return found, text
 
