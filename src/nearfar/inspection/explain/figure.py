@@ -153,7 +153,7 @@ def _matched(found: "Explanation", matches: Sequence[tuple[int, int, float]]) ->
     """A line for each pair of parts that meet most."""
     names = found.a.parts.names, found.b.parts.names
     return [
-        f"{i}  {names[0][one]}  -  {names[1][two]}  ({value:.3f})" for i, (one, two, value) in enumerate(matches, 1)
+        f"{i}  {names[0][one]}  -  {names[1][two]}  ({value:.4f})" for i, (one, two, value) in enumerate(matches, 1)
     ]
 
 
