@@ -3,7 +3,10 @@
     python benchmarks/audit.py data/flowers30/train --name flowers30 --foreign data/sign_digits/train --steps 600
     python benchmarks/audit.py data/banking77/train.csv --name banking77 --foreign data/stsb_en/train.csv --steps 300
     python benchmarks/audit.py data/fsdd/train --name fsdd --steps 600
-    python benchmarks/audit.py data/flowers30/train --name flowers30-lite0 --foreign ... --published timm:NAME@FILE
+    python benchmarks/audit.py data/flowers30/train --name flowers30-lite0 --foreign data/sign_digits/train \\
+        --published timm:tf_efficientnet_lite0@lite0.safetensors --called timm:tf_efficientnet_lite0
+    python benchmarks/audit.py data/banking77/train.csv --name banking77-minilm --foreign data/stsb_en/train.csv \\
+        --every 4 --published st:MiniLM --called st:MiniLM
     python benchmarks/audit.py table                                   # the table, as docs/audit.md has it
 
 DATA and OTHER are folders of pictures or sounds whose sub-folders are classes, or tables of texts with a column of
@@ -41,11 +44,11 @@ from nearfar.inspection.audit.neighbours import neighbours
 NAMES = {"copy": "duplicates", "foreign": "foreign samples", "label": "swapped labels"}
 
 
-def plant_pictures(data, foreign, folder, rng):
+def plant_pictures(data, foreign, folder, rng, every):
     """Copies of the pictures of two folders, with errors; returns what is wrong with each by its file's name."""
     from PIL import Image
 
-    files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))[::every]
     others = sorted(file for file in foreign.glob("*/*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
     classes = sorted({file.parent.name for file in files})
     wrong = {}
@@ -72,11 +75,11 @@ def plant_pictures(data, foreign, folder, rng):
     return folder, wrong
 
 
-def plant_sounds(data, foreign, folder, rng):
+def plant_sounds(data, foreign, folder, rng, every):
     """As `plant_pictures`, of the sounds of a folder; foreign are those of its sounds that are played backwards."""
     import soundfile
 
-    files = sorted(data.glob("*/*.wav"))
+    files = sorted(data.glob("*/*.wav"))[::every]
     classes = sorted({file.parent.name for file in files})
     wrong = {}
 
@@ -104,9 +107,9 @@ def plant_sounds(data, foreign, folder, rng):
     return folder, wrong
 
 
-def plant_texts(data, foreign, folder, rng):
+def plant_texts(data, foreign, folder, rng, every):
     """As `plant_pictures`, of the texts of two tables."""
-    rows = [row for row in read(data) if row[0].strip()]
+    rows = [row for row in read(data) if row[0].strip()][::every]
     others = [row[0] for row in read(foreign) if row[0].strip()]
     classes = sorted({row[1] for row in rows})
     swapped = set(rng.choice(len(rows), len(rows) // 10, replace=False).tolist())
@@ -157,7 +160,7 @@ def measure(arguments, seed):
         sounds = place.is_dir() and next(place.glob("*/*.wav"), None) is not None
         plant = plant_sounds if sounds else plant_pictures if place.is_dir() else plant_texts
         (folder / "data").mkdir()
-        data, wrong = plant(place, arguments.foreign and Path(arguments.foreign), folder / "data", rng)
+        data, wrong = plant(place, arguments.foreign and Path(arguments.foreign), folder / "data", rng, arguments.every)
         if arguments.published:
             encoder = nearfar.load(arguments.published)
         else:
@@ -182,7 +185,13 @@ def measure(arguments, seed):
         scores[ranking.rows] = ranking.scores
         found = {
             "copy": judged(duplicates.pair_scores(measures), wrong, keys, "copy", copies.samples),
-            "foreign": judged(outliers.distances(near), wrong, keys, "foreign", outliers.outliers(near).samples),
+            "foreign": judged(
+                outliers.scores(near, vectors, numbers),
+                wrong,
+                keys,
+                "foreign",
+                outliers.outliers(near, vectors, numbers).samples,
+            ),
             "label": judged(scores, wrong, keys, "label", ranking.samples),
         }
         twenty = torch.from_numpy(numbers[near.first])[near.rows[:, :20]].numpy()[near.same]
@@ -240,6 +249,7 @@ def main():
     parser.add_argument("--name", required=True)
     parser.add_argument("--foreign")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th sample of DATA")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--method", default=None)
     parser.add_argument("--published", default=None, help="a published encoder in place of a trained one")
@@ -248,6 +258,7 @@ def main():
     arguments = parser.parse_args()
     settings = {
         "data": arguments.name.partition("-")[0],
+        "every": arguments.every,
         "foreign": "backwards" if arguments.foreign is None else Path(arguments.foreign).parent.name,
         "published": arguments.called or arguments.published,
         "steps": None if arguments.published else arguments.steps,
