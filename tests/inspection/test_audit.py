@@ -60,9 +60,22 @@ def test_copies_across_parts_are_leaks() -> None:
 def test_far_samples_are_outliers() -> None:
     x, _ = blobs()
     x[7], x[100] = -6 * torch.eye(12)[10], -6 * torch.eye(12)[11]
-    found = outliers.outliers(neighbours(x))
+    found = outliers.outliers(neighbours(x), x)
     assert set(found.rows[:2].tolist()) == {7, 100}
     assert 0 < found.flagged <= 4
+
+
+def test_a_foreign_group_is_found_though_its_samples_are_near_to_each_other_and_a_class_apart_is_none() -> None:
+    x, numbers = blobs(480)
+    group = np.arange(0, 480, 16)  # thirty, of all labels
+    x[torch.from_numpy(group)] = 9 * torch.eye(12)[10] + 0.3 * torch.randn(30, 12)
+    numbers = numbers.copy()
+    numbers[group] = np.arange(30) % 4
+    found = outliers.outliers(neighbours(x), x, numbers)
+    assert set(found.rows[:30].tolist()) == set(group.tolist())
+    assert set(found.samples.tolist()) >= set(group.tolist())
+    numbers[group] = 4  # a class of its own
+    assert not set(outliers.outliers(neighbours(x), x, numbers).samples.tolist()) & set(group.tolist())
 
 
 def test_swapped_labels_are_found_with_the_class_that_fits() -> None:
@@ -129,5 +142,5 @@ def test_few_and_equal_samples_are_no_error() -> None:
         within, across = duplicates([near], np.arange(len(x)), np.zeros(len(x)))
         assert len(across) == 0
         assert within.flagged == (0 if len(near.first) == len(x) else len(x) - 1)
-        assert outliers.outliers(near).flagged == 0
+        assert outliers.outliers(near, x).flagged == 0
         assert np.isfinite(labels.probabilities(x, near, np.arange(len(x)) % 2, 2)).all()

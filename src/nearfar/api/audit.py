@@ -94,7 +94,7 @@ def _examined(found: "Audited", folder: Path, seed: int) -> Audit:
     measures = [near] if content is None else [near, neighbours(content)]
     within, across = duplicates(measures, ids, parts, max(len(names), 1))
     made = Audit(folder, len(vectors), [across] if len(found.sources) > 1 else [], skipped=found.skipped)
-    made.rankings.extend([within, outliers.outliers(near)])
+    made.rankings.extend([within, outliers.outliers(near, vectors, numbers)])
     if numbers is None or len(np.unique(numbers[numbers >= 0])) < 2:
         made.notes.append("There are no labels of two classes: labels and confusable classes were not looked at.")
     else:
