@@ -70,6 +70,17 @@ def test_a_randomised_encoder_keeps_the_values_of_its_weights_and_not_their_plac
     assert abs(rank_correlation(*heats)) < 0.5
 
 
+def test_an_explanation_says_how_much_of_it_stays_with_shuffled_weights():
+    samples = linear(parts=24, dim=16)
+    found = explain(*samples, faithfulness=True, seed=1)
+    other = explain(randomised(samples[0], seed=1), *samples[1:])
+    sides = (found.a, other.a), (found.b, other.b)
+    wanted = np.mean([rank_correlation(one.heat["shares"], two.heat["shares"]) for one, two in sides])
+    assert found.unlearnt["shares"] == pytest.approx(wanted)
+    assert set(found.unlearnt) == {"occlusion", "shares"}
+    assert explain(*samples).unlearnt == {}
+
+
 def test_rank_correlation_is_spearmans():
     scipy = pytest.importorskip("scipy.stats")
     x, y = np.random.default_rng(0).integers(0, 6, (2, 20)).astype(np.float32)

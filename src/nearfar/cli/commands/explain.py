@@ -29,9 +29,11 @@ class Explain(Form):
         path="data",
     )
     faithfulness: bool = option(
-        False, "Measure how the cosine follows the explanation: with parts deleted and inserted in its order."
+        False,
+        "Measure how the cosine follows the explanation, with parts deleted and inserted in its order, and how much "
+        "of it stays with shuffled weights.",
     )
-    seed: int = option(0, "Key of the random orders of --faithfulness.", least=0)
+    seed: int = option(0, "Key of the random orders and weights of --faithfulness.", least=0)
     device: str | None = device_option()
     threads: int | None = threads_option()
 
@@ -51,9 +53,11 @@ class Explain(Form):
                 "",
                 "mean cosine while parts are taken away, most important first, and while they are brought back",
             ]
-            heading = ("  order", "deletion", "insertion")
-            measured = [(f"  {name}", f"{one.deletion:.3f}", f"{one.insertion:.3f}") for name, one in
-                        found.faithfulness.items()]  # fmt: skip
+            heading = ("  order", "deletion", "insertion", "like shuffled weights")
+            measured = [
+                (f"  {name}", f"{one.deletion:.3f}", f"{one.insertion:.3f}", _alike(found.unlearnt.get(name)))
+                for name, one in found.faithfulness.items()
+            ]
             lines.append(columns([heading, *measured]))
         if self.out is not None:
             lines += ["", f"figure {self.out}"]
@@ -71,6 +75,10 @@ def _rows(side: Any) -> list[tuple[str, ...]]:
     rows = [(f"  {_line(side.parts.names[i])}", *(f"{float(side.heat[name][i]):+.4f}" for name in methods)) for i in
             order[:_PARTS]]  # fmt: skip
     return [("  part", *methods), *rows]
+
+
+def _alike(correlation: float | None) -> str:
+    return "" if correlation is None else f"{correlation:+.2f}"
 
 
 def _line(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn.functional import cosine_similarity
 from nearfar.contract import Encoder, Inputs, Parts
 from nearfar.inspection.explain.faithfulness import Faithfulness, measure
 from nearfar.inspection.explain.occlusion import occlusion, vector_of
+from nearfar.inspection.explain.sanity import randomised, rank_correlation
 from nearfar.inspection.explain.shares import share_matches, shares, terms_of, token_matches
 
 OCCLUSION, SHARES, TOKENS = "occlusion", "shares", "tokens"
@@ -53,6 +54,9 @@ class Explanation:
     matched_by: str | None = None
     faithfulness: Mapping[str, Faithfulness] = field(default_factory=dict)
     """How the cosine follows each method's order of the parts, where that was measured."""
+    unlearnt: Mapping[str, float] = field(default_factory=dict)
+    """The rank correlation of each method's heat with that by the same encoder with shuffled weights, where that was
+    measured: near 1, it shows the input and not what was learnt."""
 
     def best_matches(self, most: int) -> list[tuple[int, int, float]]:
         """The pairs of parts that meet most, as (part of a, part of b, how much), each part once, at most so many."""
@@ -87,6 +91,7 @@ class Explanation:
                 for one, other, value in self.best_matches(_NAMED)
             ],
             "faithfulness": {method: vars(found) for method, found in self.faithfulness.items()},
+            "unlearnt": {method: round(value, 6) for method, value in self.unlearnt.items()},
         }
 
 
@@ -102,8 +107,8 @@ def explain(
 ) -> Explanation:
     """Explain the cosine of two samples, each as inputs `[1, ...]` of an encoder in evaluation mode.
 
-    With `faithfulness`, how faithful the explanation is is measured too, beside random orders keyed by the seed. Raises
-    ConfigError where the encoder does not say what its inputs are made of.
+    With `faithfulness`, how faithful the explanation is is measured, too, beside random orders and shuffled weights,
+    which the seed keys. Raises ConfigError where the encoder does not say what its inputs are made of.
     """
     parts = [encoder.parts(one) for one in (a, b)]
     vectors = [vector_of(encoder, one) for one in parts]
@@ -119,7 +124,18 @@ def explain(
     measured = measure(encoder, parts, vectors, heat, seed=seed) if faithfulness else {}
     a_side, b_side = (Side(*side) for side in zip(names, parts, heat, strict=True))
     similarity = float(cosine_similarity(vectors[0], vectors[1], dim=0))
-    return Explanation(similarity, a_side, b_side, matches, matched_by, measured)
+    found = Explanation(similarity, a_side, b_side, matches, matched_by, measured)
+    return replace(found, unlearnt=_unlearnt(found, encoder, (a, b), seed)) if faithfulness else found
+
+
+def _unlearnt(found: Explanation, encoder: Encoder, samples: Sequence[Inputs], seed: int) -> dict[str, float]:
+    """How alike heat is to that by shuffled weights: means over both samples, for methods that both have."""
+    other = explain(randomised(encoder, seed), *samples)
+    sides = ((found.a.heat, other.a.heat), (found.b.heat, other.b.heat))
+    methods = [method for method in found.a.heat if all(method in heat for pair in sides for heat in pair)]
+    return {
+        method: float(np.mean([rank_correlation(one[method], two[method]) for one, two in sides])) for method in methods
+    }
 
 
 def _matches(parts: Sequence[Parts], terms: Sequence[Tensor | None]) -> tuple[Floats | None, str | None]:
