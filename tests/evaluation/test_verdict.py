@@ -31,6 +31,20 @@ def test_level_follows_the_answers(leads, level, head):
     assert head in verdict.headline
 
 
+def test_baselines_with_the_same_answer_are_named_together():
+    leads = {"popularity": 0.2, "item-kNN": 0.0, "EASE": 0.0, "chart": 0.3, UNTRAINED: 0.4, TRAINED: None}
+    rows = [
+        Row(name, "recommend", "recall@20", {}, interval(0.5), None if lead is None else interval(lead))
+        for name, lead in leads.items()
+    ]
+    verdict = Evaluation("", list(leads), rows, steps=900).verdict()
+    assert verdict.headline == (
+        "Training helps; better than the popularity and the chart; not clearly different from the item-kNN and the "
+        "EASE."
+    )
+    assert len(verdict.statements) == 5
+
+
 def test_the_figure_that_says_most_is_named_with_its_lead():
     verdict = evaluation({"kNN": {UNTRAINED: 0.05}, "linear": {UNTRAINED: 0.2}, "few": {UNTRAINED: -0.1}}).verdict()
     assert str(verdict.statements[0]) == (

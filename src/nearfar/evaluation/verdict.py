@@ -3,7 +3,7 @@
 Every answer comes from a joint test of all judged rows (`joint.py`), and names the row that says most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -79,13 +79,10 @@ def judge(found: "Evaluation") -> Verdict:
     fault = next((row.fault for row in found.rows if row.system == name and row.fault), None)
     if fault is not None:
         return Verdict("bad", f"The {name} has collapsed: {fault}. Its embeddings cannot be relied on.")
-    statements = [
-        one for b in sorted(baselines, key=_importance) if (one := _against(b, found)) is not None
-    ]  # training first
-    compared = [one.answer for one in statements]
+    against = {b: one for b in sorted(baselines, key=_importance) if (one := _against(b, found)) is not None}
+    compared = [one.answer for one in against.values()]  # training first
     chance = _better_than_chance(found)
-    if chance is not None:
-        statements.append(chance)
+    statements = [*against.values(), *([] if chance is None else [chance])]
     level = _level(compared, None if chance is None else chance.answer)
     cautions = []
     short = too_short(found.steps, found.epochs)
@@ -96,7 +93,7 @@ def judge(found: "Evaluation") -> Verdict:
         cautions.append("Without labels of two classes nothing can be said about accuracy.")
     if not compared:
         cautions.append("There is no baseline to say whether training helps.")
-    return Verdict(level, _headline(statements, compared), " ".join(cautions), tuple(statements))
+    return Verdict(level, _headline(against, chance), " ".join(cautions), tuple(statements))
 
 
 def _level(compared: Sequence[Answer], chance: Answer | None) -> Level:
@@ -109,12 +106,21 @@ def _level(compared: Sequence[Answer], chance: Answer | None) -> Level:
     return "good" if compared and set(compared) == {"yes"} and chance in ("yes", None) else "unclear"
 
 
-def _headline(statements: Sequence[Statement], compared: Sequence[Answer]) -> str:
-    if not statements:
+def _headline(against: Mapping[str, Statement], chance: Statement | None) -> str:
+    """The answers in a few words, those alike in one."""
+    alike: dict[Answer, list[str]] = {}
+    for baseline, one in against.items():
+        if baseline not in STARTS:
+            alike.setdefault(one.answer, []).append(baseline)
+    heads = [one.head for baseline, one in against.items() if baseline in STARTS]
+    for answer, names in alike.items():
+        heads.append(
+            _WORDS[None][answer].format(" and the ".join(filter(None, [", the ".join(names[:-1]), names[-1]])))
+        )
+    if chance is not None and not any(one.answer == "yes" for one in against.values()):
+        heads.append(chance.head)  # better than chance goes without saying where a baseline was beaten
+    if not heads:
         return "Nothing shows whether training helps."
-    heads = [one.head for one in statements]
-    if "yes" in compared and len(heads) > len(compared):
-        heads = heads[:-1]  # better than chance goes without saying where a baseline was beaten
     return "; ".join([heads[0], *(head[0].lower() + head[1:] for head in heads[1:])]) + "."
 
 
