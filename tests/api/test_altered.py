@@ -203,7 +203,7 @@ def without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs do everything but train."""
     from nearfar.training import loop
 
-    monkeypatch.setattr(loop, "fit", lambda plan, clock, folder, state, display: state)
+    monkeypatch.setattr(loop, "fit", lambda plan, clock, folder, state, *_: state)
 
 
 def newest(run: Path) -> Path:

@@ -141,7 +141,7 @@ def test_ctrl_c_after_the_last_step_says_how_to_get_the_rest(
 def test_a_resumed_run_keeps_its_alarms(
     tiny: Tiny, photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: StopAt, caplog: Any
 ) -> None:
-    monkeypatch.setattr(health, "figures", lambda z, batch: {"effective_rank": 1.0})
+    monkeypatch.setattr(health, "figures", lambda *_, **__: {"effective_rank": 1.0})
     stop_at(3)
     with pytest.raises(KeyboardInterrupt):
         tiny(photos())
