@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "map": ("FILE", "a page of all samples in two dimensions: zoom, search, select"),
     "export": ("RUN --to FORM -o DIR", "write the encoder in the form of another library"),
     "recommend": ("RUN USER...", "what users may want next, of data of users and items"),
-    "report": ("RUN...", "write the HTML page of each run anew"),
+    "report": ("RUN...", "the HTML page of a run, or one page that compares several runs"),
     "list": ("WHAT", "names of the methods, encoders, losses or modalities"),
     "completion": ("SHELL", "print the script that lets bash, zsh or fish complete commands and options"),
 }

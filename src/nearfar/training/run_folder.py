@@ -1,6 +1,7 @@
 """The run folder: who may write into it, and how each of its files is written.
 
-config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.json  skipped.csv  report.html
+config.toml  environment.json  metrics.jsonl  encoder/  checkpoint/  evaluation.json  per_sample.safetensors
+embeddings.parquet  skipped.csv  page.json  report.html
 """
 
 import os
