@@ -45,10 +45,10 @@ def logged(level: int, stream: TextIO | None = None) -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Leave out what is less than a warning meanwhile, for work that is one of many parts."""
+    """Leave out what is less than an error meanwhile, for work that is one of many like parts."""
     logger = logging.getLogger("nearfar")
     before = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     with silenced():
         try:
             yield

@@ -205,3 +205,18 @@ def test_several_label_columns_are_judged_in_one_evaluation(finished_table, tmp_
         assert row.value.mean == alone.linear.mean
     assert len([row for row in found.rows if row.metric == "effective rank" and row.system == found.systems[-1]]) == 1
     assert found.verdict().level in ("good", "mixed", "unclear", "bad")
+
+
+def test_a_published_encoder_is_fine_tuned_beside_the_same_network_without_weights(photos: Any, tmp_path: Path):
+    from safetensors.torch import save_file
+
+    from nearfar.modalities.image.resnet import ResNet
+
+    torch.manual_seed(0)
+    network = ResNet("resnet10", channels=3, width=8, stem="cifar", pool="stages")
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    how = {**FEW, "width": 8, "stem": "cifar", "image_size": 16}
+    run = nf.finetune(f"resnet10@{tmp_path / 'w.safetensors'}", photos(), out=tmp_path / "run", **how)
+    assert run.evaluation.systems == [SCRATCH, PROBE, TUNED]
+    assert "pretrained = " in (run.path / "config.toml").read_text()
+    assert len(nf.predict(run.path, tmp_path / "photos")) == 40

@@ -6,6 +6,7 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -57,16 +58,7 @@ class _Asked:
     @property
     def untrained(self) -> bool:
         """Whether the network can be had without its weights."""
-        return os.path.isdir(self.run) or self._weights_of_name is None
-
-    @property
-    def _weights_of_name(self) -> str | None:
-        """The weights that the name of a published encoder alone stands for, such as those of a folder."""
-        from nearfar.modalities import registry
-
-        name = registry.parted(self.run)[0]
-        found = (registry.load(kind).weights_of(name) for kind in registry.MODALITIES)
-        return next((weights for weights in found if weights is not None), None)
+        return os.path.isdir(self.run) or _weights_of(self.run) is None
 
     def settings(self, system: str, labels: "Amount", draw: int) -> dict[str, Any]:
         """The options of a training; those that the user gives come before them."""
@@ -81,7 +73,7 @@ class _Asked:
             found["frozen"] = system == TUNED
         if not os.path.isdir(self.run):
             name, weights = registry.parted(self.run)
-            start = {} if system == SCRATCH else {"pretrained": weights or self._weights_of_name or "hub"}
+            start = {} if system == SCRATCH else {"pretrained": weights or _weights_of(self.run) or "hub"}
             return found | {"encoder": name, **start}
         found |= _views_of(self.run)
         return found | (made_by(self.run) if system == SCRATCH else {"init": self.run, **_START})
@@ -318,6 +310,16 @@ def _evaluation(asked: _Asked, main: "Run", rows: "list[Row]", notes: list[str])
     found.seed = int(config.get("seed", 0))
     found.correlations = {name: correlations_of(own) for name in systems[:-1] if (own := found.judged(name))}
     return found
+
+
+@cache
+def _weights_of(run: str) -> str | None:
+    """The weights that the name of a published encoder alone stands for, such as those of a folder."""
+    from nearfar.modalities import registry
+
+    found = registry.published(run)
+    assert found is not None
+    return registry.load(str(found.config["modality"])).weights_of(registry.parted(run)[0])
 
 
 def _views_of(run: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nearfar.memory import check_weights
 from nearfar.methods.options import ClassifyOptions
 from nearfar.options import Facts, Settling
 
+_LENGTH = 4.0  # of the head's inputs, in the mean of squares
 _UNKNOWN = 10  # classes, where nothing is known of the data
 
 
@@ -77,11 +78,14 @@ class Classify(Method):
 
         `counts` [K] says how many labels each class has; one that has none keeps the weights it is given.
         """
-        for own, value in zip((self.head.mean, self.head.factor), (mean, factor), strict=True):
-            own.copy_(value)
+        self.head.mean.copy_(mean)
+        # A step moves a score by the rate times the squared length of its input, which of a standardised vector is the
+        # number of dimensions: at the usual rates it would overshoot. So inputs are shortened, and weights lengthened.
+        shorter = _LENGTH / len(mean) ** 0.5
+        self.head.factor.copy_(factor * shorter)
         if self.options.balanced:
             self.log_prior.copy_((counts.clamp_min(1) / counts.clamp_min(1).sum()).log())
-        self.head.layer.weight.copy_(weight)
+        self.head.layer.weight.copy_(weight / shorter)
         self.head.layer.bias.copy_(bias - self.log_prior)
 
     def embed(self, views: Views) -> Latents:
