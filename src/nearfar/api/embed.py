@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import pyarrow as pa
     import torch
     from numpy.typing import NDArray
 
@@ -62,7 +63,7 @@ def embed(
     from nearfar.evaluation.embedding import embed_source
 
     opened, _ = load_on(encoder, device, compile=compile)
-    source = open_for(opened, data, cache=cache, grow=False).shown
+    source = open_for(opened, data, cache=cache, grow=False, about=True).shown
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision or "fp32", size)
     with advising(f"take a smaller --batch-size than {size}"):
@@ -104,7 +105,7 @@ def embed_file(
 
     rank, world, local, *_ = torchrun.place()
     opened, _ = load_on(encoder, f"cuda:{local}" if world > 1 and device == "cuda" else device, compile=compile)
-    source = open_for(opened, data, cache=cache, grow=False).shown
+    source = open_for(opened, data, cache=cache, grow=False, about=True).shown
     size = batch_size or opened.embed_batch
     dtype = _dtype(opened, source, precision, size)
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
@@ -152,7 +153,23 @@ def _write(
 def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows", origin: str | None) -> Embeddings:
     from nearfar.evaluation.embedding import label_names
 
-    return Embeddings(vectors, [source.keys[row] for row in rows.tolist()], label_names(source, rows), origin)
+    keys = [source.keys[row] for row in rows.tolist()]
+    return Embeddings(vectors, keys, label_names(source, rows), origin, about_of(source, rows))
+
+
+def about_of(source: "Source", rows: "Rows") -> "pa.Table | None":
+    """The further columns of some samples, under names that no column of embeddings has."""
+    import pyarrow as pa
+
+    from nearfar.data.embeddings import COLUMNS
+
+    columns: dict[str, Any] = {}
+    for name, cells in source.about(rows).items():
+        free = name
+        while free in (*COLUMNS, *columns):
+            free += "_"
+        columns[free] = cells
+    return pa.table(columns) if columns else None
 
 
 def _check(batch_size: int | None, precision: str | None) -> None:
@@ -196,4 +213,5 @@ def _plan(encoder: "Encoder", source: "Source", rows: "Rows", dtype: "torch.dtyp
         "samples": len(rows),
         "dtype": str(dtype),
         "batch": size,
+        "about": list(source.about(rows[:0])),
     }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nearfar.api import heads, mixing
 from nearfar.api.baselines import START, first_weights
+from nearfar.api.embed import about_of
 from nearfar.api.evaluate import compare_systems
 from nearfar.api.page import costs_of, keep, write_page
 from nearfar.api.sources import list_unreadable, origin_of
@@ -101,7 +102,8 @@ def finish(
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))
             origin = origin_of(ready.config.data.data)
-            Embeddings(vectors.numpy(), list(train.keys), labels, origin).save(folder.path / EMBEDDINGS)
+            about = about_of(train, np.arange(len(train)))
+            Embeddings(vectors.numpy(), list(train.keys), labels, origin, about).save(folder.path / EMBEDDINGS)
             for name, side in list(train.sides.items())[1:]:
                 vectors_of_side, rows = embed_source(encoder, side)
                 keys = [side.keys[row] for row in rows.tolist()]

@@ -36,10 +36,15 @@ def open_for(
 
 
 def origin_of(data: Any) -> str | None:
-    """The folder, file or pattern of files that DATA is, as an absolute path; None for an object or a name."""
+    """The folder, file or pattern of files that DATA is, as an absolute path, or the name of what is built in.
+
+    None for an object or another name.
+    """
     if not isinstance(data, str | os.PathLike):
         return None
-    path, _ = parse_data(os.fspath(data))
+    path, _ = parse_data(os.fspath(data), builtins=registry.builtins())
+    if path in registry.builtins():
+        return path
     there = os.path.exists(path) or (is_pattern(path) and not is_hub(path))
     return os.path.abspath(path) if there else None
 

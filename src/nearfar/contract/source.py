@@ -17,6 +17,7 @@ from nearfar.contract.inputs import Inputs
 from nearfar.contract.reading import Reading, Rows, Skipped, Unreadable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
     from nearfar.data.samples import Samples
@@ -330,6 +331,13 @@ class Source:
             label = None if labels is None or labels[row] < 0 else names[labels[row]]
             found.append(Card(key=self.keys[row], label=label))
         return found
+
+    def about(self, rows: Rows) -> Mapping[str, pa.Array]:
+        """Columns [n] that are kept beside the vectors of these samples: what the data says of each, by name.
+
+        Their split, group and domain, and the further columns of a table where it was opened for that.
+        """
+        return self.whole.columns_of(self.at[np.asarray(rows, dtype=np.int64)])
 
     def _beside(self, others: Rows | None) -> Source | None:
         if others is None:

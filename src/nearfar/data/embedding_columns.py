@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.data.arrow_files import reading, writing
-from nearfar.data.embeddings import REPEATED
+from nearfar.data.embeddings import repeated
 from nearfar.errors import DataError
 from nearfar.files import draft_of
 
@@ -45,7 +45,7 @@ def write_with(source: Path, target: Path, columns: Mapping[str, "pa.Array"], me
         pieces = _extended(file, columns)
         first = next(pieces)
         schema = first.schema.with_metadata({**(file.schema_arrow.metadata or {}), **metadata})
-        with pq.ParquetWriter(out, schema, use_dictionary=REPEATED) as writer:
+        with pq.ParquetWriter(out, schema, use_dictionary=repeated(schema)) as writer:
             writer.write_table(first.cast(schema))
             for piece in pieces:
                 writer.write_table(piece.cast(schema))

@@ -11,7 +11,7 @@ import numpy as np
 
 from nearfar.contract import Skipped
 from nearfar.data.arrow_files import reading, writing
-from nearfar.data.embeddings import ORIGIN, REPEATED, Embeddings, check_path, keys_file
+from nearfar.data.embeddings import ORIGIN, Embeddings, check_path, keys_file, repeated
 from nearfar.files import cannot_write, draft_of, from_json, locked, read_json, to_json, write_json
 
 _log = logging.getLogger("nearfar")
@@ -81,7 +81,7 @@ class Parts:
             with (
                 draft_of(self.out, kept=_KEPT) as draft,
                 writing(draft) as file,
-                pq.ParquetWriter(file, plain, use_dictionary=REPEATED) as writer,
+                pq.ParquetWriter(file, plain, use_dictionary=repeated(plain)) as writer,
             ):
                 for path in paths:
                     writer.write_table(pq.ParquetFile(reading(path)).read())

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,37 +17,55 @@ from nearfar.data.keys import guarded, unguarded
 from nearfar.errors import ConfigError, DataError
 from nearfar.files import draft_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 ORIGIN = b"nearfar.data"
 """The metadata of a parquet file that says which folder or file was embedded: keys are paths from there."""
-REPEATED = ["label"]
-"""The columns of a parquet file that hold the same values again and again: worth a dictionary, unlike the others."""
+COLUMNS = ("key", "label", "vector")
+"""The columns of every parquet file of embeddings; others say more about the samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """`vectors` [N, D] float32, `keys` [N], and `labels` [N] by name (None where a sample has none), or None.
 
-    `origin` is the folder or file that was embedded, where it is known: keys are paths from there.
+    `origin` is the folder or file that was embedded, where it is known: keys are paths from there. `about` holds
+    further columns [N rows], such as split, group or text, by which a search can be limited.
     """
 
     vectors: NDArray[np.float32]
     keys: list[str]
     labels: list[str | None] | None = None
     origin: str | None = None
+    about: "pa.Table | None" = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.keys) != len(self.vectors):
             raise DataError(f"{len(self.keys)} keys do not go with vectors of shape {list(self.vectors.shape)}.")
         if self.labels is not None and len(self.labels) != len(self.keys):
             raise DataError(f"{len(self.labels)} labels do not go with {len(self.keys)} keys.")
+        further = self.about
+        if further is not None and (
+            len(further) != len(self.keys) or not set(COLUMNS).isdisjoint(further.column_names)
+        ):
+            names = ", ".join(COLUMNS)
+            raise DataError(f"Further columns must have {len(self.keys)} rows and other names than {names}.")
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    def take(self, rows: NDArray[np.int64]) -> "Embeddings":
+        """These rows only."""
+        numbers = rows.tolist()
+        labels = None if self.labels is None else [self.labels[row] for row in numbers]
+        about = None if self.about is None else self.about.take(rows)
+        return Embeddings(self.vectors[rows], [self.keys[row] for row in numbers], labels, self.origin, about)
+
     def save(
         self, path: str | os.PathLike[str], *, metadata: Mapping[bytes, bytes] | None = None, kept: str = ""
     ) -> Path:
-        """Write `.parquet` (columns key, label, vector), or `.npy` with the keys and labels in `.keys.csv` beside it.
+        """Write `.parquet` (columns key, label, further ones, vector), or `.npy` with keys and labels in `.keys.csv`.
 
         `metadata` is kept with the columns of a parquet file; `kept` ends the message when the disk is full. Raises
         ConfigError for another ending, and as `files.draft_of` where the file cannot be written.
@@ -69,7 +87,7 @@ class Embeddings:
         path = Path(path)
         if not path.is_file():
             if shards := _shards(path):
-                return _joined([cls.load(shard) for shard in shards])
+                return joined([cls.load(shard) for shard in shards])
             raise DataError(f"There is no file of embeddings at {str(path)!r}; `nearfar embed` makes one.")
         try:
             return cls._load_parquet(path) if check_path(path) == ".parquet" else cls._load_npy(path)
@@ -91,12 +109,13 @@ class Embeddings:
         columns = {
             "key": keys.finish(),
             "label": labels.finish(),
+            **({} if self.about is None else {name: self.about[name] for name in self.about.column_names}),
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
         with draft_of(path, kept=kept) as draft, writing(draft) as file:
             origin = {} if self.origin is None else {ORIGIN: self.origin.encode("utf-8", "surrogateescape")}
             table = pa.table(columns, metadata={**origin, **(metadata or {})} or None)
-            pq.write_table(table, file, row_group_size=16384, use_dictionary=REPEATED)
+            pq.write_table(table, file, row_group_size=16384, use_dictionary=repeated(table.schema))
 
     @classmethod
     def _load_parquet(cls, path: Path) -> "Embeddings":
@@ -120,7 +139,9 @@ class Embeddings:
         named = [key for key in keys if key is not None]
         origin = (table.schema.metadata or {}).get(ORIGIN)
         known = None if origin is None else origin.decode("utf-8", "surrogateescape")
-        return cls(vectors, named, labels if any(label is not None for label in labels) else None, known)
+        further = table.drop_columns([name for name in COLUMNS if name in table.column_names])
+        some = further if further.num_columns else None
+        return cls(vectors, named, labels if any(label is not None for label in labels) else None, known, some)
 
     def _save_npy(self, path: Path, kept: str) -> None:
         with draft_of(keys_file(path), kept=kept) as beside, draft_of(path, kept=kept) as draft:
@@ -156,6 +177,11 @@ class Embeddings:
         return [None if label is None else _printable(label) for label in labels]
 
 
+def repeated(schema: "pa.Schema") -> list[str]:
+    """The columns that may hold the same values again and again: worth a dictionary, unlike keys and vectors."""
+    return [name for name in schema.names if name not in ("key", "vector")]
+
+
 def check_path(path: Path) -> str:
     """The ending of a file of embeddings, `.parquet` or `.npy`; raises ConfigError for another."""
     suffix = path.suffix.lower()
@@ -178,7 +204,8 @@ def _shards(path: Path) -> list[Path]:
     return [path.with_name(name) for name in sorted(names)]
 
 
-def _joined(parts: list[Embeddings]) -> Embeddings:
+def joined(parts: list[Embeddings]) -> Embeddings:
+    """Embeddings one behind the other, of one origin or none; raises DataError where they do not go together."""
     dims = sorted({part.vectors.shape[1] for part in parts})
     if len(dims) > 1:
         raise DataError(f"The shards have vectors of {' and '.join(map(str, dims))} dimensions: of several encoders?")
@@ -186,7 +213,17 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
     labelled = any(part.labels is not None for part in parts)
     labels = [label for part in parts for label in part.labels or [None] * len(part)] if labelled else None
     origin = parts[0].origin if len({part.origin for part in parts}) == 1 else None
-    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin)
+    about = None
+    if any(part.about is not None for part in parts):
+        import pyarrow as pa
+
+        each = [pa.table({"": pa.nulls(len(part))}) if part.about is None else part.about for part in parts]
+        try:
+            about = pa.concat_tables(each, promote_options="permissive")
+        except pa.ArrowTypeError as error:
+            raise DataError(f"Columns of one name hold different things: {str(error)[:200]}.") from None
+        about = about.drop_columns([""] if "" in about.column_names else [])
+    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin, about)
 
 
 def file_of_side(side: str) -> str:

@@ -117,10 +117,13 @@ def list_folder(path: str, extensions: frozenset[str], asked: str | None) -> Sam
             [*sorted({printable(folder) for folder in others}), *folders_at(found.names, depth)]
         )
     labels = classes.finish()
+    columns = {"label": labels[len(labels) - len(found.names) :]} if classes.different else {}
+    if depth:
+        columns["split"] = DictionaryBuilder(folders_at(found.names, 0)).finish()
     return SampleRows(
         keys=unique(all_printable(found.names, before)),
         contents=Files(found.names, start),
-        columns={"label": labels[len(labels) - len(found.names) :]} if classes.different else {},
+        columns=columns,
         ignored=found.ignored,
         refused=[(printable(before) + key, reason) for key, reason in found.refused],
     ).samples(name, chosen)

@@ -58,6 +58,7 @@ def open_samples(
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     further: Sequence[str] | None = (),
+    about: bool = False,
     recognise: Callable[[Mapping[str, Sequence[str]]], Mapping[str, str | None]] | None = None,
     kind: str = "image",
     builtins: Collection[str] = (),
@@ -69,10 +70,10 @@ def open_samples(
     one, else from the usual names, and groups likewise, or from names of files where `{group}` stands in a pattern
     for these (see `name_pattern`). `ignore_columns`, which must be there, and those `ignored`
     where there are any are as if they were not. The `further` columns are kept in `Samples.table`, None for all that
-    have no other meaning; `recognise` is as for `Request`. Where DATA has splits and none is asked for, `train` is
-    taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA. `kind` and
-    `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face without the
-    package for them.
+    have no other meaning; `about` and `recognise` are as for `Request`. Where DATA has splits and none is asked for,
+    `train` is taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA.
+    `kind` and `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face
+    without the package for them.
     """
     path, asked = parse_data(data, builtins=builtins)
     asked = split or asked
@@ -87,6 +88,7 @@ def open_samples(
         ignore_columns=ignore_columns,
         ignored=ignored,
         further=further,
+        about=about,
         recognise=recognise,
     )
     found = _open(path, asked, request, kind, builtins)

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class SampleRows:
     many_classes: bool = True
     pairs: dict[str, Contents] = field(default_factory=dict)
     table: "pa.Table | None" = None
+    about: "pa.Table | None" = None
     shards: NDArray[np.int64] | None = None
     size: int = 0
     ignored: Mapping[str, int] = field(default_factory=Counter)
@@ -77,6 +78,7 @@ class SampleRows:
             shards=self.shards,
             size=self.size,
             table=self.table,
+            about=self._about(split),
             ignored=self.ignored,
             refused=tuple(self.refused),
         )
@@ -86,9 +88,40 @@ class SampleRows:
             log.info("%s: %d of %d samples have no label", name, missing, len(found))
         return found
 
+    def _about(self, split: str | None) -> "pa.Table | None":
+        """The split, group and domain of each row, and the further columns that were read for it."""
+        import pyarrow as pa
+
+        names = [role for role in ("split", "group", "domain") if role in self.columns]
+        columns: dict[str, Any] = {role: self.columns[role] for role in names}
+        if split is not None and "split" not in columns:
+            same = pa.array(np.zeros(len(self.keys), dtype=np.int8))
+            columns["split"] = pa.DictionaryArray.from_arrays(same, [split])
+        if self.about is not None:
+            columns |= {name: _numbers(self.about[name]) for name in self.about.column_names if name not in columns}
+        return pa.table(columns) if columns else None
+
     def _of(self, found: Samples, split: str) -> Samples:
         column = self.columns["split"]
         codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         if unsaid := int((codes < 0).sum()):
             log.warning("%s: %d samples belong to no split and are left out", found.name, unsaid)
         return found.take(np.flatnonzero(codes == column.dictionary.to_pylist().index(split)))
+
+
+def _numbers(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """A column of texts that are all numbers, or empty, as numbers; any other, and codes such as 007, as it is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return column
+    filled = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
+    if filled.null_count == len(filled) or pc.any(pc.match_substring_regex(filled, r"^\s*-?0\d")).as_py():
+        return column
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return pc.cast(pc.utf8_trim_whitespace(filled), kind)
+        except pa.ArrowInvalid:
+            continue
+    return column

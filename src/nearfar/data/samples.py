@@ -15,6 +15,7 @@ from nearfar.data.columns import MORE_NEGATIVES
 from nearfar.data.contents import Contents, Joined, reason_of
 from nearfar.data.keys import printable
 from nearfar.data.strings import Strings, StringsBuilder, indices
+from nearfar.data.values import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,8 +37,8 @@ class Samples:
     nothing is said. Row i of `positives`, `negatives` and each of `more_negatives` goes with sample i.
     `rows` [N] say where each sample lies in these contents. `shards` [N] number the containers that samples are read
     from, rising in reading order, where another order costs more; all contents are `size` bytes then. `table` holds the
-    further columns [N rows] that the modality asked for. `origin` is the path of DATA. `ignored` counts files by
-    extension, and `refused` holds (key, reason) of what could not be listed.
+    further columns [N rows] that the modality asked for, `about` those that are kept beside vectors. `origin` is the
+    path of DATA. `ignored` counts files by extension, and `refused` holds (key, reason) of what could not be listed.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Samples:
     shards: Rows | None = None
     size: int = 0
     table: "pa.Table | None" = None
+    about: "pa.Table | None" = None
     origin: str = ""
     ignored: Mapping[str, int] = field(default_factory=Counter)
     refused: tuple[tuple[str, str], ...] = ()
@@ -109,7 +111,15 @@ class Samples:
             scores=None if self.scores is None else self.scores[rows],
             shards=of(self.shards),
             table=None if self.table is None else self.table.take(indices(rows)),
+            about=None if self.about is None else self.about.take(indices(rows)),
         )
+
+    def columns_of(self, rows: Rows) -> "Mapping[str, pa.Array]":
+        """The columns [n] of `about` of some samples, by name."""
+        if self.about is None:
+            return {}
+        some = self.about.take(indices(rows))
+        return {name: plain(some[name].combine_chunks()) for name in some.column_names}
 
     @property
     def skipped(self) -> "list[Skipped]":
@@ -163,6 +173,7 @@ def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
         groups=longer(samples.groups, -1),
         domains=longer(samples.domains, -1),
         scores=None if samples.scores is None else np.append(samples.scores, np.full(len(behind), np.nan, np.float32)),
+        about=None if samples.about is None else samples.about.take(_with_nulls(n, len(behind))),
         shards=None,
         positives=None,
         negatives=None,
@@ -171,6 +182,13 @@ def with_others(samples: Samples) -> tuple[Samples, Rows | None, Rows | None]:
     negatives = [rows for kind, rows in found.items() if kind != "positive"]
     several = np.stack(negatives, axis=1) if len(negatives) > 1 else negatives[0] if negatives else None
     return whole, found.get("positive"), several
+
+
+def _with_nulls(count: int, more: int) -> "pa.Array":
+    """Row numbers, and behind them nulls: rows that say nothing."""
+    import pyarrow as pa
+
+    return pa.concat_arrays([indices(np.arange(count)), pa.nulls(more, pa.int64())])
 
 
 def data_name(path: str, split: str | None) -> str:

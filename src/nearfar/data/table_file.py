@@ -20,7 +20,8 @@ class Request:
     With `inline` a cell is the sample itself, else its path; without `columns` the row is the sample. Labels come from
     `label_column`, which must be there, else from `labels_in` where there is one, else from the usual names, and groups
     likewise; `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not;
-    `further` columns are kept, None for all that are nothing else. `recognise` says more of the columns by their names
+    `further` columns are kept, None for all that are nothing else; with `about` so are all others that hold plain
+    values, apart from those, for what is kept beside vectors. `recognise` says more of the columns by their names
     and first cells: which one is what (content, positive, negative, score, label ...), or None for what is none.
     """
 
@@ -34,6 +35,7 @@ class Request:
     ignore_columns: Sequence[str] = ()
     ignored: Sequence[str] = ()
     further: Sequence[str] | None = ()
+    about: bool = False
     recognise: "Callable[[Mapping[str, Sequence[str]]], Mapping[str, str | None]] | None" = None
 
 

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,7 @@ def read_tables(tables: Sequence[TableFile], request: Request) -> SampleRows:
         many_classes=bool(request.columns),
         pairs={purpose: contents[purpose] for purpose in _SAMPLES[1:] if len(contents[purpose])},
         table=None if request.further == () else _further(parts, every=request.further is None),
+        about=_further(parts, every=False) if request.about else None,
         shards=groups,
         size=0 if groups is None else sum(table.file.stat().st_size for table in tables),
         refused=[one for part in parts for one in part.refused],
@@ -169,6 +170,9 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
     else:
         known = [names[i] for i in left]
         others = [names.index(name) for one in request.further if (name := find_column(known, [one])) is not None]
+        if request.about:
+            head = table.head(1)  # has nothing of columns of bytes and of lists
+            others += [i for i in left if i not in (*others, *plan.values()) and _is_plain(names, i, head)]
     at = sorted({*needed.values(), *others})
     _check_once(table, others)
     found = table.read(at)
@@ -209,6 +213,11 @@ def _read(table: TableFile, plan: dict[str, int], request: Request, stored: dict
         further={names[i]: table.plain(columns[i]).take(indices(kept)) for i in others},
         refused=refused,
     )
+
+
+def _is_plain(names: Sequence[str], at: int, head: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a column that stands there once holds plain values and is no numbering of rows."""
+    return names.count(names[at]) == 1 and bool(head.get(names[at])) and not is_row_number(names[at])
 
 
 def _in_subfolder(names: Strings, folder: str, table: str) -> Strings:

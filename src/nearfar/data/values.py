@@ -242,3 +242,10 @@ def _decoded(cell: bytes) -> str:
         return cell.decode()
     except UnicodeDecodeError:
         return cell.decode("cp1252", "replace")
+
+
+def plain(column: "pa.Array") -> "pa.Array":
+    """A column without a dictionary."""
+    import pyarrow as pa
+
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column

@@ -24,6 +24,7 @@ def open_source(
     label_column: str | None = None,
     group_column: str | None = None,
     ignore_columns: Sequence[str] = (),
+    about: bool = False,
     cache: str = "auto",
     grow: bool = True,
     threads: int | None = None,
@@ -31,7 +32,8 @@ def open_source(
     """The samples of DATA, ready to be fetched; with the `config` of an encoder, as that one needs them.
 
     Columns are as for `found`, and those that the config names are known. `options` are those of the modality, by
-    default those that `config` names. `cache`, `grow` and `threads` are as for `Modality.source`. Raises DataError
+    default those that `config` names. With `about`, further columns are read for `Source.about`. `cache`, `grow` and
+    `threads` are as for `Modality.source`. Raises DataError
     where fewer than `least` samples can be used.
     """
     from nearfar.data.samples import with_others
@@ -47,6 +49,7 @@ def open_source(
         "label_column": label_column,
         "group_column": group_column,
         "ignore_columns": ignore_columns,
+        "about": about,
     }
     how = Opening(config=config, options=options, columns=columns, reading=reading)
     if (own := modality.open(data, how)) is not None:
@@ -82,6 +85,7 @@ def found(
     groups_in: str | None = None,
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
+    about: bool = False,
 ) -> "Samples":
     """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are.
 
@@ -97,6 +101,7 @@ def found(
         "groups_in": groups_in,
         "ignore_columns": ignore_columns,
         "ignored": ignored,
+        "about": about,
     }
     if given.is_given(data):
         from nearfar.modalities.objects import samples_of

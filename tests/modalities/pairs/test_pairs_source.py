@@ -67,6 +67,13 @@ def test_rows_of_one_picture_and_columns_of_one_kind_are_several_texts_of_a_samp
     assert source.owners.tolist() == [0, 0, 0, 0, 1]
 
 
+def test_columns_beside_several_of_one_kind_are_kept_with_the_samples(tmp_path: Path) -> None:
+    rows = [["a.png", "a cat", "cats", "train"], ["a.png", "tom", "pet", "train"], ["b.png", "a boat", "sea", "test"]]
+    data = manifest(tmp_path, rows, "image", "text", "caption", "split")
+    source = open_source(MODALITY, data, options=MODALITY.Options(), cache="off", about=True, split="all")
+    assert source.about(np.arange(len(source)))["split"].to_pylist() == ["train", "test"]
+
+
 def test_a_list_in_a_cell_is_several_texts_of_a_sample(tmp_path: Path) -> None:
     manifest(tmp_path, THREE, "image", "caption")
     lines = [{"image": "a.png", "captions": ["one", "two"]}, {"image": "b.png", "captions": []}]

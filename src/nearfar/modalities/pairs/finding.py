@@ -198,5 +198,6 @@ def _joined(parts: Sequence[Samples], columns: Sequence[str]) -> Samples:
         positives=None,
         negatives=None,
         table=None,
+        about=None,
         refused=(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from nearfar.contract import Card, Skipped, Source
 from nearfar.data.contents import reason_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Tensor
 
     from nearfar.contract import Rows
@@ -73,6 +74,15 @@ class TextSource(Source):
         """At most so many of the texts, evenly taken."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.int64))
         return list(self.fetch(rows)[0].strings)
+
+    def about(self, rows: Rows) -> Mapping[str, pa.Array]:
+        """The text of each beside what all data has, of texts that are cells of a table."""
+        import pyarrow as pa
+
+        numbers = np.asarray(rows, dtype=np.int64).tolist()
+        if any(self.samples.path(row) is not None for row in numbers[:1]):
+            return super().about(rows)
+        return {**super().about(rows), "text": pa.array([self.text(row) for row in numbers], pa.large_string())}
 
     def content(self) -> Tensor:
         """How often each three letters in a row come, hashed `[N, 2048]`: a text and one without a word are near."""
