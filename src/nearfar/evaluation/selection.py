@@ -7,10 +7,12 @@ from torch import Tensor
 def groups_of(count: int, k: int) -> int:
     """Choose into how many groups of columns `top` splits a row of `count`; 0: not worth it.
 
-    Cost is groups + k * (count / groups), the least at sqrt(count * k).
+    Cost is groups + k * (count / groups), the least at sqrt(count * k), and what is left of the row beside whole ones.
     """
     groups = 32 * -(-int((count * k) ** 0.5) // 32)
-    return groups if groups * 4 <= count else 0
+    if groups * 4 > count:
+        return 0
+    return min(range(groups, groups + groups // 4 + 1, 32), key=lambda some: some + count % some)
 
 
 def top(scores: Tensor, k: int, groups: int) -> tuple[Tensor, Tensor]:
