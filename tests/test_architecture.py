@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "training": {"training", "losses", "kernels"} | EVERYWHERE,
     "evaluation": {"evaluation", "losses", "kernels"} | EVERYWHERE,
     "downstream": {"downstream", "training", "evaluation", "methods", "losses", "kernels"} | EVERYWHERE,
-    "inspection": {"inspection", "evaluation", "losses", "kernels"} | EVERYWHERE,
+    "inspection": {"inspection", "evaluation", "losses", "kernels", "data"} | EVERYWHERE,
     "reporting": {"reporting", "evaluation", "inspection"} | EVERYWHERE,
     "exporting": {"", "exporting", "training.encoder_folder", "modalities"} | EVERYWHERE,
     "methods": {"methods", "losses", "kernels"} | EVERYWHERE,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearfar.api.audit import audit
+    from nearfar.api.collection import add, delete
     from nearfar.api.demo import demo
     from nearfar.api.embed import embed, embed_file
     from nearfar.api.evaluate import evaluate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nearfar.api.recommend import recommend
     from nearfar.api.report import report
     from nearfar.api.search import search, search_run
+    from nearfar.api.serving import serve
     from nearfar.api.similarity import similarity
     from nearfar.api.train import train
     from nearfar.data.embeddings import Embeddings
@@ -34,7 +36,9 @@ __all__ = [
     "Embeddings",
     "NearfarError",
     "__version__",
+    "add",
     "audit",
+    "delete",
     "demo",
     "embed",
     "embed_file",
@@ -50,6 +54,7 @@ __all__ = [
     "report",
     "search",
     "search_run",
+    "serve",
     "similarity",
     "train",
 ]
@@ -57,7 +62,9 @@ __all__ = [
 _HOMES = {
     "Embeddings": "nearfar.data.embeddings",
     "NearfarError": "nearfar.errors",
+    "add": "nearfar.api.collection",
     "audit": "nearfar.api.audit",
+    "delete": "nearfar.api.collection",
     "demo": "nearfar.api.demo",
     "embed": "nearfar.api.embed",
     "embed_file": "nearfar.api.embed",
@@ -73,6 +80,7 @@ _HOMES = {
     "report": "nearfar.api.report",
     "search": "nearfar.api.search",
     "search_run": "nearfar.api.search",
+    "serve": "nearfar.api.serving",
     "similarity": "nearfar.api.similarity",
     "train": "nearfar.api.train",
 }

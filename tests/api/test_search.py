@@ -1,13 +1,19 @@
 """Search: exact, nearest first, by a vector or by a sample, and mistakes in plain words."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 
-from nearfar.api.search import Hit, search
+import nearfar as nf
+from nearfar.api.run import Run
+from nearfar.api.search import search
+from nearfar.api.searcher import Hit
 from nearfar.api.sources import origin_of
 from nearfar.contract import Encoder
 from nearfar.data.embeddings import Embeddings
@@ -64,6 +70,93 @@ def test_a_sample_is_encoded(query: Any) -> None:
 @pytest.mark.parametrize("query", [CIRCLE[3], torch.tensor([-1.0, 0.0]), torch.tensor([-1.0, 0.0], requires_grad=True)])
 def test_a_vector_is_a_vector_though_an_encoder_is_given(query: Any) -> None:
     assert search(POINTS, query, k=1, encoder=Reader())[0].key == "west"
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2)])
+def test_a_vector_may_be_a_file_or_json(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "q.npy", CIRCLE[3].reshape(shape))
+    for query in (str(tmp_path / "q.npy"), tmp_path / "q.npy", "[-1, 0]"):
+        assert search(POINTS, query, k=1)[0].key == "west"
+
+
+def test_several_vectors_in_a_file_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "q.npy", CIRCLE)
+    with pytest.raises(ConfigError, match="holds 4 vectors"):
+        search(POINTS, tmp_path / "q.npy")
+
+
+def test_only_samples_that_meet_a_condition_are_found() -> None:
+    about = pa.table({"height": [0.0, 0.6, 1.0, 0.0]})
+    points = Embeddings(CIRCLE, POINTS.keys, POINTS.labels, None, about)
+    found = search(points, "east", k=2, where="height > 0.5")
+    assert [(hit.key, hit.about) for hit in found] == [("north-east", {"height": 0.6}), ("north", {"height": 1.0})]
+    assert search(points, "east", where='label == "z"') == []
+
+
+def test_a_condition_on_a_column_that_is_not_there_is_explained() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'label'"):
+        search(POINTS, "east", where='lable == "a"')
+
+
+@pytest.fixture
+def pictures(finished: tuple[Path, Run]) -> tuple[Path, Run, list[str]]:
+    data, run = finished
+    return data, run, Embeddings.load(run.path / "embeddings.parquet").keys
+
+
+def test_a_result_is_written_as_a_sheet_a_page_and_a_table(
+    pictures: tuple[Path, Run, list[str]], tmp_path: Path
+) -> None:
+    _, run, keys = pictures
+    for ending in ("png", "html", "csv"):
+        nf.search_run(run.path, [keys[0], keys[1]], 12, out=tmp_path / f"found.{ending}")
+    with Image.open(tmp_path / "found.png") as sheet:
+        assert sheet.width > sheet.height > 400  # two queries of two lines
+        assert len(sheet.convert("RGB").getcolors(2**24) or []) > 500  # pictures, not frames alone
+    page = (tmp_path / "found.html").read_text()
+    assert page.count("data:image/") >= 12
+    rows = list(csv.reader((tmp_path / "found.csv").open()))
+    assert rows[0] == ["query", "rank", "similarity", "key", "label", "path", "text"]
+    assert rows[1][:4] == [keys[0], "1", "1.000000", keys[0]]
+    assert len(rows) == 25
+
+
+def test_a_wrong_ending_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"written as \.png, \.html, \.csv"):
+        nf.search_run(tmp_path / "none", ["q"], out="found.pdf")
+
+
+def test_an_approximate_index_of_data_is_refused(finished: tuple[Path, Run]) -> None:
+    data, run = finished
+    with pytest.raises(ConfigError, match="kept beside a file of embeddings"):
+        nf.search_run(run.path, ["q"], within=data, index="hnsw")
+
+
+def test_the_splits_of_data_can_be_told_apart(photos: Any, finished: tuple[Path, Run], tmp_path: Path) -> None:
+    photos("data/train", count=6, classes=2)
+    photos("data/test", count=4, classes=2, seed=1)
+    file = tmp_path / "e.parquet"
+    nf.embed(finished[1].path, f"{tmp_path / 'data'}:all", out=file)
+    found = search(file, "train/class 0/00.png", k=9, where='split == "test"')
+    assert len(found) == 4
+    assert {hit.about["split"] for hit in found} == {"test"}
+    assert all(hit.path is not None for hit in found)
+
+
+def test_columns_of_a_manifest_can_be_searched_by(photos: Any, finished: tuple[Path, Run], tmp_path: Path) -> None:
+    photos("pictures", count=4, classes=0)
+    rows = [
+        "path,label,price,split,code,size",
+        *(f"pictures/0{i}.png,{'ab'[i % 2]},{i}.5,train,00{i + 5},{i + 1}" for i in range(4)),
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    found = nf.embed(finished[1].path, tmp_path / "list.csv", out=tmp_path / "e.parquet")
+    assert found.about is not None
+    assert found.about.column_names == ["split", "price", "code", "size"]
+    hits = search(tmp_path / "e.parquet", found.keys[0], where="price > 1 and price < 3")
+    assert sorted(hit.about["price"] for hit in hits) == [1.5, 2.5]
+    codes = search(tmp_path / "e.parquet", found.keys[0], where='code == "007"')
+    assert [hit.about["size"] for hit in codes] == [3]
 
 
 def test_a_path_needs_an_encoder() -> None:

@@ -19,6 +19,12 @@ class Hit:
     text: str | None = None
 
 
+class Hits(list):
+    def __init__(self, query, hits):
+        super().__init__(hits)
+        self.query = query
+
+
 class Verdict:
     level = "good"
 
@@ -48,7 +54,7 @@ class Api:
             "evaluate": Evaluation(),
             "embed": "the embeddings",
             "embed_file": SimpleNamespace(path=Path("v.npy"), samples=7, dim=3, skipped=0),
-            "search_run": [[Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)]],
+            "search_run": [Hits("q", [Hit("a.png", 0.97, "cat"), Hit("long/b.png", 0.5, None)])],
             "report": SimpleNamespace(path=Path("a/report.html"), verdict="a is better than b."),
         }
 

@@ -76,6 +76,8 @@ class Encoder(nn.Module):
     """Whether methods put a projector behind its features: not where its own vectors are what is to be compared."""
     embed_batch: int = 256
     """Samples a batch that it embeds at a time, so that a batch takes much the same memory for all encoders."""
+    files: frozenset[str] = frozenset()
+    """Endings of files that hold one sample each, which `encode` takes by their paths."""
     cheaper: str = "a smaller encoder"
     """What to take where memory does not suffice, with the options for it."""
 
@@ -156,6 +158,10 @@ class Encoder(nn.Module):
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one sample, not a list of them."""
         return isinstance(inputs, str | PathLike)
+
+    def typed(self, words: str) -> Any | None:
+        """The sample that typed words are or say: never one that is read from a file. None where only files are."""
+        return None
 
     def forward(self, views: Sequence[Inputs] | Inputs) -> Tensor:
         """Views to `[v, b, dim]`; bare inputs are one view, to `[b, dim]`.

@@ -142,7 +142,15 @@ def render(report: Report) -> str:
     return page_of(report.title, verdict, data, styles=_STYLES, scripts=_SCRIPTS)
 
 
-def page_of(title: str, summary: str, data: Mapping[str, Any], *, styles: Sequence[str], scripts: Sequence[str]) -> str:
+def page_of(
+    title: str,
+    summary: str,
+    data: Mapping[str, Any],
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    template: str = "page.html",
+) -> str:
     """A page as one HTML document: `data` for its scripts, and a `summary` to read where none run."""
     parts = {
         "title": _as_text(title),
@@ -153,7 +161,7 @@ def page_of(title: str, summary: str, data: Mapping[str, Any], *, styles: Sequen
     }
     # One pass: what a part contains is never searched for further marks.
     return re.sub(
-        r"<!--nearfar:(\w+)-->|/\*nearfar:(\w+)\*/", lambda mark: parts[mark[1] or mark[2]], _page_file("page.html")
+        r"<!--nearfar:(\w+)-->|/\*nearfar:(\w+)\*/", lambda mark: parts[mark[1] or mark[2]], _page_file(template)
     )
 
 

@@ -15,7 +15,7 @@ from nearfar.errors import ConfigError, DataError, UnknownName
 from nearfar.memory import check_weights
 from nearfar.modalities.audio.decode import as_encoded, decode
 from nearfar.modalities.audio.mel import Mel, centred, log_mel
-from nearfar.modalities.audio.options import ENCODERS, MOST_SECONDS
+from nearfar.modalities.audio.options import ENCODERS, EXTENSIONS, MOST_SECONDS
 from nearfar.modalities.audio.small_cnn import SpectrogramCNN
 from nearfar.modalities.network import OwnNetwork
 from nearfar.options import is_number, numbers, text, whole
@@ -29,6 +29,7 @@ class AudioEncoder(Encoder):
     Its inputs are `sound` `[n, bands, t]` with `frames` [n]; behind these all is zero.
     """
 
+    files = EXTENSIONS
     cheaper = "a smaller encoder (--width) or shorter views (--view-seconds)"
     optimizer = "adamw"
 

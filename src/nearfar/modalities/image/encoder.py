@@ -21,7 +21,7 @@ from nearfar.modalities.image import published
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.from_bytes import FromBytes
 from nearfar.modalities.image.memory import along
-from nearfar.modalities.image.options import ENCODERS, LARGEST, MAX_PIXELS
+from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.resnet import LAYERS, POOLS, STEMS, ResNet
 from nearfar.modalities.image.small_cnn import SmallCNN
@@ -44,6 +44,7 @@ CIFAR_STEM_UP_TO = 96
 class ImageEncoder(Encoder):
     """A network over pictures `[n, channels, size, size]`, normalised by `config["mean"]` and `config["std"]`."""
 
+    files = EXTENSIONS
     cheaper = "a smaller encoder (--width) or smaller pictures (--image-size)"
 
     def __init__(self, network: nn.Module, dim: int, config: Mapping[str, Any]) -> None:

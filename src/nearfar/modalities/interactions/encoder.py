@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,14 @@ class InteractionEncoder(Encoder):
         history = history if history.shape[1] else F.pad(history, (0, 1), value=NONE)
         users = torch.full((len(history),), len(self.config["users"]), device=history.device)
         return {"user": users, "history": history}
+
+    def typed(self, words: str) -> Any:
+        """A user as JSON, or the name of an item."""
+        try:
+            row = json.loads(words)
+        except (ValueError, RecursionError):
+            return words
+        return row if isinstance(row, dict) else words
 
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one item, or one user as a mapping."""

@@ -45,6 +45,7 @@ class Routed(Encoder):
         self.splits = all(tower.splits for tower in towers)
         self.embed_batch = min(tower.embed_batch for tower in towers)
         frozen = read_frozen(config.get("frozen_sides"), names)
+        self.files = frozenset().union(*(tower.files for tower in towers))
         self.frozen = tuple(name in frozen for name in names)
         for tower, still in zip(towers, self.frozen, strict=True):
             if still:
@@ -128,6 +129,13 @@ class Routed(Encoder):
     def is_sample(self, inputs: Any) -> bool:
         """Whether it is one sample of either side, or `{side: sample}`."""
         return self._named(inputs) is not None or any(self.tower(i).is_sample(inputs) for i in range(len(self.towers)))
+
+    def typed(self, words: str) -> Any | None:
+        """The sample of the first side that takes typed words."""
+        for name, tower in zip(self.names, map(self.tower, range(len(self.towers))), strict=False):
+            if (sample := tower.typed(words)) is not None:
+                return {name: sample}
+        return None
 
     def side_of(self, sample: Any) -> int:
         """The side that a sample as a user has it is of.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -152,6 +153,14 @@ class TableEncoder(Encoder):
             raise DataError(f"Input {row}: the cell of column {self.columns[column].name!r} is no finite number.")
         found: Tensor = self.inputs(torch.from_numpy(cells).to(self.inputs.mean.device))
         return found
+
+    def typed(self, words: str) -> Any | None:
+        """A row as JSON; None where it is none."""
+        try:
+            row = json.loads(words)
+        except (ValueError, RecursionError):
+            return None
+        return row if isinstance(row, dict) else None
 
     def is_sample(self, inputs: Any) -> bool:
         """Whether `inputs` is one row: a dict, an array of one axis, or a list of cells."""

@@ -63,6 +63,10 @@ class TextEncoder(Encoder):
         """Texts to the inputs of `features`, on the encoder's device."""
         return samples_of.move(self.inputs(self.tokenize(raw.strings)), self.device)
 
+    def typed(self, words: str) -> str:
+        """The text itself."""
+        return words
+
     def preprocess(self, inputs: Sequence[Any]) -> Inputs:
         """A list of texts to the inputs of `features`; raises DataError for what is no text."""
         for i, one in enumerate(inputs):
