@@ -15,6 +15,8 @@ from nearfar.evaluation import screening
 from nearfar.evaluation.selection import groups_of, top
 
 _TILE = 2**25  # similarities held at a time: 128 MiB in fp32
+_FEW = 16
+"""Queries below which they are few."""
 
 
 def unit_rows(vectors: Tensor) -> Tensor:
@@ -70,6 +72,17 @@ def nearest(bank: Tensor, queries: Tensor, k: int, exclude_self: bool = False) -
     return nearest_unit(unit_rows(bank), unit_rows(queries.to(bank.device)), k, exclude_self=exclude_self)
 
 
+def _product(queries: Tensor, bank: Tensor, out: Tensor) -> Tensor:
+    """The products of queries `[q, D]` and the bank `[N, D]`, `[q, N]`; where queries are many, in `out`.
+
+    A few queries are the columns of a product, not its rows, and never one alone: measured two to four times as fast.
+    """
+    if len(queries) >= _FEW or bank.device.type != "cpu":
+        return torch.mm(queries, bank.T, out=out)
+    few = queries.repeat(2, 1) if len(queries) == 1 else queries
+    return torch.mm(bank, few.T)[:, : len(queries)].T.contiguous()
+
+
 @torch.no_grad()
 def nearest_unit(bank: Tensor, queries: Tensor, k: int, *, exclude_self: bool = False) -> tuple[Tensor, Tensor]:
     """`nearest` for rows that have length one already, such as those of an index on disk: nothing is copied."""
@@ -77,14 +90,14 @@ def nearest_unit(bank: Tensor, queries: Tensor, k: int, *, exclude_self: bool = 
     values, indices = queries.new_empty(len(queries), k), torch.empty(len(queries), k, dtype=torch.long)
     indices = indices.to(bank.device)
     open_rows = torch.arange(len(queries), device=bank.device)
-    columns, groups = bank.T, groups_of(len(bank), k)
+    groups = groups_of(len(bank), k)
     with full_precision(bank.device):
         if screening.pays(bank, queries):
             open_rows = screening.settle(bank, queries, k, values, indices, exclude_self)
         rows = max(1, min(len(open_rows), _TILE // len(bank)))
-        tile = bank.new_empty(rows, len(bank))
+        tile = bank.new_empty(rows if rows >= _FEW else 0, len(bank))
         for some in torch.split(open_rows, rows):
-            scores = torch.mm(queries[some], columns, out=tile[: len(some)])
+            scores = _product(queries[some], bank, tile[: len(some)])
             if exclude_self:
                 scores.scatter_(1, some[:, None], -torch.inf)
             values[some], indices[some] = top(scores, k, groups)
