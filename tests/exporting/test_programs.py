@@ -1,13 +1,17 @@
 """Programs of torch and ONNX give the encoder's vectors, for any number of samples, and the card's code runs."""
 
 import re
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import nearfar
-from nearfar.errors import ConfigError, OutputError, UnknownName
+from nearfar.contract import Encoder
+from nearfar.errors import ConfigError, MissingExtra, OutputError, UnknownName
+from nearfar.exporting.card import without_folders
 from nearfar.modalities import registry
 from nearfar.modalities.audio.encoder import build as audio
 from nearfar.modalities.image.encoder import build as pictures
@@ -193,6 +197,23 @@ def test_what_cannot_be_is_refused_before_anything_is_written(how, error, messag
     assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
+def test_what_needs_code_of_nearfar_has_no_program():
+    from nearfar.modalities.text.bag import Bag
+
+    bag = Bag({"modality": "text", "encoder": "bag", "width": 4, "buckets": 8, "max_length": 4})
+    with pytest.raises(ConfigError, match="'bag' has no form without nearfar, whose code hashes its words"):
+        bag.programs(preprocessing=False)
+    with pytest.raises(ConfigError, match="'lightgcn' has no form without nearfar: export it --to safetensors"):
+        Encoder.programs(SimpleNamespace(_name="lightgcn"), preprocessing=False)
+
+
+def test_onnx_names_its_extra_before_anything_is_traced(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"'onnxruntime': pip install 'nearfar\[onnx\]'"):
+        nearfar.export(of_pictures(), "onnx", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ConfigError, match="No program can hold the preprocessing of texts"):
         nearfar.export(of_texts(), "torch", tmp_path / "out", inside=["preprocessing"])
@@ -212,3 +233,16 @@ def test_the_card_has_the_runs_own_figures_and_settings(tmp_path):
     assert "| steps | 2 |" in card
     assert "Not known." in card
     assert nearfar.load(tmp_path / "out").encode([np.zeros((8, 8), np.uint8)]).shape == (1, run.encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("timm:resnet18@/home/me/w.pth", "timm:resnet18@w.pth"),
+        ("st:/home/me/model", "st:model"),
+        ("hf:google/vit", "hf:google/vit"),
+        ("/home/me/photos:train", "photos:train"),
+    ],
+)
+def test_a_card_says_nothing_of_folders(name, shown):
+    assert without_folders(name) == shown

@@ -27,8 +27,6 @@ _TOLD = (
     "seed",
 )
 """Settings of a run that its card names."""
-_PATHS = ("data", "pretrained", "teacher")
-"""Of these the last part alone: where they lie is nobody else's business."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,13 @@ def export(
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise cannot_write(folder, error) from None
+    title = (run or folder).name if run is not None or not isinstance(encoder, str) else card.without_folders(encoder)
     try:
         written = write(found.eval(), draft, parts)
         text = card.card(
             found,
             written,
-            title=str(encoder) if isinstance(encoder, str | os.PathLike) and run is None else (run or folder).name,
+            title=title,
             to=to,
             inside=parts,
             **_of_run(run),
@@ -105,6 +104,7 @@ def _of_run(run: Path | None) -> dict[str, Any]:
     from nearfar.api.finish import EVALUATION
     from nearfar.evaluation import table
     from nearfar.evaluation.result import Evaluation
+    from nearfar.exporting.card import without_folders
     from nearfar.files import read_json
     from nearfar.training.run_folder import CONFIG, read_config
 
@@ -112,8 +112,7 @@ def _of_run(run: Path | None) -> dict[str, Any]:
         config = read_config(run / CONFIG)
         sections = [one for name, one in config.items() if name != "chosen" and isinstance(one, dict)]
         settings = {name: value for section in sections for name, value in section.items() if name in _TOLD}
-        settings |= {name: os.path.basename(str(settings[name])) for name in _PATHS if name in settings}
-        found["settings"] = {name: str(settings[name]) for name in _TOLD if name in settings}
+        found["settings"] = {name: without_folders(str(settings[name])) for name in _TOLD if name in settings}
     try:
         evaluation = Evaluation.from_json(read_json(run / EVALUATION))
     except (DataError, OSError, ValueError, AttributeError):  # there is none, or a damaged one

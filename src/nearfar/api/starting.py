@@ -213,7 +213,10 @@ def _settings(config: Path_, options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _of_run(init: Path_) -> str:
     if not Path(init).is_dir():
-        raise RunError(f"There is no run folder at {str(init)!r} to start from; a file of weights goes to pretrained.")
+        raise RunError(
+            f"There is no run folder at {str(init)!r} to start from; weights of others are an encoder and pretrained: "
+            "--encoder NAME --pretrained FILE."
+        )
     return os.path.abspath(init)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from nearfar import __version__
@@ -33,10 +34,11 @@ def card(
 ) -> str:
     """The card in Markdown. `figures` are tables with their headings, the first row naming the columns; `remarks` stand
     under them."""
+    shown = without_folders(str(encoder.config["encoder"]))
     parts = [
         f"---\nlicense: unknown\nlibrary_name: {written.library}\ntags: [feature-extraction, nearfar]\n---",
         f"# {_plain(title)}",
-        f"An encoder of the kind {encoder.config['modality']} ({encoder.config['encoder']}), as {TARGETS[to].line}. "
+        f"An encoder of the kind {encoder.config['modality']} ({shown}), as {TARGETS[to].line}. "
         f"Written by nearfar {__version__}.",
         "## Load it",
         f"In this folder:\n\n```python\n{written.loading.strip()}\n```",
@@ -53,6 +55,11 @@ def card(
         parts += ["## How it was made", _rows([["setting", "value"], *([name, one] for name, one in settings.items())])]
     parts += ["## Licence", _LICENCE]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def without_folders(name: str) -> str:
+    """A name with the paths in it cut to their last part: where they lie is nobody else's business."""
+    return re.sub(r"/[^:@=,]*/", "", name)
 
 
 def said_of(inside: frozenset[str], *, whitened: bool) -> str:
