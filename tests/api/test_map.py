@@ -91,7 +91,7 @@ def test_of_many_samples_a_part_is_shown_and_all_are_written(tmp_path: Path, mon
         ({"colour": "splt"}, UnknownName, "Did you mean 'split'"),
         ({"by": "tnse"}, UnknownName, "tsne"),
         ({"out": "m.png"}, ConfigError, "must end in .html or .parquet"),
-        ({"out": "v.parquet"}, ConfigError, "is there and is no map"),
+        ({"out": "v.parquet"}, ConfigError, "holds what is mapped"),
         ({"within": "data"}, ConfigError, "--in is for a run"),
     ],
 )

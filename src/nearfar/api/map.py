@@ -142,8 +142,11 @@ def _places(out: Any, file: Path | None, folder: Path) -> tuple[Path, Path]:
             raise ConfigError(f"--out must end in .html or .parquet, got {os.fspath(out)!r}.")
         page = place.with_suffix(".html")
         target = place if place.suffix.lower() == ".parquet" else place.with_suffix(".map.parquet")
-    if target.exists() and ((file is not None and target.samefile(file)) or not _is_map(target)):
-        raise ConfigError(f"{str(target)!r} is there and is no map: give another name with --out.")
+    if target.exists():
+        own = file is not None and target.samefile(file)
+        if own or not _is_map(target):
+            why = "holds what is mapped" if own else "is there and is no map"
+            raise ConfigError(f"{str(target)!r} {why}: give another name with --out.")
     check_writable(page)
     check_writable(target)
     return page, target
