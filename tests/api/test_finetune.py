@@ -220,3 +220,11 @@ def test_a_published_encoder_is_fine_tuned_beside_the_same_network_without_weigh
     assert run.evaluation.systems == [SCRATCH, PROBE, TUNED]
     assert "pretrained = " in (run.path / "config.toml").read_text()
     assert len(nf.predict(run.path, tmp_path / "photos")) == 40
+
+
+def test_ctrl_c_says_how_to_go_on(finished_table, tmp_path, stop_at):
+    data, run = finished_table
+    stop_at(2)
+    with pytest.raises(KeyboardInterrupt, match="Go on with: nearfar finetune --resume --out"):
+        nf.finetune(run.path, data, compare=False, out=tmp_path / "run", **FEW)
+    assert nf.finetune(out=tmp_path / "run", resume=True).encoder.config["steps"] == FEW["steps"]
