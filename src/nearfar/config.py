@@ -46,7 +46,7 @@ class Data(Options):
         "Labels that a method may learn from: a share of them such as `10%`, or a number of each class such as `5`; "
         "all when not given.",
     )
-    label_draw: int = option(0, "Which draw of them, where they are not all.", least=0)
+    label_draw: int | None = option(None, "Which draw of them, where they are not all; 0 when not given.", least=0)
     cache: str = option(
         "auto",
         "Where decoded samples are kept for the next run: `auto` (up to a tenth of the free disk), `off`, or a folder.",

@@ -40,7 +40,7 @@ def hold_back(
             raise ConfigError("--labels is for methods that learn from labels: leave it out, or take another --method.")
         return None, none
     if given is not None:
-        labels = drawn(labels, source.at, amount(given), config.data.label_draw, seed)
+        labels = drawn(labels, source.at, amount(given), config.data.label_draw or 0, seed)
     task = next((found for method in methods if (found := task_of(method)) is not None), None)
     held_back = none if task is None else task.hold_back(labels, source.at, seed)
     if len(held_back):
