@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nearfar.errors import RunError
 from nearfar.files import cannot_write, read_json, to_json
-from nearfar.training.encoder_folder import packed
+from nearfar.training.encoder_folder import save_tensors
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})")
@@ -46,12 +46,15 @@ def save(
             shutil.rmtree(left, ignore_errors=True)
         draft.mkdir(parents=True)
         sums = {
-            name: _write(draft / name, packed(tensors))
+            name: _write_tensors(draft / name, tensors)
             for name, tensors in ((_WEIGHTS, weights), (_OPTIMIZER, optimizer))
         }
         kept = {**state, "step": step}
         text = to_json({**kept, "sha256": {**sums, _STATE: _sum_of(kept)}})
-        _write(draft / _STATE, text.encode())
+        with (draft / _STATE).open("wb") as handle:
+            handle.write(text.encode())
+            handle.flush()
+            os.fsync(handle.fileno())
         if place.exists():  # the same step again
             place.rename(before)
         draft.rename(place)
@@ -97,12 +100,12 @@ def last_step(folder: Path) -> int | None:
     return int(places[-1].name.partition("-")[2]) if places else None
 
 
-def _write(path: Path, content: bytes) -> str:
-    with path.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a file to the disk, and return its checksum."""
+    save_tensors(path, tensors)
+    with path.open("rb+") as handle:
         os.fsync(handle.fileno())
-    return hashlib.sha256(content).hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _read(path: Path, checksum: str) -> dict[str, Tensor]:
