@@ -54,7 +54,8 @@ class Data(Options):
     )
     positives: Literal["views", "group", "pair"] = automatic(
         "What is drawn near: two views of a sample, a view of it and one of another sample of its `group`, or one of "
-        "the sample in its column `positive`; by the columns there are when not given."
+        "the sample in its column `positive`; by the columns there are when not given, and by views where groups are "
+        "large."
     )
     order: Literal["shuffled", "streamed"] = automatic(
         "How samples are read: from everywhere, or shard after shard through a shuffle buffer; streamed when not given "

@@ -290,3 +290,17 @@ def test_what_was_settled_is_said_with_its_reason(photos: Photos, tiny: Tiny, ca
     caplog.set_level("INFO", "nearfar")
     tiny(manifest(photos(), "group", lambda i: f"g{i // 2}"))
     assert "the data has a column `group`" in caplog.text
+
+
+@pytest.mark.parametrize("positives", [None, "group"])
+def test_samples_of_a_large_group_come_from_one_place_and_are_not_the_same(
+    positives: str | None,
+    photos: Photos,
+    tiny: Tiny,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nearfar.api.settle._LARGEST_GROUP", 5)
+    caplog.set_level("INFO", "nearfar")
+    tiny(manifest(photos(), "group", lambda i: f"g{i % 2}"), positives=positives)
+    assert ("say where these come from, not what they show" in caplog.text) == (positives is None)

@@ -26,6 +26,9 @@ from nearfar.training.plan import MakeViews
 Settled = tuple[TrainConfig, list[Choice]]
 _MEASURED_ON = 256  # samples
 
+_LARGEST_GROUP = 32
+"""Of samples that show the same thing; larger ones are speakers, sites, machines."""
+
 
 def machine(config: TrainConfig) -> Settled:
     """The device."""
@@ -248,7 +251,11 @@ def _positives(
         return "views", [Choice("positives", "views", why)]
     if source.positives is not None:
         return "pair", [Choice("positives", "pair", "the data names a positive of each sample")]
-    if grouped:
+    if groups is not None and grouped:
+        _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        if (size := int(np.median(sizes[which]))) > _LARGEST_GROUP:
+            why = f"groups of about {size} samples say where these come from, not what they show"
+            return "views", [Choice("positives", "views", why)]
         return "group", [Choice("positives", "group", "the data has a column `group`")]
     return "views", []
 
