@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.api.sample import found_in, row_of
 from nearfar.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -157,19 +158,7 @@ def _of_row(encoder: "Encoder", file: str, place: str) -> Query:
     """The sample that stands at `place` in a file: a row's number, or what its key ends with."""
     import torch
 
-    from nearfar.api.sources import open_for
-
-    source = open_for(encoder, file, grow=False)
-    name = f"{os.path.basename(file)}#{place}"
-    row = next((i for i, key in enumerate(source.keys) if key == name), None)
-    if row is None and place.isdecimal() and int(place) < len(source):
-        row = int(place)
-    if row is None:
-        raise DataError(f"There is no sample {place!r} in {file!r}, which has {len(source)}.")
-    raw, kept = source.fetch(np.array([row]))
-    if not len(kept):
-        reason = next((one.reason for one in source.skipped if one.key == source.keys[row]), "it cannot be read")
-        raise DataError(f"The query {file}#{place} cannot be used: {reason}.")
+    source, row = found_in(encoder, file, place)
     with torch.no_grad():
-        vector: Vector = encoder.eval().vectors(encoder.prepare(raw))[0].float().cpu().numpy()
+        vector: Vector = encoder.eval().vectors(row_of(encoder, source, row))[0].float().cpu().numpy()
     return Query(f"{file}#{place}", vector, file=file, place=row)

@@ -27,7 +27,7 @@ def inputs_of(encoder: "Encoder", given: Any, within: "Source | None" = None) ->
         if not os.path.exists(given):
             file, mark, place = given.rpartition("#")
             if mark and os.path.isfile(file):
-                return _in_file(encoder, file, place)
+                return row_of(encoder, *found_in(encoder, file, place))
             row = _of_json(given)
             given = row if encoder.is_sample(row) else given
     try:
@@ -60,8 +60,8 @@ def name_of(given: Any, otherwise: str) -> str:
     return json.dumps(given, default=str) if isinstance(given, Mapping) else otherwise
 
 
-def _in_file(encoder: "Encoder", file: str, place: str) -> "Inputs":
-    """The sample that stands at `place` in a file: a row's number, or what its key ends with."""
+def found_in(encoder: "Encoder", file: str, place: str) -> "tuple[Source, int]":
+    """The source of a file, and the row at `place` in it: a row's number, or what its key ends with."""
     from nearfar.api.sources import open_for
 
     source = open_for(encoder, file, grow=False)
@@ -71,7 +71,7 @@ def _in_file(encoder: "Encoder", file: str, place: str) -> "Inputs":
         row = int(place)
     if row is None:
         raise DataError(f"There is no sample {place!r} in {file!r}, which has {len(source)}.")
-    return row_of(encoder, source, row)
+    return source, row
 
 
 def _of_json(text: str) -> Any:
