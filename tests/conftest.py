@@ -1,6 +1,7 @@
 """What all tests share: a cache of their own, a count of the bytes that tensors take, and runs of a second."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,3 +173,19 @@ def same_end() -> Callable[[Path, Path], None]:
         assert records(one) == records(other)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, started once."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((path for path in map(shutil.which, names) if path), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield found
+        found.close()

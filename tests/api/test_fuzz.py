@@ -40,6 +40,8 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
     "label_column": ("label", "Label", "x"),
     "group_column": ("group", "x"),
     "ignore_columns": ("x", "label,x"),
+    "labels": ("1", "3", "50%", "100%", "x"),
+    "also": ("simclr:0.5", "supcon:1", "vicreg:0.1,simclr:1", "x"),
     "matryoshka": ("2", "4,2", "x"),
     "normalise": ("data", "imagenet", "0.5/0.2", "x"),
     "seed": (0, 1, 2**31, 2**63 - 1),
@@ -51,7 +53,7 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
 
 FIXED = {
     "data", "modality", "method", "budget", "steps", "epochs", "threads", "compile", "pretrained", "views", "teacher",
-    "sides", "side_columns", "templates", "frozen_sides",
+    "sides", "side_columns", "templates", "frozen_sides", "log",
 }  # fmt: skip
 
 

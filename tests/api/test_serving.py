@@ -15,7 +15,6 @@ from nearfar.api.run import Run
 from nearfar.api.searcher import searcher_of
 from nearfar.api.serving import Server
 from nearfar.errors import ConfigError
-from tests.reporting.conftest import browser as browser  # one for the session, as a fixture
 
 ASK = {"X-Nearfar": "1", "Content-Type": "application/json"}
 

@@ -17,6 +17,7 @@ class Some:
 
     def __init__(self, rows: Tensor) -> None:
         self.rows = rows
+        self.keys = [str(row) for row in rows.tolist()]
 
     def __len__(self) -> int:
         return len(self.rows)

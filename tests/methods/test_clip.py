@@ -113,3 +113,10 @@ def test_siglip_starts_from_centred_sides():
     with torch.no_grad():
         z = method.projector(alike.flatten(0, 1))
     assert torch.nn.functional.cosine_similarity(z[:32], z[32:64]).mean().abs() < 0.2
+
+
+def test_siglip_without_a_projector_compares_the_encoders_own_vectors() -> None:
+    encoder = Toy()
+    method = SigLIP(encoder, SigLIPOptions(projector_hidden=8, projector_out=0))
+    features = torch.randn(2, 3, encoder.dim)
+    assert torch.equal(method.projector(features), features)

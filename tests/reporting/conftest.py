@@ -3,7 +3,6 @@
 import colorsys
 import io
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -134,19 +133,3 @@ def make_report(make_map):
         return Report(**{**full, **parts})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """The system's Chromium, started once."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((path for path in map(shutil.which, names) if path), None)
-    if program is None:
-        pytest.skip(f"no browser: none of {', '.join(names)} is on the PATH")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield found
-        found.close()

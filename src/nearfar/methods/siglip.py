@@ -59,6 +59,8 @@ class SigLIP(Projected):
 
     def head(self) -> nn.Sequential:
         """SimCLR's projector, with a batch norm at its end."""
+        if not self.options.projector_out:
+            return super().head()
         return mlp(self.encoder.dim, self.options.projector_hidden, self.options.projector_out, last_norm=True)
 
     def loss(self, z: Latents, batch: Batch) -> Losses:
