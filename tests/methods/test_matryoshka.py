@@ -9,8 +9,10 @@ from nearfar.contract import Batch
 from nearfar.errors import ConfigError
 from nearfar.methods import registry
 from nearfar.methods.byol import BYOL
+from nearfar.methods.classify import Classify
 from nearfar.methods.infonce import InfoNCE
 from nearfar.methods.matryoshka import Matryoshka, widths_of
+from nearfar.methods.vicreg import VICReg
 from nearfar.training.step import training_step
 from tests.methods.toys import Toy, batch_of, facts_of, normal, views_of
 
@@ -91,3 +93,11 @@ def test_the_whole_vectors_latents_come_first_and_keep_their_names():
     assert list(latents) == ["z", "z@4"]
     assert (latents["z@4"][..., 4:] == 0).all()
     assert latents.features.shape == (2, 6, 12)
+
+
+def test_it_trains_as_its_method_does():
+    for kind in (VICReg, Classify):
+        method = made(kind)
+        whole = Matryoshka(method, [2])
+        for name in ("rate", "smallest_batch", "largest_batch", "downstream", "gentle"):
+            assert getattr(whole, name) == getattr(method, name), name

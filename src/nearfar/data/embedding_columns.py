@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.data.arrow_files import reading, writing
-from nearfar.data.embeddings import repeated
+from nearfar.data.embeddings import COLUMNS, repeated
 from nearfar.errors import DataError
 from nearfar.files import draft_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-OWN = ("key", "label", "vector")
 
 
 def further_columns(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
@@ -26,7 +24,7 @@ def further_columns(path: str | os.PathLike[str]) -> dict[str, list[Any]]:
 
     try:
         file = pq.ParquetFile(reading(path))
-        names = [field.name for field in file.schema_arrow if field.name not in OWN and not _nested(field.type)]
+        names = [field.name for field in file.schema_arrow if field.name not in COLUMNS and not _nested(field.type)]
         table: pa.Table = file.read(columns=names)
     except Exception as error:  # of an altered file arrow raises nearly anything
         raise DataError(f"{os.fspath(path)!r} cannot be read as embeddings: {str(error)[:200]}") from None

@@ -34,6 +34,31 @@ class Matryoshka(Method):
         """The method's encoder."""
         return self.method.encoder
 
+    @property
+    def rate(self) -> float:  # type: ignore[override]
+        """The method's."""
+        return self.method.rate
+
+    @property
+    def smallest_batch(self) -> int:  # type: ignore[override]
+        """The method's."""
+        return self.method.smallest_batch
+
+    @property
+    def largest_batch(self) -> int | None:  # type: ignore[override]
+        """The method's."""
+        return self.method.largest_batch
+
+    @property
+    def gentle(self) -> bool:  # type: ignore[override]
+        """The method's."""
+        return self.method.gentle
+
+    @property
+    def downstream(self) -> str | None:  # type: ignore[override]
+        """The method's."""
+        return self.method.downstream
+
     def embed(self, views: Views) -> Latents:
         """The method's latents for whole vectors, by their names, and for each width w, as `name@w`."""
         return self._of_each(self.method.embed, views)
