@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import nearfar as nf
-from nearfar.api.finetune import PROBE, SCRATCH, TUNED
+from nearfar.api.arms import PROBE, SCRATCH, TUNED
 from nearfar.errors import ConfigError, DataError, OutputError, RunError, UnknownName
 from tests.conftest import Killed, die
 

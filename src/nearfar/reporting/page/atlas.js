@@ -179,11 +179,7 @@ function drawAtlas(body) {
     tip.hidden = i === null;
     if (i === null) return;
     tip.replaceChildren(thumb(items[i]), el("div", { class: "key" }, items[i].key), said(i) || "");
-    const [x, y] = [screen[2 * i], screen[2 * i + 1]];
-    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-    const left = x + 16 + width < scatter.view.width ? x + 16 : Math.max(4, x - 16 - width);
-    const above = Math.max(4, Math.min(scatter.view.height - height - 4, y - height / 2));
-    tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(above)}px)`;
+    scatter.putBeside(tip, [screen[2 * i], screen[2 * i + 1]]);
   }
   function lasso(corners, done) {
     line = done ? null : corners;

@@ -122,11 +122,7 @@ function drawMap(body) {
     if (i === null) return;
     const item = items[i];
     tip.replaceChildren(thumb(item), el("div", { class: "key" }, item.key), tag(item) || "");
-    const [x, y] = scatter.locate(map.xy[i]);
-    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-    const left = x + 16 + width < scatter.view.width ? x + 16 : Math.max(4, x - 16 - width);
-    const top = Math.max(4, Math.min(scatter.view.height - height - 4, y - height / 2));
-    tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+    scatter.putBeside(tip, scatter.locate(map.xy[i]));
   }
   function pin(i) {
     pinned = i;

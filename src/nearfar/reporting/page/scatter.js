@@ -151,5 +151,12 @@ function makeScatter(canvas, hooks) {
         view.y + view.zoom * ((view.height - size) / 2 + v * size),
       ];
     },
+    // Move an element to the right of a point, or to its left where there is no room, and inside the canvas.
+    putBeside(tip, [x, y]) {
+      const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+      const left = x + 16 + width < view.width ? x + 16 : Math.max(4, x - 16 - width);
+      const top = Math.max(4, Math.min(view.height - height - 4, y - height / 2));
+      tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+    },
   };
 }
