@@ -1,5 +1,6 @@
 """Adding to a file of embeddings and deleting from it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,14 @@ def test_keys_of_added_files_lead_to_them_from_the_first_folder(tmp_path: Path) 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file of embeddings"):
         nf.delete(tmp_path / "none.parquet", keys=["a"])
+
+
+def test_what_another_encoder_of_the_same_width_made_is_not_mixed_in(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace(Embeddings.load(file), maker="one").save(file)
+    new = Embeddings(np.ones((1, 3), dtype=np.float32), ["n"], maker="other")
+    monkeypatch.setattr("nearfar.api.embed.embed", lambda *_, **__: new)
+    with pytest.raises(DataError, match="made by another encoder"):
+        nf.add("run", file, "data")
+    assert len(Embeddings.load(file)) == 3

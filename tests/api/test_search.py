@@ -1,6 +1,7 @@
 """Search: exact, nearest first, by a vector or by a sample, and mistakes in plain words."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_a_sample_is_encoded(query: Any) -> None:
     encoder = Reader()
     assert search(POINTS, query, k=1, encoder=encoder)[0].key == "north"
     assert encoder.seen is query
+
+
+def test_vectors_of_another_encoder_are_not_searched(tmp_path: Path) -> None:
+    own, foreign = (replace(POINTS, maker=maker) for maker in (Reader().fingerprint(), "0" * 32))
+    assert search(own.save(tmp_path / "own.parquet"), "q.png", k=1, encoder=Reader())[0].key == "north"
+    for index in (foreign, foreign.save(tmp_path / "foreign.parquet")):
+        with pytest.raises(DataError, match="made by another encoder"):
+            search(index, "q.png", encoder=Reader())
+
+
+def test_an_encoder_trained_further_has_another_fingerprint() -> None:
+    encoder = Reader()
+    encoder.register_buffer("weight", torch.zeros(3))
+    before = encoder.fingerprint()
+    assert encoder.fingerprint() == before
+    encoder.weight.add_(1)
+    assert encoder.fingerprint() != before
 
 
 @pytest.mark.parametrize("query", [CIRCLE[3], torch.tensor([-1.0, 0.0]), torch.tensor([-1.0, 0.0], requires_grad=True)])

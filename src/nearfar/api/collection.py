@@ -41,6 +41,7 @@ def add(
     in one step. Raises UserError.
     """
     from nearfar.api.embed import embed
+    from nearfar.api.searcher import check_maker
 
     before = _opened(file)
     found = embed(encoder, data, device=device)
@@ -49,11 +50,12 @@ def add(
             f"{os.fspath(file)!r} has vectors of {before.vectors.shape[1]} dimensions, this encoder makes "
             f"{found.vectors.shape[1]}: it was made by another one."
         )
+    check_maker(before.maker, found.maker)
     found = _under(found, before.origin)
     fresh = set(found.keys)
     stay = np.array([key not in fresh for key in before.keys], dtype=bool)
     kept = before.take(np.flatnonzero(stay))
-    everything = replace(joined([kept, found]), origin=before.origin)
+    everything = replace(joined([kept, found]), origin=before.origin, maker=before.maker)
     everything.save(file)
     replaced = len(before) - len(kept)
     return Changed(Path(file), len(found) - replaced, replaced, 0, len(everything))

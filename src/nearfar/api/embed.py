@@ -69,7 +69,7 @@ def embed(
     with advising(f"take a smaller --batch-size than {size}"):
         vectors, rows = embed_source(opened, source, batch_size=size, dtype=dtype)
     tell_unreadable(source)
-    return _embeddings(source, vectors.numpy(), rows, origin_of(data))
+    return _embeddings(source, vectors.numpy(), rows, origin_of(data), opened.fingerprint())
 
 
 def embed_file(
@@ -111,8 +111,9 @@ def embed_file(
     rows = np.arange(len(source) * rank // world, len(source) * (rank + 1) // world, dtype=np.int64)
     target = shard_path(Path(out), rank, world)
     parts = Parts(target, _plan(opened, source, rows, dtype, size))
+    maker = str(parts.plan["weights"])
     with parts.opened(), advising(f"what is embedded is kept; take a smaller --batch-size than {size}"):
-        _write(parts, opened, source, rows, size, dtype, origin_of(data))
+        _write(parts, opened, source, rows, size, dtype, origin_of(data), maker)
         source.skipped.extend(parts.skipped())
         samples, dim = parts.join()
     name = "skipped.csv" if world == 1 else f"skipped-{rank:05d}-of-{world:05d}.csv"
@@ -128,6 +129,7 @@ def _write(
     size: int,
     dtype: "torch.dtype | None",
     origin: str | None,
+    maker: str,
 ) -> None:
     """Embed the parts that are missing. A part is a whole number of batches, so it is the same whichever are there."""
     from itertools import islice
@@ -147,14 +149,16 @@ def _write(
         some = list(islice(batches, -(-len(chunks[number]) // size)))
         vectors = np.concatenate([np.empty((0, encoder.dim), dtype=np.float32), *(v.numpy() for v, _ in some)])
         kept = np.concatenate([rows[:0], *(own for _, own in some)])
-        parts.put(number, _embeddings(source, vectors, kept, origin), source.skipped)
+        parts.put(number, _embeddings(source, vectors, kept, origin, maker), source.skipped)
 
 
-def _embeddings(source: "Source", vectors: "NDArray[np.float32]", rows: "Rows", origin: str | None) -> Embeddings:
+def _embeddings(
+    source: "Source", vectors: "NDArray[np.float32]", rows: "Rows", origin: str | None, maker: str
+) -> Embeddings:
     from nearfar.evaluation.embedding import label_names
 
     keys = [source.keys[row] for row in rows.tolist()]
-    return Embeddings(vectors, keys, label_names(source, rows), origin, about_of(source, rows))
+    return Embeddings(vectors, keys, label_names(source, rows), origin, about_of(source, rows), maker)
 
 
 def about_of(source: "Source", rows: "Rows") -> "pa.Table | None":
@@ -199,16 +203,11 @@ def _plan(encoder: "Encoder", source: "Source", rows: "Rows", dtype: "torch.dtyp
     """What the parts of a file depend on."""
     from hashlib import blake2b
 
-    import torch
-
-    weights, keys = blake2b(digest_size=16), blake2b(digest_size=16)
-    for name, value in sorted(encoder.state_dict().items()):
-        weights.update(name.encode())
-        weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    keys = blake2b(digest_size=16)
     for row in rows.tolist():
         keys.update(source.keys[row].encode("utf-8", "surrogateescape") + b"\0")
     return {
-        "weights": weights.hexdigest(),
+        "weights": encoder.fingerprint(),
         "data": keys.hexdigest(),
         "samples": len(rows),
         "dtype": str(dtype),

@@ -102,12 +102,15 @@ def finish(
         if len(vectors) <= _KEPT:
             labels = label_names(train, np.arange(len(train)))
             origin = origin_of(ready.config.data.data)
+            maker = encoder.fingerprint()
             about = about_of(train, np.arange(len(train)))
-            Embeddings(vectors.numpy(), list(train.keys), labels, origin, about).save(folder.path / EMBEDDINGS)
+            Embeddings(vectors.numpy(), list(train.keys), labels, origin, about, maker).save(folder.path / EMBEDDINGS)
             for name, side in list(train.sides.items())[1:]:
                 vectors_of_side, rows = embed_source(encoder, side)
                 keys = [side.keys[row] for row in rows.tolist()]
-                Embeddings(vectors_of_side.numpy(), keys, None, origin).save(folder.path / file_of_side(name))
+                Embeddings(vectors_of_side.numpy(), keys, None, origin, maker=maker).save(
+                    folder.path / file_of_side(name)
+                )
         write_page(folder.path / REPORT, folder, found, keep(ready, folder, state, train, vectors, costs))
     whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
     mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes else {}

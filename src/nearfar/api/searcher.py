@@ -47,9 +47,11 @@ class Hits(list[Hit]):
 
 
 class Searcher:
-    """Searches one index by the samples that one encoder takes."""
+    """Searches one index by the samples that one encoder takes; raises DataError where another one made the index."""
 
     def __init__(self, index: Index, encoder: "Encoder | None" = None) -> None:
+        if encoder is not None and index.maker is not None:
+            check_maker(index.maker, encoder.fingerprint())
         self.index = index
         self.encoder = encoder
         self._source: Source | None = None
@@ -173,6 +175,15 @@ def searcher_of(
             f"--index {index} is kept beside a file of embeddings: write one by nearfar embed, and give it by --in."
         )
     return Searcher(index_of(embed(encoder, within)), encoder)
+
+
+def check_maker(maker: str | None, other: str | None) -> None:
+    """Raise DataError where vectors are known to be made by another encoder than others: they can't be compared."""
+    if None not in (maker, other) and maker != other:
+        raise DataError(
+            "These vectors were made by another encoder, or by this one before it was trained further: make them anew "
+            "by `nearfar embed`, or name the run that made them."
+        )
 
 
 def is_file(hit: Hit) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import chain
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,14 @@ class Encoder(nn.Module):
         """Where its weights are."""
         tensor = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if tensor is None else tensor.device
+
+    def fingerprint(self) -> str:
+        """What tells this encoder from others: a hash of all that `state_dict` holds, 32 hexadecimal digits."""
+        found = blake2b(digest_size=16)
+        for name, value in sorted(self.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return found.hexdigest()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the networks in it, not what makes or prepares their inputs; see `nearfar.compiled`.

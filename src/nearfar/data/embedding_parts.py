@@ -11,7 +11,7 @@ import numpy as np
 
 from nearfar.contract import Skipped
 from nearfar.data.arrow_files import reading, writing
-from nearfar.data.embeddings import ORIGIN, Embeddings, check_path, keys_file, repeated
+from nearfar.data.embeddings import Embeddings, check_path, keys_file, read_from, repeated, written_of
 from nearfar.files import cannot_write, draft_of, from_json, locked, read_json, to_json, write_json
 
 _log = logging.getLogger("nearfar")
@@ -76,8 +76,7 @@ class Parts:
             schema.field("vector").type.list_size,
         )
         if check_path(self.out) == ".parquet":
-            own = {name: value for name, value in (schema.metadata or {}).items() if name == ORIGIN}
-            plain = schema.with_metadata(own or None)
+            plain = schema.with_metadata(written_of(*read_from(schema.metadata)) or None)
             with (
                 draft_of(self.out, kept=_KEPT) as draft,
                 writing(draft) as file,

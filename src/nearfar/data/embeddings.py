@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ORIGIN = b"nearfar.data"
 """The metadata of a parquet file that says which folder or file was embedded: keys are paths from there."""
+MAKER = b"nearfar.encoder"
+"""The metadata of a parquet file that tells the encoder that made the vectors from others: `Encoder.fingerprint`."""
 COLUMNS = ("key", "label", "vector")
 """The columns of every parquet file of embeddings; others say more about the samples."""
 
@@ -31,7 +33,8 @@ class Embeddings:
     """`vectors` [N, D] float32, `keys` [N], and `labels` [N] by name (None where a sample has none), or None.
 
     `origin` is the folder or file that was embedded, where it is known: keys are paths from there. `about` holds
-    further columns [N rows], such as split, group or text, by which a search can be limited.
+    further columns [N rows], such as split, group or text, by which a search can be limited. `maker` is the
+    `fingerprint` of the encoder, where it is known.
     """
 
     vectors: NDArray[np.float32]
@@ -39,6 +42,7 @@ class Embeddings:
     labels: list[str | None] | None = None
     origin: str | None = None
     about: "pa.Table | None" = None
+    maker: str | None = None
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or len(self.keys) != len(self.vectors):
@@ -60,7 +64,9 @@ class Embeddings:
         numbers = rows.tolist()
         labels = None if self.labels is None else [self.labels[row] for row in numbers]
         about = None if self.about is None else self.about.take(rows)
-        return Embeddings(self.vectors[rows], [self.keys[row] for row in numbers], labels, self.origin, about)
+        return Embeddings(
+            self.vectors[rows], [self.keys[row] for row in numbers], labels, self.origin, about, self.maker
+        )
 
     def save(
         self, path: str | os.PathLike[str], *, metadata: Mapping[bytes, bytes] | None = None, kept: str = ""
@@ -113,8 +119,7 @@ class Embeddings:
             "vector": pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1]),
         }
         with draft_of(path, kept=kept) as draft, writing(draft) as file:
-            origin = {} if self.origin is None else {ORIGIN: self.origin.encode("utf-8", "surrogateescape")}
-            table = pa.table(columns, metadata={**origin, **(metadata or {})} or None)
+            table = pa.table(columns, metadata={**written_of(self.origin, self.maker), **(metadata or {})} or None)
             pq.write_table(table, file, row_group_size=16384, use_dictionary=repeated(table.schema))
 
     @classmethod
@@ -137,11 +142,10 @@ class Embeddings:
         if None in keys:
             raise DataError(f"{str(path)!r} holds a vector without a key.")
         named = [key for key in keys if key is not None]
-        origin = (table.schema.metadata or {}).get(ORIGIN)
-        known = None if origin is None else origin.decode("utf-8", "surrogateescape")
+        origin, maker = read_from(table.schema.metadata)
         further = table.drop_columns([name for name in COLUMNS if name in table.column_names])
         some = further if further.num_columns else None
-        return cls(vectors, named, labels if any(label is not None for label in labels) else None, known, some)
+        return cls(vectors, named, labels if any(label is not None for label in labels) else None, origin, some, maker)
 
     def _save_npy(self, path: Path, kept: str) -> None:
         with draft_of(keys_file(path), kept=kept) as beside, draft_of(path, kept=kept) as draft:
@@ -175,6 +179,19 @@ class Embeddings:
     def _printable_labels(self) -> list[str | None]:
         labels = self.labels or [None] * len(self)
         return [None if label is None else _printable(label) for label in labels]
+
+
+def written_of(origin: str | None, maker: str | None) -> dict[bytes, bytes]:
+    """The metadata that says what was embedded, and by which encoder."""
+    known = {ORIGIN: origin, MAKER: maker}
+    return {name: text.encode("utf-8", "surrogateescape") for name, text in known.items() if text is not None}
+
+
+def read_from(metadata: Mapping[bytes, bytes] | None) -> tuple[str | None, str | None]:
+    """What `written_of` has written: origin and maker."""
+    found = [(metadata or {}).get(name) for name in (ORIGIN, MAKER)]
+    origin, maker = (None if text is None else text.decode("utf-8", "surrogateescape") for text in found)
+    return origin, maker
 
 
 def repeated(schema: "pa.Schema") -> list[str]:
@@ -213,6 +230,7 @@ def joined(parts: list[Embeddings]) -> Embeddings:
     labelled = any(part.labels is not None for part in parts)
     labels = [label for part in parts for label in part.labels or [None] * len(part)] if labelled else None
     origin = parts[0].origin if len({part.origin for part in parts}) == 1 else None
+    maker = parts[0].maker if len({part.maker for part in parts}) == 1 else None
     about = None
     if any(part.about is not None for part in parts):
         import pyarrow as pa
@@ -223,7 +241,7 @@ def joined(parts: list[Embeddings]) -> Embeddings:
         except pa.ArrowTypeError as error:
             raise DataError(f"Columns of one name hold different things: {str(error)[:200]}.") from None
         about = about.drop_columns([""] if "" in about.column_names else [])
-    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin, about)
+    return Embeddings(np.concatenate([part.vectors for part in parts]), keys, labels, origin, about, maker)
 
 
 def file_of_side(side: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.data.embeddings import ORIGIN, Embeddings
+from nearfar.data.embeddings import Embeddings, read_from
 from nearfar.data.filters import matching
 from nearfar.errors import DataError
 from nearfar.evaluation.knn import nearest_unit, unit_rows
@@ -37,13 +37,15 @@ _log = logging.getLogger("nearfar")
 class Index:
     """`vectors` [N, D] of length one, and the columns `rows` [N] beside them: key, label, further ones.
 
-    `origin` is the data that was embedded, where that is known; `approximate` finds candidates where it is not exact.
+    `origin` is the data that was embedded and `maker` the fingerprint of the encoder, where they are known;
+    `approximate` finds candidates where it is not exact.
     """
 
     vectors: Tensor
     rows: "pa.Table"
     origin: str | None = None
     approximate: "Approximate | None" = None
+    maker: str | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -98,7 +100,8 @@ class Index:
 
 def index_of(embeddings: Embeddings) -> Index:
     """An index over embeddings in memory, searched exactly."""
-    return Index(unit_rows(torch.from_numpy(embeddings.vectors)), twin.rows_of(embeddings), embeddings.origin)
+    vectors = unit_rows(torch.from_numpy(embeddings.vectors))
+    return Index(vectors, twin.rows_of(embeddings), embeddings.origin, maker=embeddings.maker)
 
 
 def open_index(path: str | os.PathLike[str], kind: Kind = "auto") -> Index:
@@ -121,8 +124,8 @@ def open_index(path: str | os.PathLike[str], kind: Kind = "auto") -> Index:
             _log.info("%s is read into memory: beside it %s", file, error.strerror)
             return index_of(Embeddings.load(file))
     vectors, rows = twin.load(file)
-    origin = (rows.schema.metadata or {}).get(ORIGIN)
-    found = Index(vectors, rows, None if origin is None else origin.decode("utf-8", "surrogateescape"))
+    origin, maker = read_from(rows.schema.metadata)
+    found = Index(vectors, rows, origin, maker=maker)
     if kind == "exact" or (kind == "auto" and len(found) <= _EXACT):
         return found
     from nearfar.inspection.search import approximate
