@@ -39,8 +39,7 @@ def test_baselines_with_the_same_answer_are_named_together():
     ]
     verdict = Evaluation("", list(leads), rows, steps=900).verdict()
     assert verdict.headline == (
-        "Training helps; better than the popularity and the chart; not clearly different from the item-kNN and the "
-        "EASE."
+        "Training helps; better than the popularity and the chart; not clearly different from the item-kNN and EASE."
     )
     assert len(verdict.statements) == 5
 

@@ -25,10 +25,10 @@ _WORDS = {
         "unclear": "It is not clear that training helps",
     },
     None: {
-        "yes": "Better than the {}",
-        "no": "Worse than the {}",
-        "mixed": "Better than the {} in some ways, worse in others",
-        "unclear": "Not clearly different from the {}",
+        "yes": "Better than {}",
+        "no": "Worse than {}",
+        "mixed": "Better than {} in some ways, worse in others",
+        "unclear": "Not clearly different from {}",
     },
 }
 _LEAST = f"no figure is sure to differ by more than {100 * MARGIN:.0f} points"
@@ -114,14 +114,18 @@ def _headline(against: Mapping[str, Statement], chance: Statement | None) -> str
             alike.setdefault(one.answer, []).append(baseline)
     heads = [one.head for baseline, one in against.items() if baseline in STARTS]
     for answer, names in alike.items():
-        heads.append(
-            _WORDS[None][answer].format(" and the ".join(filter(None, [", the ".join(names[:-1]), names[-1]])))
-        )
+        called = [_called(name) for name in names]
+        heads.append(_WORDS[None][answer].format(" and ".join(filter(None, [", ".join(called[:-1]), called[-1]]))))
     if chance is not None and not any(one.answer == "yes" for one in against.values()):
         heads.append(chance.head)  # better than chance goes without saying where a baseline was beaten
     if not heads:
         return "Nothing shows whether training helps."
     return "; ".join([heads[0], *(head[0].lower() + head[1:] for head in heads[1:])]) + "."
+
+
+def _called(baseline: str) -> str:
+    """A baseline in a sentence: proper names, such as EASE or TF-IDF, have no article."""
+    return baseline if baseline[0].isupper() else f"the {baseline}"
 
 
 def _importance(baseline: str) -> int:
@@ -137,7 +141,7 @@ def _against(baseline: str, found: "Evaluation") -> Statement | None:
         return None
     ahead, behind = ([t for t in tested if t.outcome == outcome] for outcome in ("ahead", "behind"))
     answer: Answer = "mixed" if ahead and behind else "yes" if ahead else "no" if behind else "unclear"
-    words = _WORDS[UNTRAINED if baseline in STARTS else None][answer].format(baseline)
+    words = _WORDS[UNTRAINED if baseline in STARTS else None][answer].format(_called(baseline))
     parts = []
     for word, those in (("ahead", ahead), ("behind", behind)):
         if those:
@@ -145,7 +149,7 @@ def _against(baseline: str, found: "Evaluation") -> Statement | None:
             parts.append(f"{word} in {len(those)} of {len(tested)} figures, most in {lead_in_words(best)}")
     if not parts:
         parts.append(f"{_LEAST}; most {lead_in_words(max(tested, key=_size))}")
-    question = _QUESTIONS.get(baseline, f"Is it better than the {baseline}?")
+    question = _QUESTIONS.get(baseline, f"Is it better than {_called(baseline)}?")
     return Statement(question, answer, words, "; ".join(parts) + ".")
 
 
