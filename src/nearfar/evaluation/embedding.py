@@ -22,23 +22,24 @@ def embed_batches(
     source: Source,
     *,
     rows: Rows | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     dtype: torch.dtype | None = None,
     show: bool | None = None,
 ) -> Iterator[tuple[Tensor, Rows]]:
     """Vectors `[b, dim]` float32 of the readable ones among `rows` (None: all), and their rows, for each batch.
 
-    Runs in evaluation mode on the encoder's device, in full precision or under autocast to `dtype`; leaves the
-    encoder's mode as it was.
+    Batches are of the encoder's `embed_batch` where `batch_size` is None. Runs in evaluation mode on the encoder's
+    device, in full precision or under autocast to `dtype`; leaves the encoder's mode as it was.
     """
     wanted = np.arange(len(source), dtype=np.int64) if rows is None else rows
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
-    starts = range(0, len(wanted), batch_size)
+    size = batch_size or encoder.embed_batch
+    starts = range(0, len(wanted), size)
 
     def fetch(start: int) -> tuple[Any, Rows]:
-        return source.fetch(wanted[start : start + batch_size])
+        return source.fetch(wanted[start : start + size])
 
     with keeping_freed(), Prefetcher(fetch) as prefetcher:
         try:
@@ -52,7 +53,7 @@ def embed_source(
     encoder: Encoder,
     source: Source,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     dtype: torch.dtype | None = None,
     show: bool | None = None,
 ) -> tuple[Tensor, Rows]:
