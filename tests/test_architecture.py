@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "methods.registry",
         "modalities.registry",
         "exporting.registry",
+        "downstream.registry",
         "evaluation.table",
     },
     "api": {

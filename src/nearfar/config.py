@@ -38,6 +38,17 @@ class Data(Options):
         "Column whose equal values say what belongs together; `group` when not given. It is never an input. Of files a "
         "pattern of their names, such as {label}_{group}_{index}.",
     )
+    domain_column: str | None = option(
+        None,
+        "Column that says where a sample comes from; `domain` when not given. It is never an input.",
+    )
+    source_domain: str | None = option(
+        None,
+        "The domain whose labels are learnt from: those of the others are hidden, and only judge.",
+    )
+    every_domain: bool = option(
+        False, "Labels of the other domains are learnt from, too, though only these judge.", python=True
+    )
     ignore_columns: str | None = option(
         None, "Columns that are as if they were not there, parted by commas: `customer,note`.", listed=True
     )
@@ -73,6 +84,7 @@ class Data(Options):
         return {
             "label_column": self.label_column,
             "group_column": self.group_column,
+            "domain_column": self.domain_column,
             "ignore_columns": listed(self.ignore_columns),
         }
 

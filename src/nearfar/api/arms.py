@@ -51,7 +51,19 @@ class Asked:
         return os.path.isdir(self.run) or _weights_of(self.run) is None
 
     def settings(self, system: str, labels: "Amount", draw: int) -> dict[str, Any]:
-        """The options of a training; those that the user gives come before them."""
+        """The options of a training, those that the user gives and its method has among them."""
+        from nearfar.downstream import registry
+        from nearfar.methods import registry as methods
+        from nearfar.options import declared
+
+        differing = registry.load(self.task).others.get(system, {})
+        method = differing.get("method", self.task)
+        own, of_task = declared(methods.options_of(method)), declared(methods.options_of(self.task))
+        given = {name: value for name, value in self.options.items() if name in own or name not in of_task}
+        return {**self._usual(system, labels, draw), **given, **differing}
+
+    def _usual(self, system: str, labels: "Amount", draw: int) -> dict[str, Any]:
+        """The options where the user gives none."""
         from nearfar.api.options import LENGTHS
         from nearfar.api.starting import made_by
         from nearfar.modalities import registry
@@ -60,7 +72,7 @@ class Asked:
         if not any(self.options.get(name) is not None for name in LENGTHS):
             found["steps"] = STEPS
         if self.how == "probe":
-            found["frozen"] = system == TUNED
+            found["frozen"] = system != SCRATCH
         if not os.path.isdir(self.run):
             name, weights = registry.parted(self.run)
             start = {} if system == SCRATCH else {"pretrained": weights or _weights_of(self.run) or "hub"}
@@ -93,9 +105,12 @@ class Arm:
 
 def arms_of(asked: Asked, main: "Run") -> list[Arm]:
     """What is trained and probed, the one in question last."""
-    systems = [TUNED]
+    from nearfar.downstream import registry
+
+    systems, task = [TUNED], registry.load(asked.task)
     if asked.compare:
-        systems = [*([SCRATCH] if asked.untrained else []), *([PROBE] if asked.how == "full" else []), TUNED]
+        scratch = [SCRATCH] if task.scratch and asked.untrained else []
+        systems = [*scratch, *([PROBE] if asked.how == "full" else []), *task.others, TUNED]
     return [
         Arm(system, amount, draw)
         for amount in asked.amounts
@@ -118,7 +133,7 @@ def trained(asked: Asked, main: "Run", arm: Arm, data: Any) -> Any:
         if RunFolder(place).is_run():
             train(out=place, resume=True, evaluate=False, quiet=True)
         else:
-            options = {**asked.settings(arm.system, arm.labels, arm.draw), **asked.options}
+            options = asked.settings(arm.system, arm.labels, arm.draw)
             options |= {name: settled[name] for name in _SETTLED}
             if options.pop("budget", None) is not None:
                 options["steps"] = main.encoder.config["steps"]
@@ -130,7 +145,7 @@ def trained(asked: Asked, main: "Run", arm: Arm, data: Any) -> Any:
 
 def probed(asked: Asked, main: "Run", arm: Arm) -> Any:
     """What a linear probe of the encoder as it was is worth."""
-    from nearfar.api import build, settle
+    from nearfar.api import build, domains, settle
     from nearfar.api.baselines import untrained
     from nearfar.api.heads import hold_back
     from nearfar.api.judging import judges_of, parts_of, split_off
@@ -148,9 +163,12 @@ def probed(asked: Asked, main: "Run", arm: Arm) -> Any:
     seed = config.machine.seed
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source, taken_out = split_off(modality, build.source(config, modality, train), test, seed)
+    if taken_out is None:
+        source, taken_out = domains.part(config, source, test, seed)
     source = suited(source, main.encoder.config, least=2)
     columns = config.data.named_columns
     judges = judges_of(main.encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **columns)
+    judges = domains.judging(config, judges)
     known = settle.labels_of(source, method.required(config.method_options), judges.held_out)
     labels, held_back = hold_back(config, [method], source, known)
     judging = judges.source(source)
@@ -164,6 +182,7 @@ def probed(asked: Asked, main: "Run", arm: Arm) -> Any:
 
 def evaluation_of(asked: Asked, main: "Run", rows: "list[Row]", notes: list[str]) -> "Evaluation":
     """The rows with all that tells how they were made."""
+    from nearfar.downstream import registry
     from nearfar.evaluation.joint import correlations_of
     from nearfar.evaluation.result import Evaluation
 
@@ -176,7 +195,7 @@ def evaluation_of(asked: Asked, main: "Run", rows: "list[Row]", notes: list[str]
         "are calibrated by labels that were held back; the calibration error is that of the test samples."
     )
     found = Evaluation(protocol, systems, rows, notes=notes, steps=steps, epochs=config["epochs"])
-    found.meanings = dict(_MEANINGS)
+    found.meanings = _MEANINGS | dict(registry.load(asked.task).meanings)
     found.seed = int(config.get("seed", 0))
     found.correlations = {name: correlations_of(own) for name in systems[:-1] if (own := found.judged(name))}
     return found

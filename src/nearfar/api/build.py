@@ -9,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from nearfar import given
+from nearfar.api import domains
 from nearfar.api.baselines import first_weights, seed_weights
 from nearfar.api.judging import Judges
 from nearfar.api.load import load
@@ -65,6 +66,7 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
     columns = {
         "labels_in": source.whole.label_column,
         "groups_in": config.data.group_column,
+        "domains_in": config.data.domain_column,
         "ignored": list(config.data.named_columns["ignore_columns"]),
     }
     made.config.update({name: value for name, value in columns.items() if value})  # for other data of the same columns
@@ -100,6 +102,10 @@ def views(config: TrainConfig, modality: Modality, encoder: Encoder) -> MakeView
 def order(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Order:
     """The order that samples are read in, `labels` [N] being those that may be seen; raises ConfigError."""
     size, seed = config.optimisation.batch_size, config.machine.seed
+    kinds = domains.kinds(config, source, labels) if requires.mixed else None
+    if kinds is not None:
+        count = len(np.unique(kinds[kinds >= 0]))
+        return Balanced(kinds, size, seed, samples_per_class=size // count)
     if requires.samples_per_class:
         assert labels is not None
         return Balanced(labels, size, seed, samples_per_class=requires.samples_per_class)

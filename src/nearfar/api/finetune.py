@@ -18,7 +18,7 @@ from nearfar.progress import hushed, track
 if TYPE_CHECKING:
     from nearfar.api.run import Run
 
-_SAID = {"method", "init", "encoder", "config", "evaluate", "label_draw", "frozen"}
+_SAID = {"method", "init", "encoder", "config", "evaluate", "label_draw", "frozen", "every_domain"}
 ASKED = "finetune.json"
 _log = logging.getLogger("nearfar")
 
@@ -43,7 +43,8 @@ def finetune(
     `labels` are amounts of labels, parted by commas: shares such as `1%,10%,100%`, or numbers of each class such as
     `1,5`; the run in `out` has the largest. Fewer than all are drawn `draws` times. With `how` "full" all of the
     encoder learns, with "probe" the head alone. Unless `compare` is False, each amount is also given to a linear probe
-    of the encoder as it was, and to the same network untrained, for as many steps. Probabilities are calibrated by a
+    of the encoder as it was, and to the same network untrained, for as many steps; what else the task compares with is
+    trained, too. Probabilities are calibrated by a
     tenth of the labels, where there are enough. `options` are those of `nearfar.train`; each training has 200 steps
     where no length is given. What is stopped goes on with `resume`. Raises UserError before any work for what cannot
     be, and as `nearfar.train`.
@@ -64,7 +65,9 @@ def finetune(
     else:
         if encoder is None or data is None:
             raise ConfigError("Fine-tuning needs an encoder and data: the folder of a run, and labelled samples.")
-        registry.load(task)
+        for name in registry.load(task).needs:
+            if options.get(name) is None:
+                raise ConfigError(f"--task {task} needs --{name.replace('_', '-')}.")
         if options.keys() & _SAID:
             raise ConfigError(f"The fine-tuning says itself what {', '.join(sorted(options.keys() & _SAID))} is.")
         must(how in ("full", "probe"), "how must be full or probe", got=how)
@@ -94,7 +97,7 @@ def _main(asked: Asked, folder: Path, data: Any, *, resume: bool, quiet: bool, s
         if not resume:
             run.claim()
             write_json(folder / ASKED, vars(asked))
-        options = {**asked.settings(TUNED, asked.amounts[-1], 0), **asked.options}
+        options = asked.settings(TUNED, asked.amounts[-1], 0)
         return train(data, out=folder, evaluate=False, quiet=quiet, started=started, **options)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"Stopped; what is done is kept. Go on with: {_again(folder)}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nearfar import given
-from nearfar.api import build, heads, recipes, settle, teacher
+from nearfar.api import build, domains, heads, recipes, settle, teacher
 from nearfar.api import options as opts
 from nearfar.api.baselines import START
 from nearfar.api.judging import Judges, judges_of, parts_of, split_off
@@ -117,6 +117,8 @@ def prepare(
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
     source, taken_out = split_off(modality, source, test, seed)
+    if taken_out is None:
+        source, taken_out = domains.part(config, source, test, seed)
     asked, config = config, recipes.usual(config, modality, gentle=method_class.gentle)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source, method_class)
     choices += chosen
@@ -125,6 +127,7 @@ def prepare(
     judges = ranks.first_then_others(
         judges_of, encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **config.data.named_columns
     )
+    judges = domains.judging(config, judges)
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method.

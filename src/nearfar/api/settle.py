@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nearfar import torchrun
-from nearfar.api import build
+from nearfar.api import build, domains
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
 from nearfar.errors import ConfigError
@@ -209,6 +209,8 @@ def _order(
     given, shards = config.data.order, source.shards
     labelled_only = labels is not None and not requires.unlabelled
     if given == "streamed":
+        if requires.mixed:
+            raise ConfigError("--order streamed cannot mix labelled samples with others; leave it out for this method.")
         if requires.samples_per_class:
             raise ConfigError("--order streamed cannot balance classes; leave it out for this method.")
         if shards is None:
@@ -217,6 +219,11 @@ def _order(
             raise ConfigError("--order streamed cannot leave out samples; leave it out for this method.")
         return "streamed", []
     left = 0 if labels is None else int((labels < 0).sum())
+    if requires.mixed and (kinds := domains.kinds(config, source, labels)) is not None:
+        count = len(np.unique(kinds[kinds >= 0])) - 1
+        what = "samples of the other domain" if config.data.source_domain and count == 1 else "samples without a label"
+        why = f"as many labelled samples as {what}" + (f", of each of {count} domains" if count > 1 else "")
+        return "shuffled", [Choice("order", "mixed", why)]
     if requires.samples_per_class:
         order = build.order(config, source, labels, requires)
         assert isinstance(order, Balanced)

@@ -7,6 +7,7 @@ from nearfar.cli.commands import form_of
 from nearfar.cli.flags import build
 from nearfar.cli.listing import KINDS, names
 from nearfar.cli.parsing import EVERY
+from nearfar.downstream.registry import DOWNSTREAM
 from nearfar.errors import UnknownName
 from nearfar.modalities.registry import MODALITIES
 
@@ -21,7 +22,7 @@ def script(shell: str) -> str:
         raise UnknownName("shell", shell, SHELLS)
     root = argparse.ArgumentParser(prog="nearfar", add_help=False)
     commands = root.add_subparsers()
-    values = {"method": names("methods"), "encoder": names("encoders"), "modality": MODALITIES}
+    values = {"method": names("methods"), "encoder": names("encoders"), "modality": MODALITIES, "task": DOWNSTREAM}
     places = {"what": KINDS, "shell": SHELLS}
     for name, (_, line) in COMMANDS.items():
         form = form_of(name)

@@ -1,5 +1,6 @@
 """What all commands have in common: their places and flags as fields, and the options that several take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -59,8 +60,6 @@ class Form(Options):
     """Whether it needs torch."""
     of_a_run: ClassVar[bool] = False
     """Whether it takes the options of a run, too."""
-    method: ClassVar[str | None] = None
-    """The method of that run, where the command says it."""
     says: ClassVar[frozenset[str]] = frozenset()
     """Options of that run that the command says itself: its help leaves them out."""
     trains: ClassVar[bool] = False
@@ -70,6 +69,11 @@ class Form(Options):
     json: bool = option(
         False, "Print one JSON object on standard output, and nothing else there.", common=True, local=True
     )
+
+    @classmethod
+    def method_of(cls, typed: Mapping[str, Any]) -> str | None:
+        """The method of that run by the words that were `typed`, where the command says it."""
+        return None
 
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Do it: `api` is the package, `given` are the options that stand in the line. Returns the result."""

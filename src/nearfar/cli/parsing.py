@@ -101,7 +101,7 @@ def _run_groups(form: type[Form], typed: Words) -> list[type]:
     other = [option for option in typed if option not in general]
     if other and modality is None and "data" in typed:
         modality = modalities.find(expanded("data", typed["data"]))
-    method = form.method or _method(typed, modality)
+    method = form.method_of(typed) or _method(typed, modality)
     groups = [*SECTIONS.values(), methods.options_of(method)]
     other = [option for option in other if option not in declared(groups[-1])]
     if modality is not None:
@@ -168,10 +168,11 @@ def _show_help(name: str, typed: Words) -> None:
         if modality is None and "data" in typed:
             with contextlib.suppress(UserError):  # help is there for data that is not, too
                 modality = modalities.find(expanded("data", typed["data"]))
-        method = form.method or _method(typed, modality)
+        said = form.method_of(typed)
+        method = said or _method(typed, modality)
         for title, kind, named in (
             (f"options of {modality} data", None if modality is None else modalities.options(modality), True),
-            (f"options of {method}", methods.options_of(method), "method" in typed or form.method is not None),
+            (f"options of {method}", methods.options_of(method), "method" in typed or said is not None),
         ):
             if kind is not None:
                 groups.append((title, kind))

@@ -148,15 +148,17 @@ class Requirements:
 
     With `samples_per_class` K, a batch is made of P classes with K samples each, P = batch size / K: samples without a
     label are left out. Where there are fewer classes than P, each gets more samples. So they are with `unlabelled`
-    False, of a method that wants `labels`. One that wants `scores` learns from pairs that have one, in its first two
-    views; one that wants `targets` needs a teacher. With `negatives` there is one more wide view, the last, where the
-    data gives negatives: it shows that of each sample.
+    False, of a method that wants `labels`. With `mixed`, where some have no label, a batch holds equally many labelled
+    samples and samples without a label of each domain: `--source-domain` says whose labels are known. One that wants
+    `scores` learns from pairs that have one, in its first two views; one that wants `targets` needs a teacher. With
+    `negatives` there is one more wide view, the last, where the data gives negatives: it shows that of each sample.
     """
 
     wide: int = 2
     small: int = 0
     labels: bool = False
     unlabelled: bool = True
+    mixed: bool = False
     samples_per_class: int = 0
     negatives: bool = False
     scores: bool = False

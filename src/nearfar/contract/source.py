@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,20 @@ class Source:
         table[self.at] = vectors
         some._targets = table
         return some
+
+    def with_labels(self, labels: Rows) -> Source:
+        """The same samples with these class numbers [N], -1 for none."""
+        known = self.whole.labels
+        assert known is not None
+        some, whole = self._showing(self.at), known.copy()
+        whole[self.at] = labels
+        some.whole = replace(self.whole, labels=whole)
+        return some
+
+    @property
+    def domain_names(self) -> Sequence[str]:
+        """What the domains are called."""
+        return self.whole.domain_names
 
     @property
     def positives(self) -> Source | None:

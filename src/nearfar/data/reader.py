@@ -17,6 +17,7 @@ import numpy as np
 from nearfar.data import splits
 from nearfar.data.columns import PAIRS, ROLES
 from nearfar.data.contents import Files
+from nearfar.data.domain_folders import domains_in, list_domains, splits_of_domains
 from nearfar.data.folder import extension_of, is_passed_over, list_folder, splits_in, unwrap, walk
 from nearfar.data.keys import printable, unique
 from nearfar.data.kinds import BY_EXTENSION
@@ -55,6 +56,8 @@ def open_samples(
     labels_in: str | None = None,
     group_column: str | None = None,
     groups_in: str | None = None,
+    domain_column: str | None = None,
+    domains_in: str | None = None,
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     further: Sequence[str] | None = (),
@@ -67,13 +70,13 @@ def open_samples(
 
     `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path; without any the
     row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
-    one, else from the usual names, and groups likewise, or from names of files where `{group}` stands in a pattern
-    for these (see `name_pattern`). `ignore_columns`, which must be there, and those `ignored`
-    where there are any are as if they were not. The `further` columns are kept in `Samples.table`, None for all that
-    have no other meaning; `about` and `recognise` are as for `Request`. Where DATA has splits and none is asked for,
-    `train` is taken, or the only one there is; `all` takes all. Class numbers are the same for all splits of one DATA.
-    `kind` and `builtins` only make messages clearer. Raises DataError, and MissingExtra for a data set of Hugging Face
-    without the package for them.
+    one, else from the usual names, and groups likewise, or from names of files where `{group}` stands in a pattern for
+    these (see `name_pattern`); domains as groups, or from the first level of folders (see `domain_folders`).
+    `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not. The
+    `further` columns are kept in `Samples.table`, None for all that have no other meaning; `about` and `recognise` are
+    as for `Request`. Where DATA has splits and none is asked for, `train` is taken, or the only one there is; `all`
+    takes all. Class numbers are the same for all splits of one DATA. `kind` and `builtins` only make messages clearer.
+    Raises DataError, and MissingExtra for a data set of Hugging Face without the package for them.
     """
     path, asked = parse_data(data, builtins=builtins)
     asked = split or asked
@@ -85,6 +88,8 @@ def open_samples(
         labels_in=labels_in,
         group_column=None if is_pattern(group_column) else group_column,
         groups_in=groups_in,
+        domain_column=domain_column,
+        domains_in=domains_in,
         ignore_columns=ignore_columns,
         ignored=ignored,
         further=further,
@@ -99,6 +104,8 @@ def open_samples(
         found = replace(found, groups=groups_by(named, found.keys, found.name, must=group_column is not None))
     elif group_column is not None and found.groups is None:
         raise DataError(f"{found.name!r} has no groups in a column {group_column!r}: leave out --group-column.")
+    if domain_column is not None and found.domains is None:
+        raise DataError(f"{found.name!r} has no domains in a column {domain_column!r}: leave out --domain-column.")
     if found.ignored:
         counts = ", ".join(f"{n} {extension}" for extension, n in sorted(found.ignored.items()))
         log.info("%s: other files are passed over (%s)", found.name, counts)
@@ -115,7 +122,10 @@ def splits_of(data: str, *, extensions: frozenset[str] = frozenset(), columns: S
         return hub.split_names(path)
     if os.path.isdir(path):
         files = _files_in(path, request)
-        return list(files.by_split) or _row_splits(files.all, request) if files.all else splits_in(unwrap(path))
+        if files.all:
+            return list(files.by_split) or _row_splits(files.all, request)
+        domains = domains_in(unwrap(path))
+        return splits_of_domains(domains) if domains else splits_in(unwrap(path))
     found = files_of(path)
     return _row_splits(found, request) if are_rows(found) else []
 
@@ -141,6 +151,7 @@ def open_tables(files: Sequence[Path], request: Request) -> list[TableFile]:
         request.label_column,
         request.labels_in,
         request.group_column,
+        request.domain_column,
         *request.columns,
         *PAIRS,
         *itertools.chain(*ROLES.values()),
@@ -167,6 +178,9 @@ def _open(path: str, asked: str | None, request: Request, kind: str, builtins: C
     if os.path.isdir(path):
         found = _files_in(path, request)
         if not found.all:
+            domains = domains_in(unwrap(path))
+            if domains:
+                return list_domains(path, domains, request.extensions, asked)
             return list_folder(path, request.extensions, asked)
         if not found.by_split:
             return _take(path, _rows(found.all, request), asked)

@@ -19,9 +19,9 @@ class Request:
 
     With `inline` a cell is the sample itself, else its path; without `columns` the row is the sample. Labels come from
     `label_column`, which must be there, else from `labels_in` where there is one, else from the usual names, and groups
-    likewise; `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not;
-    `further` columns are kept, None for all that are nothing else; with `about` so are all others that hold plain
-    values, apart from those, for what is kept beside vectors. `recognise` says more of the columns by their names
+    and domains likewise; `ignore_columns`, which must be there, and those `ignored` where there are any are as if they
+    were not; `further` columns are kept, None for all that are nothing else; with `about` so are all others that hold
+    plain values, apart from those, for what is kept beside vectors. `recognise` says more of the columns by their names
     and first cells: which one is what (content, positive, negative, score, label ...), or None for what is none.
     """
 
@@ -32,6 +32,8 @@ class Request:
     labels_in: str | None = None
     group_column: str | None = None
     groups_in: str | None = None
+    domain_column: str | None = None
+    domains_in: str | None = None
     ignore_columns: Sequence[str] = ()
     ignored: Sequence[str] = ()
     further: Sequence[str] | None = ()

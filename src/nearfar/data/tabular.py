@@ -126,7 +126,11 @@ def _plan(table: TableFile, request: Request) -> dict[str, int]:
         wanted["score"] = wanted.get("score") or find_column(names, SCORES)
     if request.columns and wanted.get("content") is None:
         wanted["content"] = content_column(table.name, names, request.columns)
-    said = {"label": (request.label_column, request.labels_in), "group": (request.group_column, request.groups_in)}
+    said = {
+        "label": (request.label_column, request.labels_in),
+        "group": (request.group_column, request.groups_in),
+        "domain": (request.domain_column, request.domains_in),
+    }
     for role, (asked, usual) in said.items():
         if asked is not None:
             wanted[role] = named_column(table.name, names, asked, f"for the {role}s")

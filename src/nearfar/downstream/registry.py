@@ -10,12 +10,18 @@ if TYPE_CHECKING:
 
 DOWNSTREAM: dict[str, str] = {
     "classify": "which class a sample is of, with calibrated probabilities",
+    "adapt": "the same in domains without labels, by the labels of another one",
 }
+
+
+def known(name: str) -> str:
+    """`name`, where a task has it; raises UnknownName."""
+    if name not in DOWNSTREAM:
+        raise UnknownName("task", name, DOWNSTREAM)
+    return name
 
 
 def load(name: str) -> "Downstream":
     """A task: `TASK` of the file `nearfar/downstream/<name>.py`; raises UnknownName."""
-    if name not in DOWNSTREAM:
-        raise UnknownName("task", name, DOWNSTREAM)
-    found: Downstream = import_module(f"nearfar.downstream.{name}").TASK
+    found: Downstream = import_module(f"nearfar.downstream.{known(name)}").TASK
     return found

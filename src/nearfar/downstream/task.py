@@ -49,6 +49,14 @@ class Downstream:
 
     name: ClassVar[str]
     """Of the task, and of the method that has its head."""
+    needs: ClassVar[Sequence[str]] = ()
+    """Options that must be given."""
+    scratch: ClassVar[bool] = True
+    """Whether it is compared with the same network without its weights."""
+    others: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Further trainings that it is compared with: options that differ, by the name of the system."""
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What these are, in a sentence."""
 
     def hold_back(self, labels: Rows, at: Rows, seed: int) -> Rows:
         """Rows of the labelled samples (`labels` [N], -1 for none) that the method is not shown; by default none.

@@ -19,7 +19,7 @@ from nearfar.memory import check_weights
 from nearfar.methods.options import ClassifyOptions
 from nearfar.options import Facts, Settling
 
-_LENGTH = 4.0  # of the head's inputs, in the mean of squares
+LENGTH = 4.0  # of the head's inputs, in the mean of squares
 _UNKNOWN = 10  # classes, where nothing is known of the data
 
 
@@ -81,7 +81,7 @@ class Classify(Method):
         self.head.mean.copy_(mean)
         # A step moves a score by the rate times the squared length of its input, which of a standardised vector is the
         # number of dimensions: at the usual rates it would overshoot. So inputs are shortened, and weights lengthened.
-        shorter = _LENGTH / len(mean) ** 0.5
+        shorter = LENGTH / len(mean) ** 0.5
         self.head.factor.copy_(factor * shorter)
         if self.options.balanced:
             self.log_prior.copy_((counts.clamp_min(1) / counts.clamp_min(1).sum()).log())

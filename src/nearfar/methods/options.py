@@ -348,6 +348,33 @@ class ClassifyOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptOptions(ClassifyOptions):
+    """Options of adapt."""
+
+    pseudo_weight: float = option(
+        1.0, "Weight of the classes that samples without a label are taken for; 0 leaves them out.", least=0
+    )
+    confidence: float = option(
+        0.9, "How probable a class must be for a sample without a label to be taken for it.", above=0, most=1
+    )
+    even: bool = option(
+        True,
+        "Samples without a label are expected to be of the classes as often as labelled ones.",
+        off="Samples without a label may be of other classes than labelled ones, or of one class mostly.",
+    )
+    contrast_weight: float = option(
+        0.0,
+        "Weight of contrast across domains: samples of a class attract, by labels or what they are taken for.",
+        least=0,
+    )
+    contrast_temperature: float = option(0.1, "Temperature of that contrast.", above=0)
+    align: Literal["none", "coral", "adversarial"] = option(
+        "none", "How the vectors of domains are made alike: by covariances, or so that a critic cannot tell them apart."
+    )
+    align_weight: float = option(1.0, "Weight of that.", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
     """Options of distill."""
 

@@ -27,6 +27,7 @@ METHODS: dict[str, str] = {
     "dino": "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
     "classify": "a linear layer names the class of a sample, by cross-entropy; from scratch, or as fine-tuning",
+    "adapt": "classes by the labels of one domain, and what is believed of samples without (Sohn et al., 2020)",
     "distill": "a view finds what a teacher makes of its sample among those of the batch (Tian et al., 2020)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",

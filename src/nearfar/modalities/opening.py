@@ -23,6 +23,7 @@ def open_source(
     split: str | None = None,
     label_column: str | None = None,
     group_column: str | None = None,
+    domain_column: str | None = None,
     ignore_columns: Sequence[str] = (),
     about: bool = False,
     cache: str = "auto",
@@ -41,13 +42,13 @@ def open_source(
     if options is None:
         options = options_of(modality, config or {})
     reading: dict[str, Any] = {"cache": cache, "grow": grow, "threads": threads}
-    columns: dict[str, Any] = {
-        name: (config or {})[name] for name in ("labels_in", "groups_in", "ignored") if name in (config or {})
-    }
+    known = ("labels_in", "groups_in", "domains_in", "ignored")
+    columns: dict[str, Any] = {name: value for name, value in (config or {}).items() if name in known}
     columns |= {
         "split": split,
         "label_column": label_column,
         "group_column": group_column,
+        "domain_column": domain_column,
         "ignore_columns": ignore_columns,
         "about": about,
     }
@@ -83,6 +84,8 @@ def found(
     labels_in: str | None = None,
     group_column: str | None = None,
     groups_in: str | None = None,
+    domain_column: str | None = None,
+    domains_in: str | None = None,
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     about: bool = False,
@@ -90,7 +93,7 @@ def found(
     """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are.
 
     Labels come from `label_column`, else from `labels_in` where there is such a column, else from the usual ones, and
-    groups likewise. `ignore_columns`, which must be there, and those `ignored` are as if they were not.
+    groups and domains likewise. `ignore_columns`, which must be there, and those `ignored` are as if they were not.
     """
     from nearfar.data.reader import open_samples, parse_data
 
@@ -99,6 +102,8 @@ def found(
         "labels_in": labels_in,
         "group_column": group_column,
         "groups_in": groups_in,
+        "domain_column": domain_column,
+        "domains_in": domains_in,
         "ignore_columns": ignore_columns,
         "ignored": ignored,
         "about": about,

@@ -81,7 +81,8 @@ def _batch(step: int, requires: Requirements, **more: Any) -> Batch:
         more |= {"scores": (ids * 0.1).where(ids != 2, torch.nan)}
     if requires.targets:
         more |= {"targets": torch.from_numpy(randomness.uniform(0, "targets", ids.numpy(), 5, 0)).double() - 0.5}
-    return Batch(ids=ids, labels=ids % 3, progress=step / _STEPS, **more)
+    labels = (ids % 3).where(ids % 4 != 3, -1) if requires.mixed else ids % 3
+    return Batch(ids=ids, labels=labels, progress=step / _STEPS, **more)
 
 
 def _trained(method: type[Method], settled: Any) -> tuple[Method, list[float], dict[str, float]]:

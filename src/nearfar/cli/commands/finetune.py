@@ -1,5 +1,6 @@
 """`nearfar finetune`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from nearfar.cli import STARTED
 from nearfar.cli.form import DATA, RUN, Form, Result, argument
 from nearfar.cli.judged import of_run
+from nearfar.downstream.registry import DOWNSTREAM, known
 from nearfar.errors import ConfigError
 from nearfar.options import option
 
@@ -20,12 +22,11 @@ class Finetune(Form):
     """
 
     of_a_run = True
-    method = "classify"
     says = frozenset({"method", "encoder", "label_draw", "frozen", "classes"})
 
     run: str | None = argument(RUN, path="input")
     data: str | None = argument(DATA, path="data")
-    task: Literal["classify"] = option("classify", "What for.")
+    task: str = option("classify", f"What for: {', '.join(DOWNSTREAM)}.", basic=True)
     how: Literal["full", "probe"] = option("full", "What learns: all of the encoder, or the head alone.", basic=True)
     labels: str = option(
         "100%",
@@ -38,6 +39,11 @@ class Finetune(Form):
         None, "Folder of the new run; when not given, one below runs/.", short="-o", path="output", basic=True
     )
     resume: bool = option(False, "Go on with what was begun in --out, without RUN, DATA and options.", basic=True)
+
+    @classmethod
+    def method_of(cls, typed: Mapping[str, Any]) -> str | None:
+        """That of the task, which has its name."""
+        return known(str(typed.get("task", "classify")))
 
     def call(self, api: Any, given: dict[str, Any]) -> Result:
         """Fine-tune."""

@@ -20,7 +20,7 @@ from nearfar.modalities.pairs.columns import columns_of, head_of, lists_of
 from nearfar.modalities.pairs.options import names_of, of_side, read_kinds, read_templates, write_sides
 from nearfar.modalities.pairs.source import PairSource, SideSource
 
-_KNOWN = ("labels_in", "groups_in", "ignored")
+_KNOWN = ("labels_in", "groups_in", "domains_in", "ignored")
 """What an encoder's config says of columns: those of pairs, not of data of one side."""
 
 
