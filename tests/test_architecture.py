@@ -37,8 +37,8 @@ MAY_IMPORT = {
         "data.location",
         "methods.registry",
         "modalities.registry",
-        "exporting.registry",
         "downstream.registry",
+        "exporting.registry",
         "evaluation.table",
     },
     "api": {

@@ -24,6 +24,7 @@ from nearfar.options import Facts
 from nearfar.testing import check_loss, check_method, check_modality
 from nearfar.training.positives import Given, views_of
 from nearfar.training.step import training_step
+from tests.methods.toys import OF_VECTORS
 from tests.toy import Digits
 
 PACKAGE = Path(nearfar.__file__).parent
@@ -149,7 +150,7 @@ def test_every_modality_keeps_its_promises(name: str, tmp_path: Path) -> None:
     check_modality(modality_of(name), toy.data, encoder=toy.encoder, samples=toy.samples, **toy.options)
 
 
-@pytest.mark.parametrize("name", sorted(methods.METHODS))
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_every_method_keeps_its_promises(name: str) -> None:
     check_method(methods.load(name))
 
@@ -186,7 +187,7 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Ground(modality, source.suited(encoder().config), options, encoder)
 
 
-@pytest.mark.parametrize("name", sorted(methods.METHODS))
+@pytest.mark.parametrize("name", OF_VECTORS)
 def test_every_method_trains_every_encoder(name: str, ground: Ground) -> None:
     kind = methods.load(name)
     encoder = ground.encoder()

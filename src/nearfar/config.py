@@ -52,6 +52,13 @@ class Data(Options):
     ignore_columns: str | None = option(
         None, "Columns that are as if they were not there, parted by commas: `customer,note`.", listed=True
     )
+    annotations: str | None = option(
+        None,
+        "Where the masks or boxes are that a method learns from: a folder of masks, a COCO .json, a folder of Pascal "
+        "VOC .xml; found beside the data when not given.",
+        path="input",
+    )
+    ignore_index: int = option(255, "Value in masks of what is of no class.", least=0, most=65_535)
     labels: str | None = option(
         None,
         "Labels that a method may learn from: a share of them such as `10%`, or a number of each class such as `5`; "

@@ -7,6 +7,8 @@ from nearfar.contract import Batch, Encoder, Views
 from nearfar.methods.registry import METHODS, load
 from nearfar.options import Facts
 
+OF_VECTORS = [name for name in METHODS if load(name).requires.annotations is None]
+"""Methods that take any encoder; others need its maps, and annotations."""
 PLAIN = [
     name for name in METHODS if not (load(name).requires.scores or load(name).requires.targets or load(name).downstream)
 ]

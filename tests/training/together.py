@@ -49,7 +49,9 @@ class Flat(Encoder):
 
 def cases() -> dict[str, dict[str, Any]]:
     """Each method, and the objectives that are options of one."""
-    found: dict[str, dict[str, Any]] = {name: {"method": name} for name in registry.METHODS}
+    found: dict[str, dict[str, Any]] = {
+        name: {"method": name} for name in registry.METHODS if registry.load(name).requires.annotations is None
+    }
     for variant in ("decoupled", "debiased", "hard"):
         found[f"simclr, {variant}"] = {"method": "simclr", "variant": variant}
     for mining in ("hard", "all"):

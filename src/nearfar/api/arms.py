@@ -17,17 +17,12 @@ if TYPE_CHECKING:
     from nearfar.evaluation.task import Row
 
 TUNED, PROBE, SCRATCH = "fine-tuned encoder", "linear probe", "training from scratch"
-STEPS = 200
-"""Of each training, where no length is given."""
 ARMS = "comparison"
 _SETTLED = ("device", "threads", "precision")
 """What is measured once, for all trainings."""
 _START = {"encoder_rate": 0.3, "layer_decay": 0.8}
 """Of an encoder that a run has trained: its first layers suit the data already."""
 _MEANINGS = {
-    "calibration error": "How far the probabilities that are told are from how often they are right, in the mean.",
-    "before calibration": "The same of the probabilities before they were calibrated.",
-    "balanced accuracy": "The mean of the accuracies of the classes.",
     PROBE: "A linear classifier on the vectors of the encoder as it was.",
     SCRATCH: "The same network without its weights, trained on the same labels for as many steps.",
 }
@@ -66,11 +61,12 @@ class Asked:
         """The options where the user gives none."""
         from nearfar.api.options import LENGTHS
         from nearfar.api.starting import made_by
+        from nearfar.downstream import registry as registry_of_tasks
         from nearfar.modalities import registry
 
         found: dict[str, Any] = {"method": self.task, "labels": labels.name, "label_draw": draw, "knn_every": 0.0}
         if not any(self.options.get(name) is not None for name in LENGTHS):
-            found["steps"] = STEPS
+            found["steps"] = registry_of_tasks.load(self.task).steps
         if self.how == "probe":
             found["frozen"] = system != SCRATCH
         if not os.path.isdir(self.run):
@@ -110,7 +106,8 @@ def arms_of(asked: Asked, main: "Run") -> list[Arm]:
     systems, task = [TUNED], registry.load(asked.task)
     if asked.compare:
         scratch = [SCRATCH] if task.scratch and asked.untrained else []
-        systems = [*scratch, *([PROBE] if asked.how == "full" else []), *task.others, TUNED]
+        probe = [PROBE] if task.probes and asked.how == "full" else []
+        systems = [*scratch, *probe, *task.others, TUNED]
     return [
         Arm(system, amount, draw)
         for amount in asked.amounts
@@ -166,7 +163,7 @@ def probed(asked: Asked, main: "Run", arm: Arm) -> Any:
     if taken_out is None:
         source, taken_out = domains.part(config, source, test, seed)
     source = suited(source, main.encoder.config, least=2)
-    columns = config.data.named_columns
+    columns = build.reading(config)
     judges = judges_of(main.encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **columns)
     judges = domains.judging(config, judges)
     known = settle.labels_of(source, method.required(config.method_options), judges.held_out)
@@ -186,16 +183,17 @@ def evaluation_of(asked: Asked, main: "Run", rows: "list[Row]", notes: list[str]
     from nearfar.evaluation.joint import correlations_of
     from nearfar.evaluation.result import Evaluation
 
+    task = registry.load(asked.task)
     config = main.encoder.config
     systems = list(dict.fromkeys(row.system for row in rows))
     steps = config["steps"]
     protocol = (
         f"{steps} steps of each training. Few labels: mean of {asked.draws} draws, the same for every system, 95 % "
-        "interval over draws and test samples; all labels: one training, by bootstrap over test samples. Probabilities "
-        "are calibrated by labels that were held back; the calibration error is that of the test samples."
+        "interval over draws and test samples; all labels: one training, by bootstrap over test samples."
     )
+    protocol = f"{protocol} {task.protocol}".strip()
     found = Evaluation(protocol, systems, rows, notes=notes, steps=steps, epochs=config["epochs"])
-    found.meanings = _MEANINGS | dict(registry.load(asked.task).meanings)
+    found.meanings = {**task.meanings, **{name: said for name, said in _MEANINGS.items() if name in systems}}
     found.seed = int(config.get("seed", 0))
     found.correlations = {name: correlations_of(own) for name in systems[:-1] if (own := found.judged(name))}
     return found

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,13 @@ from nearfar.api.baselines import first_weights, seed_weights
 from nearfar.api.judging import Judges
 from nearfar.api.load import load
 from nearfar.config import TrainConfig
-from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source
+from nearfar.contract import Encoder, Method, Modality, Requirements, Rows, Source, Wanted
 from nearfar.errors import ConfigError, RunError
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.knn import knn_predict
 from nearfar.evaluation.split import stratified_split
 from nearfar.evaluation.task import PUBLISHED, STARTED
+from nearfar.methods import registry as methods
 from nearfar.modalities.opening import open_source
 from nearfar.modalities.own_views import own_views
 from nearfar.training import layers, optimisers, syncnorm
@@ -32,6 +34,21 @@ from nearfar.whitening import Whitening
 _PROBED = 1500  # samples
 
 
+def reading(config: TrainConfig) -> dict[str, Any]:
+    """Which columns have which purpose, and which annotations the method learns from, as `open_source` takes it.
+
+    Raises ConfigError where annotations are named, and it learns from none.
+    """
+    kind = methods.load(config.model.method).required(config.method_options).annotations
+    if kind is None and config.data.annotations is not None:
+        raise ConfigError(
+            "--annotations is for methods that learn from masks or boxes: leave it out, or take another --method."
+        )
+    data = config.data
+    wanted = None if kind is None else Wanted(kind=kind, place=data.annotations, ignored=data.ignore_index)
+    return {**data.named_columns, "annotations": wanted}
+
+
 def source(config: TrainConfig, modality: Modality, part: str) -> Source:
     """The samples that are trained on."""
     return open_source(
@@ -39,7 +56,7 @@ def source(config: TrainConfig, modality: Modality, part: str) -> Source:
         part,
         options=config.modality_options,
         least=2,
-        **config.data.named_columns,
+        **reading(config),
         threads=config.machine.threads or torch.get_num_threads(),
         cache=config.data.cache,
     )

@@ -88,7 +88,8 @@ def finish(
         )
         list_unreadable(folder.path, ready.source, ready.judges.test)
         views = None
-        if not measured.has_labels and measured.train.relation is None:
+        wide = ready.plan.method.requires.wide
+        if not measured.has_labels and measured.train.relation is None and wide > 1:
             views = {name: _two_views(ready, encoder) for name, encoder in measured.encoders.items()}
         found = compare_systems(measured, seed=ready.config.machine.seed, views=views)
         found.notes.extend(notes)

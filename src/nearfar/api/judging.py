@@ -90,6 +90,8 @@ def hold_out(source: Source, seed: int) -> Rows | None:
 
     They are chosen among all samples that are listed, and so are the same whatever turns out to be unreadable.
     """
+    if source.annotations is not None:
+        return source.annotations.divide(source.at, seed)[1]
     labels = source.labels
     if labels is None or len(np.unique(labels[labels >= 0])) < 2:
         return None

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nearfar import __version__
 from nearfar.api.explained import explained
+from nearfar.api.heads import task_of
 from nearfar.api.sources import SKIPPED, unreadable
 from nearfar.data.skipped import read_skipped, write_skipped
 from nearfar.evaluation.embedding import embed_source
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _ON_THE_MAP = 1500
 _NEIGHBOURS = 8
 _ROWS_OF_VIEWS = 8
+_PREDICTED = 8
 _SEARCHED, _QUERIES, _HITS = 2000, 5, 6  # samples, and queries and hits that are shown
 
 
@@ -54,6 +56,7 @@ def keep(ready: "Ready", folder: RunFolder, state: "State", train: "Source", vec
         ),
         views=_views(ready),
         found=_found(ready),
+        predicted=_predicted(ready),
         closest=[report.Pair(a=card(i), b=card(j), similarity=s) for i, j, s in unusual.closest],
         strangest=[report.Strange(item=card(i), similarity=s) for i, s in unusual.strangest],
         explained=explained(ready.encoder, train, rows, near, similar),
@@ -160,6 +163,20 @@ def _found(ready: "Ready") -> list[report.ViewsRow]:
         _, near = nearest(corpus, queries[rows], _HITS)
         for item, hits in zip(asked.cards(rows), near.long().numpy(), strict=True):
             found.append(report.ViewsRow(item=item, views=there.cards(hits)))
+    return found
+
+
+def _predicted(ready: "Ready") -> list[report.ViewsRow]:
+    """Some annotated samples that judge, with what they are annotated with, and with what the head says."""
+    task, judges = task_of(ready.plan.method), ready.judges.source(ready.source)
+    if task is None or judges is None or judges.annotated is None:
+        return []
+    known = np.flatnonzero(judges.annotated >= 0)
+    rows = known[projection.sample_evenly(len(known), _PREDICTED, 0)]
+    found = []
+    for row, annotations in task.shown(ready.plan.method, judges, rows):
+        item = judges.cards(np.array([row]))[0]
+        found.append(report.ViewsRow(item=item, views=[judges.annotated_card(row, one) for one in annotations]))
     return found
 
 

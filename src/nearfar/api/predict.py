@@ -10,8 +10,10 @@ from nearfar.errors import OutputError, RunError
 from nearfar.files import check_writable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from nearfar.contract import Source
-    from nearfar.downstream.task import Predictor, Record
+    from nearfar.downstream.task import Predictor, Record, Write
 
 
 @dataclass
@@ -43,13 +45,14 @@ def predict(
 ) -> "list[Record]":
     """What the head of a run in the folder `run` says of each sample of `data` that can be read, by its `key`.
 
-    Of a classifier: the class (`prediction`), how probable it is (`probability`), and how probable each class is, as
+    Of a segmenter: `mask`, class numbers [h, w] in the sample's own size, and `share of CLASS` of it. Of a
+    classifier: the class (`prediction`), how probable it is (`probability`), and how probable each class is, as
     `p(NAME)`; `label` where the data has one. Raises UserError. `cache` as for `nearfar.embed`.
     """
-    from nearfar.api.sources import open_for, tell_unreadable
+    from nearfar.api.sources import tell_unreadable
 
     predictor = _predictor(run, device)
-    source = open_for(predictor.encoder, data, cache=cache, grow=False)
+    source = _opened(predictor, data, cache)
     found = [record for records in _records(predictor, source, batch_size) for record in records]
     tell_unreadable(source)
     return found
@@ -64,36 +67,71 @@ def predict_file(
     device: str | None = None,
     cache: str = "auto",
 ) -> PredictedFile:
-    """Write what `predict` gives to `out` (.csv, .jsonl or .parquet) as it is made: data of any size.
+    """Write what `predict` gives to `out` as it is made: data of any size.
 
-    The file is there when all is done; one that is there already is refused. Samples that cannot be read are left out,
-    and listed in `skipped.csv` beside it. Raises UserError.
+    A table (.csv, .jsonl or .parquet) of classes, a folder of masks. It is there when all is done; what is there
+    already is refused. Samples that cannot be read are left out, and listed in `skipped.csv` beside it. Raises
+    UserError.
     """
-    from nearfar.api.sources import list_unreadable, open_for, tell_unreadable
-    from nearfar.data.record_writer import check_ending, writing
+    from nearfar.api.sources import list_unreadable, tell_unreadable
 
     path = Path(out)
-    check_ending(path)
-    if path.exists():
-        raise OutputError(f"{str(out)!r} is there already: remove it, or give another file to write to.")
-    check_writable(out)
     predictor = _predictor(run, device)
-    source = open_for(predictor.encoder, data, cache=cache, grow=False)
+    writer = predictor.writer(path) or Table(path, predictor)
+    writer.check()
+    source = _opened(predictor, data, cache)
+    if isinstance(writer, Table):
+        writer.labelled = source.labels is not None
     found = PredictedFile(path)
-    kinds = {"key": str, **({} if source.labels is None else {"label": str}), **predictor.fields}
-    with writing(path, kinds) as write:
+    with writer.writing() as write:
         for records in _records(predictor, source, batch_size):
             write(records)
             found.samples += len(records)
             for record in records:
-                answer, label = record.get("prediction"), record.get("label")
-                found.counts[str(answer)] = found.counts.get(str(answer), 0) + 1
-                found.labelled += label is not None
-                found.right += label is not None and label == answer
+                for answer in writer.count(record):
+                    found.counts[answer] = found.counts.get(answer, 0) + 1
+                if "prediction" in record and record.get("label") is not None:
+                    found.labelled += 1
+                    found.right += record["label"] == record["prediction"]
     found.counts = dict(sorted(found.counts.items(), key=lambda one: -one[1]))
     tell_unreadable(source, listed=path.parent / "skipped.csv")
     found.skipped = len(list_unreadable(path.parent, source))
     return found
+
+
+class Table:
+    """Writes records as rows of a .csv, .jsonl or .parquet; with `labelled`, the labels of the data among them."""
+
+    def __init__(self, path: Path, predictor: "Predictor") -> None:
+        self.path, self.fields, self.labelled = path, predictor.fields, False
+
+    def check(self) -> None:
+        """The file has a known ending, and is not there yet."""
+        from nearfar.data.record_writer import check_ending
+
+        check_ending(self.path)
+        if self.path.exists():
+            raise OutputError(f"{str(self.path)!r} is there already: remove it, or give another file to write to.")
+        check_writable(self.path)
+
+    def writing(self) -> "AbstractContextManager[Write]":
+        """The file is there when all rows are written."""
+        from nearfar.data.record_writer import writing
+
+        return writing(self.path, {"key": str, **({"label": str} if self.labelled else {}), **self.fields})
+
+    def count(self, record: "Record") -> list[str]:
+        """The class."""
+        return [str(record.get("prediction"))]
+
+
+def _opened(predictor: "Predictor", data: Any, cache: str) -> "Source":
+    """The samples, with what the predictor must know of them."""
+    from nearfar.api.sources import open_for
+    from nearfar.contract import Wanted
+
+    wanted = None if predictor.wants is None else Wanted(kind=predictor.wants)
+    return open_for(predictor.encoder, data, cache=cache, grow=False, annotations=wanted)
 
 
 def _predictor(run: str | os.PathLike[str], device: str | None) -> "Predictor":

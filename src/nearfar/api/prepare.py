@@ -73,6 +73,8 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
             if config.model.teacher
             else f"The method {name} learns from a teacher: give --teacher, the folder of a run or a published encoder."
         )
+    if config.model.matryoshka is not None and method.required(config.method_options).annotations is not None:
+        raise ConfigError(f"The method {name} learns from maps, and matryoshka cuts vectors: leave it out.")
     cache, start, other = config.data.cache, config.model.pretrained, config.model.teacher
     if cache not in ("auto", "off"):
         cache = os.path.abspath(os.path.expanduser(cache))
@@ -81,9 +83,18 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     kind, colon, place = (other or "").rpartition(":")
     if other is not None and os.path.exists(place):  # also of st:FOLDER
         other = kind + colon + os.path.abspath(place)
+    beside = config.data.annotations
+    if (asked := build.reading(config)["annotations"]) is not None:
+        data = modalities.load(modality).around(data, asked.kind)
     return replace(
         config,
-        data=replace(config.data, data=modalities.lasting(data), modality=modality, cache=cache),
+        data=replace(
+            config.data,
+            data=modalities.lasting(data),
+            modality=modality,
+            cache=cache,
+            annotations=None if beside is None else os.path.abspath(os.path.expanduser(beside)),
+        ),
         model=replace(config.model, pretrained=start, teacher=other),
     )
 
@@ -125,7 +136,7 @@ def prepare(
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
-        judges_of, encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **config.data.named_columns
+        judges_of, encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **build.reading(config)
     )
     judges = domains.judging(config, judges)
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))

@@ -26,6 +26,8 @@ from nearfar.training.plan import MakeViews
 Settled = tuple[TrainConfig, list[Choice]]
 _MEASURED_ON = 256  # samples
 
+_LEAST_ANNOTATED = 2
+
 _LARGEST_GROUP = 32
 """Of samples that show the same thing; larger ones are speakers, sites, machines."""
 
@@ -72,7 +74,8 @@ def learning(
     choices = [Choice("labels", labelled, "a fifth of them is held back, to judge by")] if kept_back else []
     facts = _facts(config, len(source), labelled=labelled, held=kept_back)
     if labels is not None:
-        facts = replace(facts, classes=len(source.label_names))
+        named = source.label_names if source.annotations is None else source.annotations.classes
+        facts = replace(facts, classes=len(named))
     if source.targets is not None:
         facts = replace(facts, targets=source.targets.shape[1])
     method_options, chosen = method.settle(config.method_options, facts, encoder)
@@ -186,8 +189,14 @@ def labels_of(source: Source, requires: Requirements, held_out: Rows | None) -> 
     """
     if not learns_from_labels(requires):
         return None
-    known = source.labels
-    if known is None or len(np.unique(known[known >= 0])) < 2:
+    known = source.labels if requires.annotations is None else source.annotated
+    if requires.annotations is not None:
+        if known is None or int((known >= 0).sum()) < _LEAST_ANNOTATED:
+            raise ConfigError(
+                f"The method learns from {requires.annotations}, and fewer than {_LEAST_ANNOTATED} samples of "
+                f"{source.name!r} to learn from have them: say where they are with --annotations."
+            )
+    elif known is None or len(np.unique(known[known >= 0])) < 2:
         raise ConfigError(
             f"The method learns from labels, and {source.name!r} has none of at least two classes: name a column "
             "`label`, make the folders classes, or take a method that needs none (`nearfar list methods`)."

@@ -17,6 +17,7 @@ from nearfar.api.load import folder_of
 from nearfar.api.prepare import Ready, assemble
 from nearfar.api.sources import SKIPPED, list_unreadable, tell_unreadable
 from nearfar.config import NAMED, TrainConfig, seconds
+from nearfar.data.skipped import write_skipped
 from nearfar.errors import ConfigError, RunError, UnknownName
 from nearfar.files import write as write_file
 from nearfar.modalities import registry as modalities
@@ -28,6 +29,7 @@ from nearfar.training.encoder_folder import load_encoder_config, packed
 from nearfar.training.run_folder import CONFIG, RunFolder
 from nearfar.training.state import State
 
+ANNOTATIONS = "annotations_skipped.csv"
 _SLOW_START = 0.25  # of a budget
 _log = logging.getLogger("nearfar")
 
@@ -141,6 +143,7 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
     teacher.keep(ready.source, folder.path)
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)
+    _list_annotations(ready, folder)
     if start.resumed:
         _go_on(start, ready, state, clock, folder)
     else:
@@ -152,6 +155,19 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
             "Give a longer --budget, or --steps.",
             clock.elapsed - state.elapsed,
             clock.seconds,
+        )
+
+
+def _list_annotations(ready: Ready, folder: RunFolder) -> None:
+    """List what of the annotations cannot be used, and say how much that is."""
+    both = [one.annotations for one in (ready.source, ready.judges.test) if one is not None]
+    lost = {(one.key, one.reason): one for some in both if some is not None for one in some.skipped}
+    if lost:
+        write_skipped(folder.path / ANNOTATIONS, lost.values())
+        first = next(iter(lost.values()))
+        _log.warning(
+            "%d annotations are missing, or wrong and left out or cut, such as %s (%s). All are listed in %s.",
+            *(len(lost), first.key, first.reason, folder.path / ANNOTATIONS),
         )
 
 

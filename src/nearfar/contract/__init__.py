@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearfar.contract import inputs as inputs
+    from nearfar.contract.annotations import Annotations as Annotations
+    from nearfar.contract.annotations import Wanted as Wanted
     from nearfar.contract.baseline import Baseline as Baseline
     from nearfar.contract.baseline import RawInput as RawInput
     from nearfar.contract.batches import Batch as Batch
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "inputs": ("Inputs",),
+    "annotations": ("Annotations", "Wanted"),
     "baseline": ("Baseline", "RawInput"),
     "batches": ("Batch", "Latents", "Losses", "Requirements", "Views"),
     "encoder": ("Encoder", "Map", "Recommendation", "Recommended"),

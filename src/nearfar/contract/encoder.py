@@ -130,6 +130,10 @@ class Encoder(nn.Module):
         """Feature maps of one view's inputs, finest first; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no feature maps: take one that convolves, such as a resnet.")
 
+    def map_shapes(self) -> list[tuple[int, int]]:
+        """Channels and stride of each of the `maps`, finest first; raises ConfigError where the encoder has none."""
+        raise ConfigError(f"The encoder {self._name!r} has no feature maps: take one that convolves, such as a resnet.")
+
     def tokens(self, inputs: Any) -> Tensor:
         """A vector for each part of each input `[n, t, d]`; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no tokens: take a transformer.")
@@ -156,6 +160,14 @@ class Encoder(nn.Module):
         By default the batch is taken to be such inputs already.
         """
         return samples_of.move(raw, self.device)
+
+    def whole(self, raw: Any) -> Sequence[tuple[Sequence[int], Inputs]]:
+        """All of each sample of a raw batch as inputs of `maps`: which samples, and their inputs, one signature each.
+
+        `prepare` may leave out what lies at the border. By default it leaves out nothing.
+        """
+        made = self.prepare(raw)
+        return [(list(range(samples_of.count(made))), made)]
 
     def acquaint(self, source: Source) -> None:
         """Take from the data what needs no training, such as how frequent words are; by default nothing."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nearfar.errors import UnknownName
+from nearfar.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
+    from nearfar.contract.annotations import Wanted
     from nearfar.contract.baseline import Baseline
     from nearfar.contract.batches import Requirements, Views
     from nearfar.contract.encoder import Encoder
@@ -114,6 +115,14 @@ class Modality(ABC):
         `options` are an instance of `Options`. `cache` (`auto`, `off` or a folder) is where what is costly to read may
         be kept; with `grow=False` nothing is added to it. `threads` may read at a time.
         """
+
+    def annotated(self, source: Source, wanted: Wanted) -> Source:
+        """The same samples with the annotations that are `wanted`; raises ConfigError or DataError without any."""
+        raise ConfigError(f"Data of the kind {self.name} has no {wanted.kind}, which the method learns from.")
+
+    def around(self, data: str, kind: str) -> str:
+        """The samples in DATA that is a folder of samples and of their annotations; by default DATA itself."""
+        return data
 
     def settle(self, options: Any, source: Any, encoder: str | None, facts: Facts) -> tuple[Any, str, list[Choice]]:
         """Options without None, the encoder's name, and a line for each thing that was chosen; raises UnknownName."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch import Tensor
 
+    from nearfar.contract.annotations import Annotations
     from nearfar.data.samples import Samples
 
 
@@ -86,6 +87,8 @@ class Source:
         self._positives: Rows | None = None
         self._negatives: Rows | None = None
         self._targets: Tensor | None = None
+        self.annotations: Annotations | None = None
+        """What is said of places in the samples, where the data was opened with it."""
 
     def __len__(self) -> int:
         return len(self.at)
@@ -182,6 +185,17 @@ class Source:
     def domain_names(self) -> Sequence[str]:
         """What the domains are called."""
         return self.whole.domain_names
+
+    def with_annotations(self, found: Annotations) -> Source:
+        """The same samples with what is said of places in them."""
+        some = self._showing(self.at)
+        some.annotations = found
+        return some
+
+    @property
+    def annotated(self) -> Rows | None:
+        """[N]: 0 where a sample has an annotation, -1 where it has none; None where the data was opened without any."""
+        return None if self.annotations is None else np.where(self.annotations.known[self.at], 0, -1)
 
     @property
     def positives(self) -> Source | None:
@@ -333,9 +347,10 @@ class Source:
     def split(self, seed: int) -> tuple[Rows, Rows] | None:
         """Rows to train on and rows to judge by, where the data has no test part and labels are not what judges.
 
-        None: where a task judges pairs, a fifth of them judges.
+        By default those that `annotations` divide the samples into. None: where a task judges pairs, a fifth of them
+        judges.
         """
-        return None
+        return None if self.annotations is None else self.annotations.divide(self.at, seed)
 
     def cards(self, rows: Rows) -> list[Card]:
         """What a report shows of these samples."""
@@ -345,6 +360,10 @@ class Source:
             label = None if labels is None or labels[row] < 0 else names[labels[row]]
             found.append(Card(key=self.keys[row], label=label))
         return found
+
+    def annotated_card(self, row: int, annotation: Mapping[str, Any]) -> Card:
+        """What a report shows of a sample with an annotation drawn over it, as `annotations.batch` names its parts."""
+        raise NotImplementedError
 
     def about(self, rows: Rows) -> Mapping[str, pa.Array]:
         """Columns [n] that are kept beside the vectors of these samples: what the data says of each, by name.

@@ -20,6 +20,7 @@ class AdaptTask(ClassifyTask):
     others = MappingProxyType({SOURCE: {"method": "classify"}, BOUND: {"method": "classify", "every_domain": True}})
     meanings = MappingProxyType(
         {
+            **ClassifyTask.meanings,
             SOURCE: "The same encoder, fine-tuned on the labels of the source domain alone for as many steps.",
             BOUND: "The same with the labels of all domains: what there is to gain. It does not count in the verdict.",
         }

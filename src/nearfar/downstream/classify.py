@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor
 from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.downstream.calibration import calibration_error, temperature
 from nearfar.downstream.labels import held_back
-from nearfar.downstream.task import Downstream, Judged, Predictor, Record
+from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
 from nearfar.errors import DataError, RunError
 from nearfar.evaluation.auc import auc_rows
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.intervals import FIGURE, Interval, over_draws
 from nearfar.evaluation.linear import LinearProbe, fit_linear
 from nearfar.evaluation.task import TRAINED, Role, Row, rows_over_draws, rows_over_samples
-from nearfar.files import plain, read_json, write, write_json
+from nearfar.files import plain, write, write_json
 from nearfar.methods.classify import Classify, LinearHead
 from nearfar.training.encoder_folder import load_weights, packed
 
@@ -145,6 +145,15 @@ class ClassifyTask(Downstream):
     """A linear head under cross-entropy."""
 
     name = "classify"
+    probes = True
+    protocol = (
+        "Probabilities are calibrated by labels that were held back; the calibration error is that of the test samples."
+    )
+    meanings: ClassVar[Mapping[str, str]] = {
+        "calibration error": "How far the probabilities that are told are from how often they are right, in the mean.",
+        "before calibration": "The same of the probabilities before they were calibrated.",
+        "balanced accuracy": "The mean of the accuracies of the classes.",
+    }
 
     def hold_back(self, labels: Rows, at: Rows, seed: int) -> Rows:
         """A tenth of the labels, of every class its share, where there are enough of them."""
@@ -155,7 +164,7 @@ class ClassifyTask(Downstream):
 
     def begin(self, method: Method, source: Source, labels: Rows, *, seed: int) -> None:
         """The head starts as the linear probe of the encoder's vectors."""
-        made = head_of(method)
+        made = head_of(method, Classify)
         rows = np.flatnonzero(labels >= 0)
         vectors, kept = embed_source(made.encoder, source.take(rows), show=False)
         numbers = torch.from_numpy(labels[rows][kept])
@@ -170,7 +179,7 @@ class ClassifyTask(Downstream):
         self, method: Method, source: Source, held_back: Rows, judges: Source | None, folder: Path
     ) -> Told | None:
         """Calibrate the head by the samples held back, and write it."""
-        made = head_of(method)
+        made = head_of(method, Classify)
         scale = 1.0
         if len(held_back):
             some = source.take(held_back)
@@ -234,21 +243,16 @@ class ClassifyTask(Downstream):
     def predictor(self, encoder: Encoder, folder: Path) -> Classifier:
         """The classifier that was written."""
         path = folder / "config.json"
+        config = configured(path)
         try:
-            config = read_json(path)
             classes, scale = [str(name) for name in config["classes"]], float(config["temperature"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{str(path)!r} does not describe a head: {str(error)[:200]}") from None
         if not classes or not 0 < scale < float("inf"):
             raise RunError(f"{str(path)!r} does not describe a head: {len(classes)} classes, temperature {scale}.")
         head = LinearHead(encoder.dim, len(classes))
         load_weights(folder / "model.safetensors", head)
         return Classifier(encoder, head.to(encoder.device), classes, scale)
-
-
-def head_of(method: Method) -> Classify:
-    """The part of a method that has the head: itself, or what it is made of."""
-    return next(part for part in method.modules() if isinstance(part, Classify))
 
 
 def over_all_classes(probe: LinearProbe, classes: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 DOWNSTREAM: dict[str, str] = {
     "classify": "which class a sample is of, with calibrated probabilities",
     "adapt": "the same in domains without labels, by the labels of another one",
+    "segment": "a class for each pixel of a picture",
 }
 
 

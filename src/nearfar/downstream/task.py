@@ -5,16 +5,36 @@ writes it beside the encoder once it is trained, and makes predictions of what i
 `downstream` set to the task's name, one file here, and one line in `registry.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from nearfar.contract import Encoder, Method, Rows, Source
+from nearfar.errors import RunError
 from nearfar.evaluation.task import Row
+from nearfar.files import read_json
 
 HEAD = "head"
 """Folder of a run that holds what its method has put on the encoder."""
-Record = Mapping[str, str | float | None]
+Record = Mapping[str, Any]
+"""What is said of one sample, by name."""
+Write = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Writes the records of a batch; each has the `key` of its sample."""
+Kind = TypeVar("Kind", bound=Method)
+
+
+class Writer(Protocol):
+    """Writes predictions in a form of the task's own."""
+
+    def check(self) -> None:
+        """Raise ConfigError and OutputError where the place cannot be written to, before any work."""
+
+    def writing(self) -> AbstractContextManager[Write]:
+        """A function that writes records; raises as `files.write`."""
+
+    def count(self, record: Record) -> Sequence[str]:
+        """What of a record is counted by name, such as the classes that are in it."""
 
 
 class Predictor:
@@ -23,10 +43,16 @@ class Predictor:
     encoder: Encoder
     fields: Mapping[str, type]
     """Names of a record's values, and whether they are `str` or `float`, in the order to write them."""
+    wants: ClassVar[str | None] = None
+    """The kind of annotations that the raw batches must have, such as `sizes`; None for none."""
 
     def predict(self, raw: Any) -> list[Record]:
         """The records of a raw batch, as `Source.fetch` gives it."""
         raise NotImplementedError
+
+    def writer(self, out: Path) -> Writer | None:
+        """What writes the records to `out`; None where they are rows of a table."""
+        return None
 
 
 class Judged:
@@ -55,8 +81,14 @@ class Downstream:
     """Whether it is compared with the same network without its weights."""
     others: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Further trainings that it is compared with: options that differ, by the name of the system."""
+    steps: ClassVar[int] = 200
+    """Of each training of a comparison, where no length is given."""
+    probes: ClassVar[bool] = False
+    """Whether `probe` judges an encoder as it is."""
+    protocol: ClassVar[str] = ""
+    """What else to know of how its figures are made."""
     meanings: ClassVar[Mapping[str, str]] = {}
-    """What these are, in a sentence."""
+    """Its metrics, and what each means in a sentence."""
 
     def hold_back(self, labels: Rows, at: Rows, seed: int) -> Rows:
         """Rows of the labelled samples (`labels` [N], -1 for none) that the method is not shown; by default none.
@@ -91,3 +123,26 @@ class Downstream:
     def predictor(self, encoder: Encoder, folder: Path) -> Predictor:
         """What `finish` wrote into `folder`, on its encoder; raises RunError where it is damaged."""
         raise NotImplementedError
+
+    def shown(self, method: Method, judges: Source, rows: Rows) -> Iterator[tuple[int, Sequence[Mapping[str, Any]]]]:
+        """What a page shows of some samples that judge: each row, and the annotations to draw over it, the true first.
+
+        By default nothing.
+        """
+        return iter(())
+
+
+def head_of(method: Method, kind: type[Kind]) -> Kind:
+    """The part of a method that has the head: itself, or what it is made of."""
+    return next(part for part in method.modules() if isinstance(part, kind))
+
+
+def configured(path: Path) -> Mapping[str, Any]:
+    """What `config.json` beside a head says; raises RunError."""
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{str(path)!r} does not describe a head: {str(error)[:200]}") from None
+    if not isinstance(config, dict):
+        raise RunError(f"{str(path)!r} does not describe a head: it is no object.")
+    return config

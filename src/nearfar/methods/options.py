@@ -375,6 +375,15 @@ class AdaptOptions(ClassifyOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SegmentOptions(Options):
+    """Options of segment."""
+
+    classes: int = automatic("Number of classes; that of the data when not given.", least=2, most=2**20)
+    frozen: bool = option(False, "The encoder stays as it is; the head alone learns.")
+    head_width: int = automatic("Channels of the layers of the head.", least=8, most=4096)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
     """Options of distill."""
 

@@ -78,7 +78,7 @@ def required(kind: type[Method], options: Any, parts: Sequence[Part]) -> Require
     first = kind.required(options)
     for part in parts:
         own = part.kind.required(part.options)
-        shape = ("wide", "small", "negatives", "scores", "targets")
+        shape = ("wide", "small", "negatives", "scores", "targets", "annotations")
         if differing := [name for name in shape if getattr(own, name) != getattr(first, name)]:
             raise ConfigError(
                 f"also {part.name} wants other views than the method beside it ({', '.join(differing)}): they cannot "

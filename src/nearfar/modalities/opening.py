@@ -9,7 +9,7 @@ from nearfar.contract import Opening
 from nearfar.errors import DataError
 
 if TYPE_CHECKING:
-    from nearfar.contract import Modality, Source
+    from nearfar.contract import Modality, Source, Wanted
     from nearfar.data.samples import Samples
 
 
@@ -26,6 +26,7 @@ def open_source(
     domain_column: str | None = None,
     ignore_columns: Sequence[str] = (),
     about: bool = False,
+    annotations: "Wanted | None" = None,
     cache: str = "auto",
     grow: bool = True,
     threads: int | None = None,
@@ -34,7 +35,7 @@ def open_source(
 
     Columns are as for `found`, and those that the config names are known. `options` are those of the modality, by
     default those that `config` names. With `about`, further columns are read for `Source.about`. `cache`, `grow` and
-    `threads` are as for `Modality.source`. Raises DataError
+    `threads` are as for `Modality.source`. With `annotations`, the source has those that are wanted. Raises DataError
     where fewer than `least` samples can be used.
     """
     from nearfar.data.samples import with_others
@@ -53,8 +54,12 @@ def open_source(
         "about": about,
     }
     how = Opening(config=config, options=options, columns=columns, reading=reading)
+    if annotations is not None:
+        data = modality.around(data, annotations.kind)
     if (own := modality.open(data, how)) is not None:
         check_enough(own.name, len(own.usable), least)
+        if annotations is not None:
+            own = modality.annotated(own, annotations)
         return own if config is None else suited(own, config, least=least)
     samples = found(modality, data, **columns)
     check_enough(samples.name, len(samples), least)
@@ -64,6 +69,8 @@ def open_source(
     else:
         whole, positives, negatives = with_others(samples)
         source = modality.source(whole, options=options, **reading).with_partners(count, positives, negatives)
+    if annotations is not None:
+        source = modality.annotated(source, annotations)
     check_enough(source.name, len(source.usable), least)
     return source if config is None else suited(source, config, least=least)
 

@@ -18,7 +18,7 @@ PAGE = "page.json"
 FORMAT = 1
 
 _SHOWN = (
-    *("map", "views", "found", "closest", "strangest", "explained"),
+    *("map", "views", "found", "predicted", "closest", "strangest", "explained"),
     *("images", "images_left_out", "media", "media_left_out", "samples"),
 )
 _ADDRESS = re.compile(r"data:(image/(jpeg|png|webp)|audio/(wav|ogg|mpeg));base64,[A-Za-z0-9+/=]*")
@@ -103,7 +103,8 @@ def _checked(shown: Mapping[str, Any]) -> Mapping[str, Any]:
             if number is not None and not 0 <= number < size:
                 raise ValueError(f"{key!r} has a picture or sound that is not there")
     count = len(shown["samples"])
-    named = [i for name in ("views", "found") for row in shown[name] for i in (row["item"], *row["views"])]
+    shown = {"explained": [], "predicted": [], **shown}  # runs of earlier versions have none
+    named = [i for name in ("views", "found", "predicted") for row in shown[name] for i in (row["item"], *row["views"])]
     named += [i for a, b, _ in shown["closest"] for i in (a, b)] + [i for i, _ in shown["strangest"]]
     points = shown["map"]
     if points is not None:
@@ -116,6 +117,5 @@ def _checked(shown: Mapping[str, Any]) -> Mapping[str, Any]:
             raise ValueError("a point of the map has no place")
     if not all(type(i) is int and 0 <= i < count for i in named):
         raise ValueError("a sample is not there")
-    shown = {"explained": [], **shown}  # runs of earlier versions have none
     explained.check(shown["explained"], count)
     return {name: shown[name] for name in _SHOWN}

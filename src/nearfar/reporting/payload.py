@@ -61,6 +61,9 @@ def shown(report: "Report") -> dict[str, Any]:
     # The few samples of the galleries come first: they keep their pictures when the map's are too many.
     views = [{"item": shelf.put(row.item), "views": [shelf.put(view) for view in row.views]} for row in report.views]
     found_rows = [{"item": shelf.put(row.item), "views": [shelf.put(hit) for hit in row.views]} for row in report.found]
+    predicted = [
+        {"item": shelf.put(row.item), "views": [shelf.put(one) for one in row.views]} for row in report.predicted
+    ]
     closest = [[shelf.put(pair.a), shelf.put(pair.b), finite(pair.similarity)] for pair in report.closest]
     strangest = [[shelf.put(strange.item), finite(strange.similarity)] for strange in report.strangest]
     why = explained.entries(report.explained, shelf.put)
@@ -76,6 +79,7 @@ def shown(report: "Report") -> dict[str, Any]:
         "map": points,
         "views": views,
         "found": found_rows,
+        "predicted": predicted,
         "closest": closest,
         "strangest": strangest,
         "explained": why,

@@ -119,11 +119,13 @@ class Report:
     views: Sequence[ViewsRow] = ()
     found: Sequence[ViewsRow] = ()
     """Queries, and as their views what was found for each, the nearest first."""
+    predicted: Sequence[ViewsRow] = ()
+    """Samples that judge, and as their views what they are annotated with and what the head says, drawn over them."""
     closest: Sequence[Pair] = ()
     strangest: Sequence[Strange] = ()
     explained: Sequence[Explained] = ()
     shown: Mapping[str, Any] | None = None
-    """What `payload.shown` made of the six above of this run before; in their place."""
+    """What `payload.shown` made of the seven above of this run before; in their place."""
     config: str = ""
     """The text of `config.toml`."""
     environment: Mapping[str, Any] = field(default_factory=dict)

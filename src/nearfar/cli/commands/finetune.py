@@ -15,10 +15,10 @@ from nearfar.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Form):
-    """Fine-tune the encoder of a run, or a published one, on labels; the result is a run of its own.
+    """Fine-tune the encoder of a run, or a published one, on labels or masks; the result is a run of its own.
 
     The table says what it gains on training from scratch and on a linear probe, with each amount of labels.
-    `nearfar predict` then names the classes of any data.
+    `nearfar predict` then names the classes of any data, or writes its masks.
     """
 
     of_a_run = True
@@ -26,7 +26,9 @@ class Finetune(Form):
 
     run: str | None = argument(RUN, path="input")
     data: str | None = argument(DATA, path="data")
-    task: str = option("classify", f"What for: {', '.join(DOWNSTREAM)}.", basic=True)
+    task: str = option(
+        "classify", "What for: " + "; ".join(f"{name}, {line}" for name, line in DOWNSTREAM.items()) + ".", basic=True
+    )
     how: Literal["full", "probe"] = option("full", "What learns: all of the encoder, or the head alone.", basic=True)
     labels: str = option(
         "100%",

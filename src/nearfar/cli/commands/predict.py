@@ -9,15 +9,19 @@ from nearfar.options import automatic, option
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Form):
-    """Write what a fine-tuned run says of each sample of DATA: the class, and how probable each is.
+    """Write what a fine-tuned run says of each sample of DATA: its class, and how probable each is, or its mask.
 
-    Samples that cannot be read are left out, and listed in skipped.csv beside the file.
+    Samples that cannot be read are left out, and listed in skipped.csv beside what is written.
     """
 
     run: str = argument("Folder of a run of nearfar finetune.", needed=True, path="input")
     data: str = argument(DATA, needed=True, path="data")
     out: str = automatic(
-        "File that is written: .csv, .jsonl or .parquet.", short="-o", path="output", needed=True, local=True
+        "What is written: a .csv, .jsonl or .parquet of classes; a folder of masks.",
+        short="-o",
+        path="output",
+        needed=True,
+        local=True,
     )
     batch_size: int | None = option(None, "Samples at once.", least=1)
     cache: str = cache_option()

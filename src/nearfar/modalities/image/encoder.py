@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from nearfar import given
 from nearfar.contract import Encoder, Map, Parts, Unreadable
@@ -74,6 +75,14 @@ class ImageEncoder(Encoder):
         by_stride = {max(1, round(inputs.shape[-1] / values.shape[-1])): values for values in found}
         return [Map(values, stride) for stride, values in sorted(by_stride.items())]
 
+    @torch.no_grad()
+    def map_shapes(self) -> list[tuple[int, int]]:
+        """Of the maps of a picture of its own size, which it looks at; raises ConfigError where there are none."""
+        was_training, picture = self.training, torch.zeros(1, self.config["channels"], self.size, self.size)
+        found = self.eval().maps(picture.to(self.device))
+        self.train(was_training)
+        return [(one.values.shape[1], one.stride) for one in found]
+
     def tokens(self, inputs: Tensor) -> Tensor:
         """The last vectors of a transformer's patches `[n, t, d]`, row after row."""
         network: Any = self.network
@@ -118,6 +127,26 @@ class ImageEncoder(Encoder):
             boxes = torch.stack([(1 - wide) / 2, (1 - high) / 2, wide, high], dim=1)
             made = squares(pixels, boxes, self.size)
         return self.normalised(made)
+
+    def whole(self, raw: Pictures) -> list[tuple[list[int], Tensor]]:
+        """Each picture in its own shape, of about as many pixels as the squares that the network has learnt from.
+
+        Sides are multiples of 32. A transformer, which takes squares alone, gets the picture squeezed into one.
+        """
+        squeezed = self._has_tokens or not (
+            hasattr(self.network, "maps") or hasattr(self.network, "forward_intermediates")
+        )
+        shapes: dict[tuple[int, int], list[int]] = {}
+        for i, aspect in enumerate(raw.aspect.tolist()):
+            high, wide = (max(32, 32 * round(self.size * ratio / 32)) for ratio in (aspect**-0.5, aspect**0.5))
+            shapes.setdefault((self.size, self.size) if squeezed else (high, wide), []).append(i)
+        found = []
+        for shape, members in shapes.items():
+            pixels = raw.pixels[members].to(self.device).float()
+            if pixels.shape[-2:] != shape:
+                pixels = interpolate(pixels, shape, mode="bilinear", antialias=True)
+            found.append((members, self.normalised(pixels.contiguous(memory_format=torch.channels_last))))
+        return found
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels `[n, channels, h, w]` from 0 to 255, less the mean and over the spread of the training data."""

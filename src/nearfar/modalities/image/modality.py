@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
 from nearfar.contract import Builtin, Modality
+from nearfar.contract.annotations import INPUTS
 from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, RECIPES, ImageOptions
 
 if TYPE_CHECKING:
     import torch
 
-    from nearfar.contract import Card, Requirements, Rows, Views
+    from nearfar.contract import Card, Inputs, Requirements, Rows, Source, Views, Wanted
     from nearfar.data.samples import Samples
     from nearfar.modalities.image.encoder import ImageEncoder
     from nearfar.modalities.image.pictures import Pictures
@@ -69,6 +70,20 @@ class Images(Modality):
 
         most = None if options is None else options.max_pixels
         return image_source(samples, max_pixels=most, cache=cache, grow=grow, threads=threads)
+
+    def annotated(self, source: Source, wanted: Wanted) -> Source:
+        """The same pictures with masks, boxes or their sizes; see `annotations`."""
+        from nearfar.modalities.image.annotations import annotations_of
+        from nearfar.modalities.image.source import ImageSource
+
+        assert isinstance(source, ImageSource)
+        return source.with_annotations(annotations_of(source, wanted))
+
+    def around(self, data: str, kind: str) -> str:
+        """The folder `images` of one that has annotations beside it."""
+        from nearfar.modalities.image.annotations import beside
+
+        return data if given.is_given(data) else beside.around(data)
 
     def settle(
         self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts
@@ -222,16 +237,22 @@ class Images(Modality):
         from nearfar.modalities.image.views import ViewMaker
 
         device = encoder.device
+        marked = requires.annotations is not None
         moved: dict[tuple[int, int], torch.Tensor] = {}  # the part that is at work: a large batch may not fit
         mean, std = torch.tensor(encoder.config["mean"]), torch.tensor(encoder.config["std"])
         maker = ViewMaker(options, size=encoder.size, mean=mean, std=std, seed=seed)
 
-        def make(number: int, start: int, stop: int) -> torch.Tensor:
+        def make(number: int, start: int, stop: int) -> Inputs:
             if (start, stop) not in moved:
                 moved.clear()
                 moved[start, stop] = raw.pixels[start:stop].to(device)
             aspect = raw.aspect[start:stop]  # boxes are placed on the CPU
-            return maker(moved[start, stop], aspect, draws[start:stop], number, number >= requires.wide)
+            how = aspect, draws[start:stop], number, number >= requires.wide
+            pictures = maker(moved[start, stop], *how)
+            if not marked:
+                return pictures
+            marks = maker.marks(raw[start:stop].marks, *how)
+            return {INPUTS: pictures, **{name: values.to(device) for name, values in marks.items()}}
 
         return Views(make, range(requires.wide + requires.small), 0, len(draws), requires.wide)
 
@@ -251,14 +272,23 @@ class Images(Modality):
         made = made.to(encoder.device)
         return encoder.normalised(made) if made.dtype == torch.uint8 else made.float()
 
-    def show(self, inputs: torch.Tensor, encoder: ImageEncoder) -> list[Card]:
-        """The pictures of one view, as the encoder sees them."""
+    def show(self, inputs: Inputs, encoder: ImageEncoder) -> list[Card]:
+        """The pictures of one view, as the encoder sees them, and what is said of places in them drawn over."""
         import torch
 
         from nearfar.contract import Card
         from nearfar.modalities.image.source import thumbnail
 
         mean, std = (torch.tensor(encoder.config[name])[:, None, None] for name in ("mean", "std"))
+        if not isinstance(inputs, torch.Tensor):
+            from nearfar.modalities.image.annotations.drawn import over
+
+            pixels = ((inputs[INPUTS].float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+            marks = {name: values.cpu().numpy() for name, values in inputs.items() if name != INPUTS}
+            return [
+                Card(key="", image=thumbnail(over(one.numpy(), {name: some[i] for name, some in marks.items()}), 1.0))
+                for i, one in enumerate(pixels)
+            ]
         pixels = ((inputs.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
         return [Card(key="", image=thumbnail(picture.numpy(), 1.0)) for picture in pixels]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -12,18 +13,20 @@ from torch.nn.functional import interpolate
 class Pictures:
     """Whole pictures as squares: `pixels` uint8 `[b, channels, size, size]`, `aspect` `[b]` float32, width over height.
 
-    Those of a source have their channels innermost in memory. Indexing takes samples: by slice, by index tensor or by
-    mask.
+    Those of a source have their channels innermost in memory. Where the source has annotations, `marks` are what these
+    say of the squares, `[b, ...]` by name. Indexing takes samples: by slice, by index tensor or by mask.
     """
 
     pixels: Tensor
     aspect: Tensor
+    marks: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, samples: slice | Tensor) -> Pictures:
-        return Pictures(self.pixels[samples], self.aspect[samples])
+        marks = {name: values[samples] for name, values in self.marks.items()}
+        return Pictures(self.pixels[samples], self.aspect[samples], marks)
 
     def in_shape(self) -> list[Tensor]:
         """Each picture `[channels, h, w]` with its own ratio of sides, the longer one as long as that of the square."""

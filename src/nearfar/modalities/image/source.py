@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from nearfar.modalities.image.decode import Header, brightest, header, white_lev
 from nearfar.modalities.image.options import MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
 from nearfar.modalities.image.store import SMALL, Form, Store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["ImageSource", "image_source", "thumbnail"]
 
@@ -80,7 +83,13 @@ class ImageSource(Source):
         """These pictures as squares, and the rows that are in the batch: unreadable ones are left out and listed."""
         wanted = np.asarray(rows, dtype=np.int64)
         pictures, places = self.store.fetch(self.at[wanted])
-        return pictures, wanted[places]
+        kept = wanted[places]
+        if self.annotations is None or not len(kept):
+            return pictures, kept
+        marks, sound = self.annotations.batch(self.at[kept], pictures.aspect.tolist(), pictures.pixels.shape[-1])
+        if len(sound) < len(kept):
+            pictures, kept = pictures[torch.from_numpy(sound)], kept[sound]
+        return replace(pictures, marks=marks), kept
 
     def defects(self, rows: Rows) -> list[Skipped]:
         """Pictures that show nothing: all of one colour."""
@@ -121,6 +130,17 @@ class ImageSource(Source):
         longest = _SHARP if len(rows) <= _FEW else _THUMBNAIL
         shown = {int(rows[place]): thumbnail(squares[i], aspect[i], longest) for i, place in enumerate(places.tolist())}
         return [replace(card, image=shown.get(int(row))) for card, row in zip(cards, rows, strict=True)]
+
+    def annotated_card(self, row: int, annotation: Mapping[str, Any]) -> Card:
+        """The picture with a mask `[h, w]`, or with `boxes` and `labels` as `marks` has them, over it."""
+        from nearfar.modalities.image.annotations.drawn import over
+
+        store = self.store.unkept(replace(self.store.form, size=min(_SHARP, max(self.short_side, 8))))
+        pictures, places = store.fetch(self.at[np.array([row])])
+        if not len(places):
+            return Card(key=self.keys[row])
+        shape = pictures.in_shape()[0].numpy()
+        return Card(key=self.keys[row], image=encoded(over(shape, annotation)))
 
 
 def image_source(
@@ -170,8 +190,20 @@ def thumbnail(square: NDArray[np.uint8], aspect: float, longest: int = _THUMBNAI
     image = Image.fromarray(square[0] if len(square) == 1 else np.ascontiguousarray(square.transpose(1, 2, 0)))
     if image.size != shape:
         image = image.resize(shape, Image.Resampling.BICUBIC)
+    return _encoded(image, plain=longest <= _BASELINE)
+
+
+def encoded(picture: NDArray[np.uint8]) -> bytes:
+    """A picture uint8 `[3, h, w]`, encoded."""
+    from PIL import Image
+
+    return _encoded(Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))), plain=False)
+
+
+def _encoded(image: "Image", *, plain: bool) -> bytes:
+    """The bytes of a PNG where the picture is a `plain` one, else of a WebP."""
     file = io.BytesIO()
-    if longest <= _BASELINE:
+    if plain:
         image.save(file, "PNG")
     else:
         image.save(file, "WEBP", quality=80, method=2)

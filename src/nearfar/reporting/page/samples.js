@@ -8,6 +8,10 @@ function drawFound(body) {
   drawRows(body, data.found, "query", (v) => `no. ${v + 1}`);
 }
 
+function drawPredicted(body) {
+  drawRows(body, data.predicted, "sample", (v) => ["truth", "prediction"][v] || "");
+}
+
 function drawRows(body, all, firstName, nameOf) {
   const widest = Math.max(...all.map((row) => row.views.length));
   const rows = el("div", { class: "rows" }, all.map((row) => {

@@ -16,6 +16,9 @@ if (data.map !== null) {
 if (data.views.length > 0) {
   part("views", "What was it shown?", "Views", "The model learned that the views in a row belong together. If you could not tell that yourself, the views are too harsh.", drawViews);
 }
+if (data.predicted.length > 0) {
+  part("predicted", "What does it say?", "Predictions", "Samples that it was not trained on: as they are, with what they are annotated with, and with what the head says of them.", drawPredicted);
+}
 if (data.found.length > 0) {
   part("found", "What does it find?", "Found", "Of samples that it was not trained on, one side is the query and what comes nearest on the other side stands beside it, the nearest first.", drawFound);
 }

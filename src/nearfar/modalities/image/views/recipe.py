@@ -1,5 +1,7 @@
 """The recipe: which operations a view goes through, and in which order."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from nearfar.modalities.image.views import batched, single
 from nearfar.modalities.image.views.colour import colour
 from nearfar.modalities.image.views.crop import corners
 from nearfar.modalities.image.views.drawing import Drawn, draw
+from nearfar.modalities.image.views.marks import moved
 from nearfar.modalities.image.views.mask import at_random, covered, inside
 from nearfar.modalities.image.views.pieces import by_pieces, one_by_one
 from nearfar.modalities.image.views.solarise import solarised
@@ -35,8 +38,7 @@ class ViewMaker:
         Pixels are uint8, or floats from 0 to 255; quickest where their channels are innermost in memory, as those of
         the views are. `aspect` [b] is width / height of the pictures as they were.
         """
-        size = small_size(self.options, self.size) if small else self.size
-        drawn = draw(self.options, aspect, draws, seed=self.seed, view=view, size=size, small=small)
+        size, drawn = self._drawn(aspect, draws, view, small)
         places = self._places(drawn, aspect, *pixels.shape[-2:])
         # A view made again inside an embed call must not be made in the encoder's arithmetic.
         with torch.autocast(pixels.device.type, enabled=False):
@@ -56,6 +58,18 @@ class ViewMaker:
                 self._finish(out, drawn.part(part), limits)
 
         return by_pieces(pixels, size, make)
+
+    def marks(
+        self, marks: Mapping[str, Tensor], aspect: Tensor, draws: NDArray[np.int64], view: int, small: bool
+    ) -> dict[str, Tensor]:
+        """What is said of places in the pictures, moved as view number `view` moves these; see `moved`."""
+        size, drawn = self._drawn(aspect, draws, view, small)
+        return moved(marks, drawn, aspect, size)
+
+    def _drawn(self, aspect: Tensor, draws: NDArray[np.int64], view: int, small: bool) -> tuple[int, Drawn]:
+        """The side of a view in pixels, and its parameters."""
+        size = small_size(self.options, self.size) if small else self.size
+        return size, draw(self.options, aspect, draws, seed=self.seed, view=view, size=size, small=small)
 
     def _places(self, drawn: Drawn, aspect: Tensor, high: int, wide: int) -> dict[str, Tensor]:
         """Where each view lies in its picture, and how it is blurred: what `placed` is to know."""
