@@ -110,3 +110,12 @@ def test_the_log_is_heard_where_nobody_has_set_up_logging(
     logger.info("later")
     assert capsys.readouterr() == ("", said)
     assert (logger.level, logger.handlers) == (logging.NOTSET, [])
+
+
+def test_the_log_says_a_thing_once_but_warns_each_time() -> None:
+    seen = io.StringIO()
+    with progress.logged(logging.INFO, seen):
+        for _ in range(2):
+            logging.getLogger("nearfar").info("rows.csv: %s", "with a header")
+            logging.getLogger("nearfar").warning("look")
+    assert seen.getvalue().splitlines() == ["rows.csv: with a header", "look", "look"]

@@ -30,10 +30,22 @@ def silenced(quiet: bool = True) -> Iterator[None]:
 
 @contextmanager
 def logged(level: int, stream: TextIO | None = None) -> Iterator[None]:
-    """Write the log from this level on to a stream meanwhile, by default to standard error."""
+    """Write the log from this level on to a stream meanwhile, by default to standard error.
+
+    What was said of the data once is not said again: a command may open the same data several times.
+    """
     logger = logging.getLogger("nearfar")
     handler, before = logging.StreamHandler(stream), logger.level
     handler.setFormatter(logging.Formatter("%(message)s"))
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = record.levelno > logging.INFO or text not in said
+        said.add(text)
+        return new
+
+    handler.addFilter(is_new)
     logger.addHandler(handler)
     logger.setLevel(level)
     try:
