@@ -188,3 +188,15 @@ def test_a_run_that_starts_from_another_takes_its_tokenizer(tmp_path):
     second = nearfar.train(others, init=first.path, out=tmp_path / "second", **settings)
     assert second.encoder.config["files"] == first.encoder.config["files"]
     assert second.encoder.encode(TEXTS) == pytest.approx(first.encoder.encode(TEXTS), abs=1e-4)
+
+
+def test_a_run_of_static_vectors_is_a_start(tmp_path):
+    file = tmp_path / "glove.txt"
+    file.write_text("3 2\nhouse 1 0\nbank 0 1\ncard 1 1\n")
+    settings = {**TINY, "encoder": f"static:{file}", "batch_size": 4, "steps": 2, "lr": 1e-9, "threads": 1}
+    settings |= {"precision": "fp32", "quiet": True, "evaluate": False, "whiten": False}
+    first = nearfar.train(TEXTS, out=tmp_path / "first", **settings)
+    second = nearfar.train(TEXTS, init=first.path, out=tmp_path / "second", **{**settings, "encoder": None})
+    assert second.encoder.encode(TEXTS) == pytest.approx(first.encoder.encode(TEXTS), abs=1e-5)
+    with pytest.raises(ConfigError, match="width has no meaning"):
+        nearfar.train(TEXTS, out=tmp_path / "third", **settings, width=3)

@@ -58,9 +58,10 @@ def new(name: str, source: TextSource, options: TextOptions, *, width: int | Non
     """A new encoder for these texts, or a trained one; raises UnknownName and ConfigError."""
     kind, _ = kind_of(name)
     if kind not in ("bag", "transformer"):
-        if width is not None:
+        made_before = published(name, options)
+        if width not in (None, made_before.dim):  # a run that such an encoder has trained names its own
             raise ConfigError(f"width has no meaning for {name!r}, whose vectors are as long as they were trained.")
-        return published(name, options)
+        return made_before
     shared = {"modality": "text", "encoder": name, "max_length": options.max_length or 128}
     if kind == "bag":
         made = restored({**shared, "width": width or 256, "buckets": options.buckets})
