@@ -149,3 +149,12 @@ def test_scaler_gives_zero_mean_and_unit_variance():
 def test_mistakes_are_explained(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_of_strengths_that_name_all_rightly_the_likeliest_is_chosen():
+    centres = 4 * torch.eye(3, 6)
+    labels = torch.arange(3).repeat(40)
+    features = centres[labels] + 0.1 * torch.randn(120, 6, generator=torch.Generator().manual_seed(0))
+    probe = fit_linear(features, labels, classes=3)
+    assert probe.chosen
+    assert probe.strength < GRID[2]

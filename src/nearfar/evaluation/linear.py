@@ -117,9 +117,9 @@ def fit_linear(
 ) -> LinearProbe:
     """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
 
-    The L2 strength is the one of `GRID` with the highest accuracy, or of two classes the least cross-entropy, on a
-    stratified 20 % of (at most 10,000 samples of) the training set, tried from strong to weak until two in a row are no
-    better (equal: the stronger); then all of the training set is fitted. Two classes of up to 100,000 samples of up to
+    The L2 strength is the one of `GRID` with the highest accuracy, of equal ones (and of two classes) the least
+    cross-entropy, on a stratified 20 % of (at most 10,000 samples of) the training set, tried from strong to weak until
+    two in a row are no better; then all of the training set is fitted. Two classes of up to 100,000 samples of up to
     1,024 dimensions are chosen on all samples, and fitted by Newton's method, with the strength scaled by the share of
     the samples that it was chosen on. With `folds` it is the one of `FOLDED` with the least cross-entropy in a
     cross-validation of so many folds.
@@ -170,15 +170,16 @@ def _choose(problem: "_Problem", seed: int, groups: Tensor | None = None) -> tup
     fitted, validation = (i.to(problem.x.device) for i in halves)
     part = _Problem(problem.x[fitted], problem.targets[fitted], problem.classes, problem.width)
     x, targets = problem.x[validation], problem.targets[validation]
-    best, chosen, waited = -torch.inf, GRID[0], 0
+    best, chosen, waited = (-torch.inf, -torch.inf), GRID[0], 0
     weight = kept = problem.zeros()
     for strength in GRID:
         weight, _, _ = part.solve(strength, weight, tolerance=1e-3)
         scores = x @ weight[:, :-1].T + weight[:, -1]
-        if problem.classes == 2:  # which of them ranks well, too
-            score = -float(F.cross_entropy(scores.double(), targets))
-        else:
-            score = float((scores.argmax(dim=1) == targets).sum())
+        right = float((scores.argmax(dim=1) == targets).sum())
+        # Of two classes it says which ranks well, too; of more it decides where an encoder that has learnt from these
+        # labels names all samples rightly under any strength.
+        likely = -float(F.cross_entropy(scores.double(), targets))
+        score = (0.0 if problem.classes == 2 else right, likely)
         if score > best:
             best, chosen, kept, waited = score, strength, weight, 0
         else:
