@@ -1,5 +1,6 @@
-"""Fine-tuning for masks, as a user meets it, on tiny pictures."""
+"""Fine-tuning for masks and boxes, as a user meets it, on tiny pictures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,76 @@ def test_a_killed_training_goes_on_to_the_same_weights(tuned, data, before, tmp_
         nf.finetune(before, data, out=tmp_path / "run", **how)
     again = nf.finetune(out=tmp_path / "run", resume=True)
     one, other = tuned.encoder.state_dict(), again.encoder.state_dict()
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def farm(folder: Path, counts: dict[str, int]) -> Path:
+    """Pictures of 40 x 32 with a bright or a dark thing, and COCO files of where they are."""
+    rng = np.random.default_rng(1)
+    (folder / "images").mkdir(parents=True)
+    for part, count in counts.items():
+        images, things = [], []
+        for i in range(count):
+            name, kind = f"{part}{i}.png", i % 2
+            pixels = rng.integers(80, 140, (32, 40, 3))
+            left, top = int(rng.integers(0, 20)), int(rng.integers(0, 14))
+            pixels[top : top + 16, left : left + 18] = 250 if kind else 5
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / name)
+            images.append({"id": 100 + i, "file_name": name, "width": 40, "height": 32})
+            box = [left, top, 18, 16] if i else [left, top, 0, 16]
+            things.append({"id": i, "image_id": 100 + i, "category_id": [4, 9][kind], "bbox": box})
+        categories = [{"id": 4, "name": "cow"}, {"id": 9, "name": "hen"}]
+        document = {"images": images, "annotations": things, "categories": categories}
+        (folder / f"coco_{part}.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(before, tmp_path_factory):
+    data = farm(tmp_path_factory.mktemp("farm"), {"train": 8, "test": 4})
+    out = tmp_path_factory.mktemp("detector") / "run"
+    return data, nf.finetune(before, data, task="detect", image_size=32, labels="100%", out=out, **FEW)
+
+
+def test_a_detector_is_judged_by_mean_average_precision(detector):
+    _, run = detector
+    assert run.evaluation.systems == [SCRATCH, TUNED]
+    for metric in ("mAP", "mAP50"):
+        assert 0 <= run.evaluation.find(metric, labels="all").value.mean <= 1
+    assert "2 annotations are wrong" in " ".join(run.evaluation.notes)
+    assert "its box has no area" in (run.path / "annotations_skipped.csv").read_text()
+    assert '"predicted":[{' in (run.path / "report.html").read_text()
+    metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert {"objectness", "classes", "boxes"} <= metrics[-1].keys()
+
+
+def test_boxes_are_written_as_results_of_coco(detector, tmp_path):
+    data, run = detector
+    made = nf.predict_file(run.path, data, tmp_path / "boxes")
+    assert made.samples == 12
+    results = json.loads((tmp_path / "boxes" / "results.json").read_text())
+    assert len(list((tmp_path / "boxes" / "pictures").iterdir())) == 12
+    for one in results:
+        assert {"image_id", "category_id", "bbox", "score"} <= one.keys()
+        assert one["category_id"] == {"cow": 4, "hen": 9}[one["category_name"]]
+        assert 100 <= one["image_id"] < 108
+        assert one["bbox"][0] + one["bbox"][2] <= 40.5
+    records = {record["key"]: record for record in nf.predict(run.path, data)}
+    assert sum(len(record["boxes"]) for record in records.values()) == len(results)
+    with pytest.raises(ConfigError, match=r"written into a .json file, or into a folder"):
+        nf.predict_file(run.path, data, tmp_path / "boxes.csv")
+    with pytest.raises(OutputError, match="is there already"):
+        nf.predict_file(run.path, data, tmp_path / "boxes")
+
+
+def test_a_killed_detector_goes_on_to_the_same_weights(detector, before, tmp_path, stop_at):
+    data, run = detector
+    how = {"task": "detect", "image_size": 32, "compare": False, **FEW}
+    stop_at(2, die)
+    with pytest.raises(Killed):
+        nf.finetune(before, data, out=tmp_path / "run", **how)
+    again = nf.finetune(out=tmp_path / "run", resume=True)
+    one, other = run.encoder.state_dict(), again.encoder.state_dict()
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 

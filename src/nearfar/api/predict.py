@@ -1,7 +1,7 @@
 """What a fine-tuned run says of data: to a file of any size, or as a list."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from nearfar.contract import Source
-    from nearfar.downstream.task import Predictor, Record, Write
+    from nearfar.downstream.task import Predictor, Record, Write, Writer
 
 
 @dataclass
@@ -45,7 +45,8 @@ def predict(
 ) -> "list[Record]":
     """What the head of a run in the folder `run` says of each sample of `data` that can be read, by its `key`.
 
-    Of a segmenter: `mask`, class numbers [h, w] in the sample's own size, and `share of CLASS` of it. Of a
+    Of a detector: `boxes`, a list of left, top, width and height, with their `labels` and `scores`, best first. Of a
+    segmenter: `mask`, class numbers [h, w] in the sample's own size, and `share of CLASS` of it. Of a
     classifier: the class (`prediction`), how probable it is (`probability`), and how probable each class is, as
     `p(NAME)`; `label` where the data has one. Raises UserError. `cache` as for `nearfar.embed`.
     """
@@ -69,9 +70,9 @@ def predict_file(
 ) -> PredictedFile:
     """Write what `predict` gives to `out` as it is made: data of any size.
 
-    A table (.csv, .jsonl or .parquet) of classes, a folder of masks. It is there when all is done; what is there
-    already is refused. Samples that cannot be read are left out, and listed in `skipped.csv` beside it. Raises
-    UserError.
+    A table (.csv, .jsonl or .parquet) of classes, a folder of masks, a .json or a folder of boxes. It is there when all
+    is done; what is there already is refused. Samples that cannot be read are left out, and listed in `skipped.csv`
+    beside it. Raises UserError.
     """
     from nearfar.api.sources import list_unreadable, tell_unreadable
 
@@ -84,7 +85,7 @@ def predict_file(
         writer.labelled = source.labels is not None
     found = PredictedFile(path)
     with writer.writing() as write:
-        for records in _records(predictor, source, batch_size):
+        for records in _records(predictor, source, batch_size, writer):
             write(records)
             found.samples += len(records)
             for record in records:
@@ -102,8 +103,14 @@ def predict_file(
 class Table:
     """Writes records as rows of a .csv, .jsonl or .parquet; with `labelled`, the labels of the data among them."""
 
+    draws = False
+
     def __init__(self, path: Path, predictor: "Predictor") -> None:
         self.path, self.fields, self.labelled = path, predictor.fields, False
+
+    def drawn(self, record: "Record") -> "Mapping[str, Any]":
+        """Nothing."""
+        return {}
 
     def check(self) -> None:
         """The file has a known ending, and is not there yet."""
@@ -155,8 +162,10 @@ def _predictor(run: str | os.PathLike[str], device: str | None) -> "Predictor":
     return registry.load(task).predictor(encoder, folder)
 
 
-def _records(predictor: "Predictor", source: "Source", batch_size: int | None) -> "Iterator[list[Record]]":
-    """The records of each batch, with keys, and labels where the data has any."""
+def _records(
+    predictor: "Predictor", source: "Source", batch_size: int | None, writer: "Writer | None" = None
+) -> "Iterator[list[Record]]":
+    """The records of each batch, with keys, labels where the data has any, and what the writer draws."""
     import numpy as np
 
     from nearfar.evaluation.embedding import label_names
@@ -176,7 +185,11 @@ def _records(predictor: "Predictor", source: "Source", batch_size: int | None) -
             labels = label_names(source, kept)
             named = [{}] * len(kept) if labels is None else [{"label": label} for label in labels]
             keys = [source.keys[row] for row in kept.tolist()]
-            yield [
+            records = [
                 {"key": key, **label, **record}
                 for key, label, record in zip(keys, named, predictor.predict(raw), strict=True)
             ]
+            if writer is not None and writer.draws:
+                for row, record in zip(kept.tolist(), records, strict=True):
+                    record["card"] = source.annotated_card(row, writer.drawn(record))
+            yield list(records)

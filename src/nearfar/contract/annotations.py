@@ -34,12 +34,27 @@ class Wanted:
     ignored: int = 255
 
 
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes around the n things in a sample of `size` (height and width).
+
+    `corners` [n, 4] are left, top, right and bottom in units of the size, `labels` [n] numbers of classes. Those of a
+    `crowd` [n] are neither learnt from nor counted.
+    """
+
+    corners: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    crowd: NDArray[np.bool_]
+    size: tuple[int, int]
+
+
 @dataclass
 class Annotations(ABC):
     """The annotations of the N samples that were opened.
 
     `known` [N] says which have one. `parts` [N] are the names of the parts that the annotations themselves put samples
-    into, None where they say nothing. `skipped` lists what of them cannot be used, and why.
+    into, None where they say nothing. `skipped` lists what of them cannot be used, and why. `codes` [K] are what files
+    have in the place of the classes, by default 1 to K.
     """
 
     kind: str
@@ -47,6 +62,7 @@ class Annotations(ABC):
     known: NDArray[np.bool_]
     parts: NDArray[np.str_] | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    codes: Sequence[int] = ()
 
     @abstractmethod
     def read(self, place: int) -> Any:

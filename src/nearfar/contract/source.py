@@ -362,7 +362,7 @@ class Source:
         return found
 
     def annotated_card(self, row: int, annotation: Mapping[str, Any]) -> Card:
-        """What a report shows of a sample with an annotation drawn over it, as `annotations.batch` names its parts."""
+        """What a report shows of a sample with an annotation drawn over it, as `annotations.batch` has its parts."""
         raise NotImplementedError
 
     def about(self, rows: Rows) -> Mapping[str, pa.Array]:

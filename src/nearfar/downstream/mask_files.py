@@ -1,9 +1,10 @@
 """Predicted masks as pictures in a folder: one PNG with a palette each, and the names of the classes beside them."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,12 @@ class MaskFolder:
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = folder, classes
+
+    draws = False
+
+    def drawn(self, record: Record) -> Mapping[str, Any]:
+        """The mask."""
+        return {"mask": record["mask"]}
 
     def check(self) -> None:
         """The folder must be new or empty."""
@@ -45,7 +52,7 @@ class MaskFolder:
                 image.putpalette(palette().tobytes())
                 file = io.BytesIO()
                 image.save(file, "PNG")
-                place = self.folder / _name(str(record["key"]), taken)
+                place = self.folder / file_below(str(record["key"]), taken, ".png")
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write(place, file.getvalue())
 
@@ -56,13 +63,13 @@ class MaskFolder:
         return [self.classes[number] for number in np.unique(record["mask"]).tolist()]
 
 
-def _name(key: str, taken: set[str]) -> str:
+def file_below(key: str, taken: set[str], ending: str) -> str:
     """A file below the folder for the picture `key`: never outside of it, never one that is taken."""
     parts = [part for part in PurePosixPath(key.replace("\\", "/")).parts if part not in ("/", "..", ".")]
     stem = str(PurePosixPath(*parts).with_suffix("")) if parts else "picture"
-    name, number = f"{stem}.png", 1
+    name, number = f"{stem}{ending}", 1
     while name in taken:
         number += 1
-        name = f"{stem}-{number}.png"
+        name = f"{stem}-{number}{ending}"
     taken.add(name)
     return name

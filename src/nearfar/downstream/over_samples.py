@@ -59,6 +59,11 @@ def rows_over(
     return rows
 
 
+def of_samples(setting: Mapping[str, str | int]) -> dict[str, str | int]:
+    """A setting of `labels.Amount` where labels have no classes: a number is one of annotated samples."""
+    return {name if name != "labels per class" else "annotated samples": value for name, value in setting.items()}
+
+
 def _interval(points: Tensor, boots: Tensor, samples: int) -> Interval:
     """Of values [R] of the draws and [R, B] of their resamples."""
     mean, over_samples = float(points.mean()), boots.mean(0)

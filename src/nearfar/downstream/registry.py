@@ -12,6 +12,7 @@ DOWNSTREAM: dict[str, str] = {
     "classify": "which class a sample is of, with calibrated probabilities",
     "adapt": "the same in domains without labels, by the labels of another one",
     "segment": "a class for each pixel of a picture",
+    "detect": "boxes around the things in a picture, and their classes",
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.contract.annotations import VOID
 from nearfar.downstream.mask_files import MaskFolder
-from nearfar.downstream.over_samples import rows_over
+from nearfar.downstream.over_samples import of_samples, rows_over
 from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
 from nearfar.errors import DataError, RunError
 from nearfar.evaluation.task import TRAINED, Row
@@ -164,7 +164,7 @@ class SegmentTask(Downstream):
     def compare(self, found: Mapping[str, Sequence[Judged]], setting: Mapping[str, str | int]) -> list[Row]:
         """Mean IoU and what goes with it."""
         told = {name: [one for one in draws if isinstance(one, Segmented)] for name, draws in found.items()}
-        return rows_of(told, setting, task="fine-tuning")
+        return rows_of(told, of_samples(setting), task="fine-tuning")
 
     def predictor(self, encoder: Encoder, folder: Path) -> Segmenter:
         """The segmenter that was written."""

@@ -25,7 +25,14 @@ Kind = TypeVar("Kind", bound=Method)
 
 
 class Writer(Protocol):
-    """Writes predictions in a form of the task's own."""
+    """Writes predictions in a form of the task's own; where it `draws`, records come with a `card`."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether records must come with one."""
+
+    def drawn(self, record: Record) -> Mapping[str, Any]:
+        """What is drawn over the sample of a record, as annotations have it."""
 
     def check(self) -> None:
         """Raise ConfigError and OutputError where the place cannot be written to, before any work."""

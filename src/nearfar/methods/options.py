@@ -384,6 +384,11 @@ class SegmentOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectOptions(SegmentOptions):
+    """Options of detect."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillOptions(Options):
     """Options of distill."""
 

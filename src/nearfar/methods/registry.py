@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "classify": "a linear layer names the class of a sample, by cross-entropy; from scratch, or as fine-tuning",
     "adapt": "classes by the labels of one domain, and what is believed of samples without (Sohn et al., 2020)",
     "segment": "a class for each pixel of a picture, by masks: DeepLabV3+ on the encoder's maps (Chen et al., 2018)",
+    "detect": "boxes around things in pictures: Faster R-CNN with a pyramid on the encoder's maps (Ren et al., 2015)",
     "distill": "a view finds what a teacher makes of its sample among those of the batch (Tian et al., 2020)",
     "clip": "the two sides of a sample find each other in the batch, with a learned temperature (Radford et al., 2021)",
     "siglip": "each pair of sides of the batch is asked by itself whether it belongs together (Zhai et al., 2023)",

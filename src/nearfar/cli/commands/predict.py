@@ -9,7 +9,7 @@ from nearfar.options import automatic, option
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Form):
-    """Write what a fine-tuned run says of each sample of DATA: its class, and how probable each is, or its mask.
+    """Write what a fine-tuned run says of each sample of DATA: its class, and how probable each is, its mask, or boxes.
 
     Samples that cannot be read are left out, and listed in skipped.csv beside what is written.
     """
@@ -17,7 +17,7 @@ class Predict(Form):
     run: str = argument("Folder of a run of nearfar finetune.", needed=True, path="input")
     data: str = argument(DATA, needed=True, path="data")
     out: str = automatic(
-        "What is written: a .csv, .jsonl or .parquet of classes; a folder of masks.",
+        "What is written: a .csv, .jsonl or .parquet of classes; a folder of masks; a .json or a folder of boxes.",
         short="-o",
         path="output",
         needed=True,

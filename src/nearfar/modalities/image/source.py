@@ -140,6 +140,9 @@ class ImageSource(Source):
         if not len(places):
             return Card(key=self.keys[row])
         shape = pictures.in_shape()[0].numpy()
+        annotation = dict(annotation)
+        if "boxes" in annotation:
+            annotation["boxes"] = annotation["boxes"] * np.array([shape.shape[2], shape.shape[1]] * 2)
         return Card(key=self.keys[row], image=encoded(over(shape, annotation)))
 
 

@@ -46,6 +46,10 @@ class Found:
     things: dict[int, list[Thing]] = field(default_factory=dict)
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     parts: NDArray[np.str_] | None = None
+    codes: Sequence[int] = ()
+    """Ids of the categories."""
+    ids: dict[int, int] = field(default_factory=dict)
+    """Ids of the pictures, by their place."""
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -72,6 +76,7 @@ def read(source: ImageSource, documents: Sequence[Path]) -> Found:
     keys = source.whole.keys
     place_of = places_by_name(keys)
     found = Found([named[identity] for identity in sorted(named)], np.zeros(len(keys), dtype=bool))
+    found.codes = tuple(sorted(named))
     parts = np.full(len(keys), "", dtype="<U8")
     for path, content in contents:
         where: dict[Any, int] = {}
@@ -87,6 +92,8 @@ def read(source: ImageSource, documents: Sequence[Path]) -> Found:
             where[image.get("id")] = place
             found.known[place], found.sizes[place] = True, (image["height"], image["width"])
             parts[place] = part_of(path)
+            if isinstance(image.get("id"), int):
+                found.ids[place] = image["id"]
             found.things.setdefault(place, [])
         lost = 0
         for one in _listed(content, "annotations", path):

@@ -30,6 +30,7 @@ _BEHIND = ("_mask", "_label", "_labels", "_labelids", "_gt", "_l", "-mask")
 """What names of masks have behind those of their pictures."""
 _NOTHING = {"void", "unlabelled", "unlabeled", "ignore", "ignored", "undefined"}
 _LISTS = ("classes.txt", "labels.txt", "label_names.txt")
+_MOST = 254  # classes: a byte holds them, and what is of none
 _LOOKED_AT = 200  # masks, for their values
 _KEPT = 2**29  # bytes of masks that stay in memory
 
@@ -214,8 +215,8 @@ def _with(names: Sequence[str], ignored: int, colours: Mapping[tuple[int, int, i
         if name.lower() not in _NOTHING and value != ignored:
             table[value] = len(classes)
             classes.append(name)
-    if len(classes) < 2:
-        raise DataError(f"Masks need at least two classes, and there are {len(classes)}: {', '.join(classes)}.")
+    if not 2 <= len(classes) <= _MOST:
+        raise DataError(f"Masks need 2 to {_MOST} classes, and there are {len(classes)}: {', '.join(classes[:5])}.")
     return Legend(tuple(classes), table, colours)
 
 

@@ -1,6 +1,7 @@
 """How large pictures are, in pixels as they are displayed: what predictions of places in them are said in."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -8,15 +9,17 @@ from torch import Tensor
 
 from nearfar.contract import Annotations, Rows, Unreadable, Wanted
 from nearfar.data.samples import Samples
+from nearfar.errors import DataError
 from nearfar.modalities.image.decode import header
 from nearfar.modalities.image.source import ImageSource
 
 
 class Sizes(Annotations):
-    """Of all pictures, read from their headers when they are asked for."""
+    """Of all pictures, read from their headers when they are asked for; and their `ids` by their places, if any."""
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: ImageSource, ids: Mapping[int, int]) -> None:
         super().__init__("sizes", (), np.ones(len(source.whole), dtype=bool))
+        self._ids = ids
         self._samples, self._limit = source.whole, source.store.max_pixels
 
     def read(self, place: int) -> tuple[int, int]:
@@ -24,9 +27,10 @@ class Sizes(Annotations):
         return size_of(self._samples, place, self._limit)
 
     def batch(self, places: Rows, aspects: Sequence[float], size: int) -> tuple[Mapping[str, Tensor], Rows]:
-        """`size` int64 [b, 2], height and width."""
-        found = [self.read(place) for place in places.tolist()]
-        return {"size": torch.tensor(found, dtype=torch.int64).reshape(-1, 2)}, np.arange(len(places))
+        """`size` int64 [b, 2], height and width, and `id` int64 [b], -1 where the data has none."""
+        found = torch.tensor([self.read(place) for place in places.tolist()], dtype=torch.int64).reshape(-1, 2)
+        ids = torch.tensor([self._ids.get(place, -1) for place in places.tolist()], dtype=torch.int64)
+        return {"size": found, "id": ids}, np.arange(len(places))
 
 
 def size_of(samples: Samples, place: int, limit: int | None) -> tuple[int, int]:
@@ -44,5 +48,11 @@ def check_aspect(size: tuple[int, int], aspect: float) -> None:
 
 
 def of(source: ImageSource, wanted: Wanted) -> Sizes:
-    """The sizes of a source's pictures."""
-    return Sizes(source)
+    """The sizes of a source's pictures, and the ids that COCO files beside them give them."""
+    from nearfar.modalities.image.annotations import coco
+
+    ids: Mapping[int, int] = {}
+    if documents := coco.files(source.whole.origin):
+        with suppress(DataError):  # whatever lies there, sizes are known
+            ids = coco.read(source, documents).ids
+    return Sizes(source, ids)

@@ -1,0 +1,68 @@
+"""Detect: boxes around things and what these are, by Faster R-CNN with a feature pyramid on the encoder's maps.
+
+A sample's latent are its four losses (`faster_rcnn.LOSSES`), over regions of this picture alone, and the loss of a
+batch is the mean of their sums: the same however the batch is cut into pieces, but for the regions that are drawn.
+"""
+
+import torch
+from torch import Tensor
+
+from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
+from nearfar.contract.annotations import INPUTS
+from nearfar.methods.faster_rcnn import LOSSES, DetectorHead
+from nearfar.methods.options import DetectOptions
+from nearfar.options import Facts, Settling
+
+_UNKNOWN = 10  # classes, where nothing is known of the data
+_NARROW, _WIDE = 64, 256  # channels of the pyramid
+
+
+class Detect(Method):
+    """An encoder with the parts of Faster R-CNN on its maps, under their losses."""
+
+    Options = DetectOptions
+    requires = Requirements(wide=1, labels=True, unlabelled=False, annotations="boxes")
+    gentle = True
+    downstream = "detect"
+    smallest_batch = 8
+    largest_batch = 16
+    options: DetectOptions
+
+    def __init__(self, encoder: Encoder, options: DetectOptions | None = None) -> None:
+        super().__init__(encoder, options)
+        self.head = DetectorHead(encoder.map_shapes(), self.options.classes, width=self.options.head_width)
+        if self.options.frozen:
+            encoder.requires_grad_(False)
+            encoder.fixed = list(encoder.children())
+
+    @classmethod
+    def compares_features(cls, options: DetectOptions) -> bool:
+        """Its maps are those of the encoder, which nothing may change later."""
+        return True
+
+    @classmethod
+    def choose(cls, settling: Settling[DetectOptions], facts: Facts, encoder: Encoder) -> None:
+        """A score for each class of the data; a pyramid that is as wide as the encoder's last map, within bounds."""
+        settling.choose("classes", facts.classes or _UNKNOWN, "")
+        settling.choose(
+            "head_width", min(_WIDE, max(_NARROW, encoder.map_shapes()[-1][0])), "as the encoder's last map"
+        )
+
+    def embed(self, views: Views) -> Latents:
+        """`z` [v b 4]: the losses of each sample."""
+        found, features = list[Tensor](), list[Tensor]()
+        for view in views:
+            inputs = view[INPUTS]
+            maps = self.encoder.maps(inputs)
+            features.append(maps[-1].values.mean((2, 3)).float())
+            found.append(self.head.losses(self.head.levels(maps), inputs, view["boxes"], view["labels"]))
+        return Latents(z=torch.stack(found), features=torch.stack(features))
+
+    def loss(self, z: Latents, batch: Batch) -> Losses:
+        """The own rows' share of the mean over all rows of the sum of their losses."""
+        count = max(1, z["z"].shape[0] * len(batch.ids))
+        own = z["z"][:, batch.rows].sum((0, 1)) / count  # [4]
+        return Losses(own.sum(), parts={name: own[i].detach() for i, name in enumerate(LOSSES)})
+
+
+METHOD = Detect
