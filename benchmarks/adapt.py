@@ -30,17 +30,13 @@ from nearfar.files import read_json
 
 SETTINGS = {
     "pseudo-labels": {},
-    "pseudo-labels, 0.8": {"confidence": 0.8},
-    "pseudo-labels, 0.95": {"confidence": 0.95},
-    "uneven pseudo-labels": {"even": False},
-    "contrast across": {"contrast_weight": 0.5},
-    "coral": {"align": "coral"},
-    "adversarial": {"align": "adversarial"},
-    "coral alone": {"align": "coral", "pseudo_weight": 0.0},
-    "nothing of the target but its batches": {"pseudo_weight": 0.0},
+    "batches of both alone": {"pseudo_weight": 0.0},
+    "pseudo-labels and coral": {"align": "coral"},
+    "pseudo-labels and contrast": {"contrast_weight": 0.5},
+    "pseudo-labels and critic": {"align": "adversarial"},
 }
 CHOSEN: dict[str, object] = {}
-ENCODER = {"encoder": "resnet8", "width": 16, "image_size": 64}
+ENCODER = {"encoder": "resnet8", "width": 16, "image_size": 48}
 USUAL = {"precision": "bf16", "knn_every": 0.0, "threads": 1}
 
 
@@ -123,6 +119,31 @@ def intervals(runs):
     return {row.system: {"accuracy": plain(row.value), "lead": plain(row.lead)} for row in rows}
 
 
+def table(found):
+    """What was measured, as a table of a page: percent, with half widths of 95 % intervals."""
+    lines = [
+        "| data | from, to | probe | source alone | adapted | all labels | lead over source alone |",
+        "|---" * 7 + "|",
+    ]
+
+    def shown(one, sign=""):
+        return f"{one['mean']:{sign}.1f} ± {(one['high'] - one['low']) / 2:.1f}"
+
+    for name, entry in found["entries"].items():
+        for way, systems in entry.get("summary", {}).items():
+            values = [shown(systems[key]["accuracy"]) for key in ("probe", "source", "adapted", "bound")]
+            lead = shown(systems["source"]["lead"], "+")
+            lines.append(f"| {name} | {way.replace(' to ', ', ')} | {' | '.join(values)} | {lead} |")
+    for name, entry in found["entries"].items():
+        if "accuracy" in entry:
+            ways = list(next(iter(entry["accuracy"].values())))
+            lines += ["", f"How settings were tried, {name} (percent):", ""]
+            lines += [f"| | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
+            for system, values in entry["accuracy"].items():
+                lines.append(f"| {system} | {' | '.join(f'{values[way]:.1f}' for way in ways if way in values)} |")
+    return "\n".join(lines)
+
+
 def keep(name, value):
     """Add an entry to the results."""
     kept = machine.RESULTS / "adapt.json"
@@ -177,8 +198,8 @@ if __name__ == "__main__":
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--name", default="pacs")
     parser.add_argument("--start")
-    parser.add_argument("--pretrain", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--pretrain", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--work", type=Path, default=Path("runs/adapt"))
     words, more = machine.split(sys.argv[1:])

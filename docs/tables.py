@@ -12,7 +12,18 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     *(
         ROOT / "docs" / f"{page}.md"
-        for page in ("automatic", "methods", "scaling", "health", "views", "evaluation", "pretrained", "tabular")
+        for page in (
+            "automatic",
+            "methods",
+            "scaling",
+            "health",
+            "views",
+            "evaluation",
+            "pretrained",
+            "tabular",
+            "adaptation",
+            "finetune",
+        )
     ),
     ROOT / "benchmarks" / "README.md",
 )
@@ -23,7 +34,9 @@ TITLES = {
 }
 
 sys.path[:0] = [str(ROOT / "benchmarks")]
+import adapt  # noqa: E402
 import alarms as broken  # noqa: E402
+import finetune  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
 import verdicts  # noqa: E402
@@ -254,7 +267,19 @@ def areas() -> str:
     )
 
 
+def adaptation() -> str:
+    """What benchmarks/adapt.py measured."""
+    return adapt.table(read("adapt"))
+
+
+def finetuning() -> str:
+    """What benchmarks/finetune.py measured."""
+    return finetune.table(read("finetune"))
+
+
 MAKE = {
+    "adaptation": adaptation,
+    "finetuning": finetuning,
     "batches": batches,
     "tabular": areas,
     "trials": trials,
