@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nearfar.api.serving import serve
     from nearfar.api.similarity import similarity
     from nearfar.api.train import train
+    from nearfar.api.tune import tune
     from nearfar.data.embeddings import Embeddings
     from nearfar.errors import NearfarError
 
@@ -57,6 +58,7 @@ __all__ = [
     "serve",
     "similarity",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -83,6 +85,7 @@ _HOMES = {
     "serve": "nearfar.api.serving",
     "similarity": "nearfar.api.similarity",
     "train": "nearfar.api.train",
+    "tune": "nearfar.api.tune",
 }
 
 

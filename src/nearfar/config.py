@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.errors import ConfigError, UnknownName, must
-from nearfar.options import Options, automatic, listed, option
+from nearfar.options import Options, Span, automatic, listed, option
 
 FORMAT = 1
 """Version of the run folder's layout; a later nearfar reads all earlier ones."""
@@ -177,7 +177,11 @@ class Optimisation(Options):
     """How the weights move."""
 
     batch_size: int = automatic(
-        "Samples a step, over all processes.", least=2, reason=" (a contrast needs two samples)", basic=True
+        "Samples a step, over all processes.",
+        least=2,
+        reason=" (a contrast needs two samples)",
+        basic=True,
+        tuned=Span(0.5, 4, log=True, times=True),
     )
     micro_batch: int | Literal["auto"] | None = option(
         None,
@@ -195,7 +199,11 @@ class Optimisation(Options):
     optimizer: Literal["sgd", "lars", "adamw"] = automatic(
         "sgd (Nesterov momentum 0.9), lars (large batches), adamw (transformers, small networks)."
     )
-    lr: float = automatic("Peak learning rate, after warm-up; it falls along a cosine.", above=0)
+    lr: float = automatic(
+        "Peak learning rate, after warm-up; it falls along a cosine.",
+        above=0,
+        tuned=Span(0.3, 3, log=True, times=True),
+    )
     weight_decay: float = automatic("L2 penalty on weights; biases and norms are free of it.", least=0)
     encoder_rate: float = automatic(
         "Learning rate of the encoder as a share of that of the heads: low where it starts from published weights.",

@@ -139,6 +139,30 @@ def _between(first: Tensor, second: Tensor, ids: Tensor | None) -> tuple[Tensor,
 
 
 @torch.no_grad()
+def discriminant_rank(first: Tensor, second: Tensor, *, ridge: float = 1e-4) -> Tensor:
+    """Effective rank of what tells samples apart, next to what differs between their views: `[N, D]` twice -> `[]`.
+
+    LiDAR (Thilak et al. 2023, 2312.04000, equation 3): exp of the entropy of the eigenvalues of the covariance of the
+    samples' means, whitened by that of their views around these. `ridge` is added to the latter, in units of the mean
+    variance; in [1, D], 0 where nothing varies.
+    """
+    a, b = _exact(first), _exact(second)
+    if a.shape != b.shape:
+        raise DataError(f"Views must have the same shape, got {list(a.shape)} and {list(b.shape)}.")
+    mean = (a + b) / 2
+    mean = mean - mean.mean(0)
+    half = (a - b) / 2
+    between, within = mean.T @ mean / len(a), half.T @ half / len(a)
+    size = (between.diagonal().mean() + within.diagonal().mean()).clamp_min(1e-300)
+    within = within + ridge * size * torch.eye(len(within), dtype=within.dtype, device=within.device)
+    values, axes = torch.linalg.eigh(within)
+    turned = axes / values.clamp_min(1e-300).sqrt()
+    spread = torch.linalg.eigvalsh(turned.T @ between @ turned).clamp_min(0)
+    share = spread / spread.sum().clamp_min(1e-300)
+    return torch.where(spread.sum() > 0, torch.special.entr(share).sum().exp(), 0.0)
+
+
+@torch.no_grad()
 def mean_cosine(x: Tensor) -> Tensor:
     """Mean cosine between distinct rows: `[N, D]` -> `[]`, near 1 is collapsed, NaN with one row."""
     z = _unit(x)

@@ -29,6 +29,20 @@ MOST = 2**63 - 1
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
+@dataclass(frozen=True)
+class Span:
+    """Where the values of an option lie that are worth trying (`nearfar tune`): from `low` to `high`, both included.
+
+    With `log` all factors are as likely, else all values. With `times` they are in units of what is chosen where the
+    option is not given.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    times: bool = False
+
+
 def option(
     default: T,
     help: str,
@@ -47,7 +61,7 @@ def option(
     Numbers lie in [`least`, `most`], or in (`above`, `below`); `reason` is added to the message where they do not.
     `off` is the help of the flag that switches off what is on by default. `basic` options are in the short help. `more`
     is for the command line (`nearfar.cli.form`), but for `before`: what the option is in runs that go on and were
-    made before there was the option.
+    made before there was the option; and `tuned`, a `Span`: what `nearfar tune` tries.
     """
     about = dict(help=help, least=least, above=above, most=most, below=below, reason=reason, off=off, basic=basic)
     found: Any = field(default=default, metadata={**about, **more})

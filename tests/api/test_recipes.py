@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nearfar as nf
-from nearfar.api import recipes
+from nearfar.api import judge, recipes
 from nearfar.api.options import from_file
 from nearfar.errors import UnknownName
 from nearfar.training import pilot
@@ -39,7 +39,7 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
             return (torch.arange(len(source)) < left.pop(0) * len(source)).double()
 
         monkeypatch.setattr(pilot, "train", train)
-        monkeypatch.setattr(recipes, "told_by_neighbours", right)
+        monkeypatch.setattr(judge, "told_by_neighbours", right)
         monkeypatch.setattr(recipes, "LEAST_STEPS", 1)
         monkeypatch.setattr(recipes, "SHARE", 3.0)
         return made

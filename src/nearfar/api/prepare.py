@@ -109,13 +109,21 @@ def _teaches_itself(modality: Modality, options: Mapping[str, Any]) -> bool:
 
 
 def prepare(
-    config: TrainConfig, ranks: Ranks = ALONE, *, run: Path, fresh: bool = True, started: float | None = None
+    config: TrainConfig,
+    ranks: Ranks = ALONE,
+    *,
+    run: Path,
+    fresh: bool = True,
+    started: float | None = None,
+    inner: bool = False,
 ) -> Ready:
     """Open the data, settle what was left open, and build the encoder, the method and all that the loop needs.
 
     All ranks do the same, and what the first settles holds for all. `run` is its folder. A run that goes on
     (`fresh=False`) gets its weights from a checkpoint: pretrained ones are not looked for again. A budget counts from
-    `started` (a `time.monotonic` value), by default from now. Raises UserError.
+    `started` (a `time.monotonic` value), by default from now. With `inner`, where what is learnt is itself what judges
+    (pairs, interactions), a part of the training part judges, and what judges a finished encoder is not looked at.
+    Raises UserError.
     """
     started = time.monotonic() if started is None else started
     modality, method_class = modalities.load(str(config.data.modality)), methods.load(config.model.method)
@@ -130,6 +138,9 @@ def prepare(
     source, taken_out = split_off(modality, source, test, seed)
     if taken_out is None:
         source, taken_out = domains.part(config, source, test, seed)
+    if inner and source.labels is None:
+        source, taken_out = split_off(modality, source, None, seed)
+        test = None
     asked, config = config, recipes.usual(config, modality, gentle=method_class.gentle)
     config, chosen = ranks.on_first(settle.inputs, config, modality, source, method_class)
     choices += chosen

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 from torch import Tensor
 
 from nearfar import given
-from nearfar.api import build
+from nearfar.api import build, judge
 from nearfar.config import TrainConfig, seconds
 from nearfar.contract import Modality, Rows
 from nearfar.errors import UnknownName
-from nearfar.evaluation.cross_validation import told_by_neighbours
 from nearfar.evaluation.intervals import paired
 from nearfar.options import Choice
 from nearfar.training import pilot
@@ -31,7 +29,6 @@ SHARE = 0.1
 """Of the run, which all trials together may take."""
 LEAST_STEPS = 30
 """Of a trial: shorter ones tell nothing."""
-_JUDGED, _LEAST_JUDGED = 1_200, 100
 _TIMED = 4  # steps
 
 
@@ -89,11 +86,8 @@ def _best(
 ) -> tuple[str, str, bool]:
     """The name of the recipe to take, why, and whether labels have chosen it."""
     usual_one, config = next(iter(recipes.items()))
-    labels = plan.source.labels
-    rows = np.arange(len(plan.source)) if labels is None else np.flatnonzero(labels >= 0)
-    rows = rows if left_out is None else np.setdiff1d(rows, left_out)
-    rows = rows[:: max(1, -(-len(rows) // _JUDGED))]
-    if labels is None or len(rows) < _LEAST_JUDGED or len(np.unique(labels[rows])) < 2:
+    asked = judge.by_labels(plan.source, left_out)
+    if asked is None:
         return usual_one, "the usual one: there are no labels to choose by", False
     if synchronised(plan.method) or config.machine.compile:
         return (
@@ -110,9 +104,10 @@ def _best(
     for name, one in recipes.items():
         views = build.views(one, modality, plan.method.encoder)
         encoder, _ = pilot.train(replace(plan, make_views=views), steps, partial(build.optimizer, config, start=None))
-        right[name] = told_by_neighbours(encoder, plan.source.take(rows), whiten=whiten)
-        if len(right[name]) < len(rows):
+        score = judge.told(asked, encoder, plan.source, whiten=whiten)
+        if score is None or score.each is None:
             return usual_one, "the usual one: some samples could not be read again", False
+        right[name] = score.each
     shares = ", ".join(f"{name} {100 * float(values.mean()):.1f} %" for name, values in right.items())
     best = max(right, key=lambda name: float(right[name].mean()))
     if paired(right[best], right[usual_one], seed=plan.seed).outcome != "ahead":

@@ -58,17 +58,22 @@ def new(
     """
     if out is not None:
         locks.enter_context(RunFolder(out).claimed())
-    if config is not None:
-        options = opts.overlay(_settings(config, options), options)
-    if not options.get("data"):
-        raise ConfigError("There is no data to train on: name a folder, a manifest, or 'digits'.")
-    settings = assemble(_from_run(init, options))
+    settings = assemble(options_of(init=init, config=config, options=options))
     loggers.check(listed(settings.watch.log))
     if out is None:
         folder = RunFolder(_free_folder(settings))
         locks.enter_context(folder.claimed())
         return Start(folder.path, settings)
     return Start(Path(out), settings)
+
+
+def options_of(*, init: Path_ | None, config: Path_ | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options of a new run: those given, over those of the file `config` and of the run `init`; raises UserError."""
+    if config is not None:
+        options = opts.overlay(_settings(config, options), options)
+    if not options.get("data"):
+        raise ConfigError("There is no data to train on: name a folder, a manifest, or 'digits'.")
+    return _from_run(init, options)
 
 
 def resumed(

@@ -15,6 +15,7 @@ STARTED = time.monotonic()
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("", "train on the built-in digits, evaluate, and write the report page; needs no network"),
     "train": ("DATA", "learn an encoder from unlabelled data"),
+    "tune": ("DATA", "choose settings by short trainings, and say how much each matters"),
     "evaluate": ("RUN TRAIN", "how good the encoder is on labelled data, next to two baselines"),
     "finetune": ("RUN DATA", "fine-tune an encoder on labels, beside training from scratch and a linear probe"),
     "predict": ("RUN DATA -o FILE", "write what a fine-tuned run says of each sample, with probabilities"),

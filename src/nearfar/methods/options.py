@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearfar.errors import must
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
+TEMPERATURES = Span(0.03, 1, log=True)
 WIDEST = 65_536
 """Of a head: what is wider is a slip, or fits into no memory."""
 
 
 def _temperature(default: float = 0.2) -> Any:
-    return option(default, "Softmax temperature; lower weighs the hardest negatives more.", above=0)
+    return option(default, "Softmax temperature; lower weighs the hardest negatives more.", above=0, tuned=TEMPERATURES)
 
 
 def _hidden(layers: str = "layer") -> Any:
@@ -64,7 +65,9 @@ class ProjectorOptions(Options):
 class SimCLROptions(ProjectorOptions):
     """Options of simclr."""
 
-    temperature: float = automatic("Softmax temperature; lower weighs the hardest negatives more.", above=0)
+    temperature: float = automatic(
+        "Softmax temperature; lower weighs the hardest negatives more.", above=0, tuned=TEMPERATURES
+    )
     variant: Literal["nt_xent", "decoupled", "debiased", "hard"] = option(
         "nt_xent",
         "What a positive is weighed against: all other views, negatives alone, debiased ones, or those by hardness.",
@@ -251,7 +254,7 @@ class VICRegOptions(Options):
 class SwAVOptions(Options):
     """Options of swav."""
 
-    temperature: float = option(0.1, "Softmax temperature of the predictions.", above=0)
+    temperature: float = option(0.1, "Softmax temperature of the predictions.", above=0, tuned=TEMPERATURES)
     sinkhorn_epsilon: float = automatic("Temperature of the codes; lower makes them harder.", above=0)
     prototypes: int = automatic("Number of clusters; a few times what the data has of kinds.", least=2, most=2**20)
     projector_hidden: int = _hidden()
@@ -266,7 +269,7 @@ class SwAVOptions(Options):
 class DINOOptions(Options):
     """Options of dino."""
 
-    temperature: float = option(0.1, "Softmax temperature of the student.", above=0)
+    temperature: float = option(0.1, "Softmax temperature of the student.", above=0, tuned=TEMPERATURES)
     teacher_temperature: float = automatic(
         "Softmax temperature of the teacher after its warm-up; lower makes its targets sharper.", above=0
     )

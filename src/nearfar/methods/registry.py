@@ -38,6 +38,8 @@ METHODS: dict[str, str] = {
     "angle": "as cosent, of an angle in complex space, which does not saturate; needs scores (Li & Li, 2023)",
     "pearson": "cosines of pairs rise and fall with their scores; needs pairs with scores (Agirre et al., 2012)",
 }
+TRIED = ("simclr", "vicreg", "swav", "byol")
+"""What `nearfar tune` tries where the first is the usual method: the kinds of methods that need views alone."""
 _OPTIONS = {
     name.removesuffix("Options").lower(): kind for name, kind in vars(options).items() if isinstance(kind, type)
 }

@@ -27,8 +27,9 @@ _SHOWN = {
 class Display:
     """Use as a context; `show` each record, `alarm` what looks wrong."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, what: str = "train") -> None:
         self.quiet = quiet
+        self._what = what
         self._bar: Progress | None = None
         self._last: float | None = None
         self._seen: dict[str, Any] = {}
@@ -48,7 +49,7 @@ class Display:
                 console=Console(stderr=True),
                 refresh_per_second=4,
             )
-            self._bar.add_task("train", total=1.0, left="", figures="")
+            self._bar.add_task(self._what, total=1.0, left="", figures="")
             self._bar.start()
         return self
 
@@ -81,9 +82,13 @@ class Display:
 
     def alarm(self, alarm: Alarm) -> None:
         """Say what looks wrong, and what to change."""
+        self.say(f"step {alarm.step}: {alarm.sentence}", logging.WARNING)
+
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """Write a line of the log."""
         if self._bar is not None:
             self._bar.stop()  # a line written into a moving bar would be torn
-        _log.warning("step %d: %s", alarm.step, alarm.sentence)
+        _log.log(level, "%s", text)
         if self._bar is not None:
             self._bar.start()
 

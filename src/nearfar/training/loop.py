@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -38,9 +38,17 @@ _log = logging.getLogger("nearfar")
 
 
 def fit(
-    plan: Plan, clock: Clock, folder: RunFolder, state: State, display: Display, loggers: Loggers | None = None
+    plan: Plan,
+    clock: Clock,
+    folder: RunFolder,
+    state: State,
+    display: Display,
+    loggers: Loggers | None = None,
+    look: Callable[[float], None] | None = None,
 ) -> State:
     """Train in place until the clock is done or an interrupt is asked for; the last state is checkpointed.
+
+    `look` is called after each step with the share that is done; what it raises ends the run.
 
     Raises TrainingError when loss, gradients or weights are no longer finite, or the loss has exploded: the newest
     checkpoint is the last good state.
@@ -67,6 +75,8 @@ def fit(
             if ranks.any(interrupt.asked):
                 state.interrupted = True
                 break
+            if look is not None:
+                look(done)
             run.save_when_due()
         if not state.interrupted and (last := run.too_short()) is not None:
             state.alarms.append(last)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
 ENCODERS: dict[str, str] = {
     "spectrogram_cnn": "four convolutions over log-mel, statistics over the clip and its quarters",
@@ -32,11 +32,17 @@ class AudioOptions(Options):
         "steady sounds.",
     )
     bands: int = option(64, "Bands of the log-mel spectrogram.", least=8, most=512)
-    crop_scale: float = option(0.6, "Smallest share of a clip that a view shows, in (0, 1].", above=0, most=1)
+    crop_scale: float = option(
+        0.6, "Smallest share of a clip that a view shows, in (0, 1].", above=0, most=1, tuned=Span(0.2, 1)
+    )
     stretch: float = option(0.3, "Largest change of tempo: 0.3 is up to 1.3 times as slow or quick.", least=0, most=4)
-    pitch: float = option(0.15, "Largest warp of frequency, a share of it: other voices.", least=0, most=1)
+    pitch: float = option(
+        0.15, "Largest warp of frequency, a share of it: other voices.", least=0, most=1, tuned=Span(0, 0.4)
+    )
     noise: float = option(0.3, "Probability of white noise.", least=0, most=1)
-    mix: float = option(0.3, "Largest share of another clip's power that is mixed in, in [0, 1).", least=0, below=1)
+    mix: float = option(
+        0.3, "Largest share of another clip's power that is mixed in, in [0, 1).", least=0, below=1, tuned=Span(0, 0.6)
+    )
     gain: float = option(6.0, "Largest change of loudness, in decibels.", least=0, most=60)
     equalise: float = option(10.0, "Largest change of a frequency's loudness, in decibels.", least=0, most=60)
     mask_time: float = option(0.2, "Largest share of a view's frames that a mask hides, in [0, 1).", least=0, below=1)

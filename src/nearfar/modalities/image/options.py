@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
 ENCODERS: dict[str, str] = {
     "small_cnn": "three convolution blocks, 64-128-256 channels, global average pooling",
@@ -56,6 +56,7 @@ class ImageOptions(Options):
         "Brightness, contrast, saturation and hue at once: 0 none, 1 SimCLR's ImageNet setting, 0.5 its CIFAR setting.",
         least=0,
         most=2,
+        tuned=Span(0, 1),
     )
     brightness: float | None = option(
         None, "Largest change of the brightness, a share of it; 0.8 of views_strength when not given.", least=0, most=2
@@ -73,7 +74,7 @@ class ImageOptions(Options):
         most=0.5,
     )
     crop_scale: float = automatic(
-        "Smallest share of the image's area that a view may show, in (0, 1].", above=0, most=1
+        "Smallest share of the image's area that a view may show, in (0, 1].", above=0, most=1, tuned=Span(0.08, 0.8)
     )
     flip: float = automatic("Probability of a horizontal flip.", least=0, most=1)
     flip_vertical: float = option(0.0, "Probability of a vertical flip.", least=0, most=1)

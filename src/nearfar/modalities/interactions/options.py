@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
 ENCODERS: dict[str, str] = {
     "lightgcn": "embeddings of users and items, spread over the graph of who had what (He et al., 2020)",
@@ -30,6 +30,7 @@ class InteractionOptions(Options):
         "where the last ones judge.",
         least=0,
         most=20,
+        tuned=Span(0, 6),
     )
     history: int = automatic("Most of a user's items that are looked at, for history and sequence.", least=0)
     forget: float = option(

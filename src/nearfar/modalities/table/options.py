@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
 ENCODERS: dict[str, str] = {
     "wide": "the mlp's vector, and behind it the row itself: what columns say alone, and together",
@@ -20,7 +20,10 @@ class TableOptions(Options):
     """How rows are read and how their views are made."""
 
     corruption: float = automatic(
-        "Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF, of one view of two.", above=0, below=1
+        "Share of a row's cells that a view replaces, in (0, 1); 0.6 in SCARF, of one view of two.",
+        above=0,
+        below=1,
+        tuned=Span(0.1, 0.9),
     )
     replace_by: Literal["others", "nothing"] = option(
         "others", "What a view puts there: cells of the column in other rows (SCARF), or nothing, as if missing."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nearfar.options import Options, automatic, option
+from nearfar.options import Options, Span, automatic, option
 
 ENCODERS: dict[str, str] = {
     "bag": "a weighted sum of hashed words and character n-grams: thousands of texts a second on one core",
@@ -27,9 +27,14 @@ class TextOptions(Options):
     max_length: int = automatic(
         "Words (of the bag) or tokens that an encoder reads of a text; the rest is left out.", least=1, most=LONGEST
     )
-    word_deletion: float = automatic("Share of its words that a view leaves out, in [0, 1).", least=0, below=1)
+    word_deletion: float = automatic(
+        "Share of its words that a view leaves out, in [0, 1).", least=0, below=1, tuned=Span(0, 0.6)
+    )
     span_scale: float = automatic(
-        "Smallest share of a text that a view shows, in (0, 1]: a span of its words.", above=0, most=1
+        "Smallest share of a text that a view shows, in (0, 1]: a span of its words.",
+        above=0,
+        most=1,
+        tuned=Span(0.3, 1),
     )
     word_shuffle: int = option(0, "How many places a word of a view may move; 0 keeps the order.", least=0, most=1000)
     buckets: int = option(
