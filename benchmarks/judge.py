@@ -179,8 +179,8 @@ def fit() -> None:
             "best": max(run["accuracy"] for run in own),
             "mean": round(sum(run["accuracy"] for run in own) / len(own), 2),
         }
-    errors = torch.cat([combined[name] - truth[name] - (combined[name][0] - truth[name][0]) for name in sets])
-    error = float(errors.square().mean().sqrt())
+    errors = torch.cat([(combined[name] - combined[name][0]) - (truth[name] - truth[name][0]) for name in sets])
+    error = float(errors.abs().quantile(0.95))
     print(gains, "\nridge", ridge, "weights", best, "error", round(error, 3))
     fitting = {"ridge": ridge, "weights": best, "error": round(error, 3), "picks": gains, "correlations": table}
     write("judge", {**found, "fitted": fitting})

@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nearfar as nf
+from nearfar.api.judge import Score
 from nearfar.api.tuning import study
 from nearfar.errors import ConfigError, RunError, TrainingError, UnknownName
 from tests.api.conftest import photos_in, table_at
@@ -119,6 +121,26 @@ def test_a_training_that_fails_is_noted_and_the_next_is_tried(
     assert len(found.trials) == 3
 
 
+def test_settings_that_fail_on_a_fresh_seed_are_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = study._Study._train
+
+    def fails(self: Any, ready: Any, look: Any = None) -> Any:
+        found = train(self, ready, look)
+        if look is not None:
+            return replace(found, score=Score(0.1 * len(self.record.trials)))
+        if ready.config.method_options.temperature != self.space.usual["temperature"]:
+            raise TrainingError("The loss has exploded.")
+        return found
+
+    monkeypatch.setattr(study._Study, "_train", fails)
+    found = tune(data, tmp_path / "t", over="temperature")
+    assert [one.state for one in found.trials] == ["done", "failed", "failed"]
+    assert "with seed" in found.trials[1].why
+    assert not found.recommended
+
+
 def test_a_trial_that_falls_behind_is_given_up(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nearfar.api.tuning import search
 
@@ -153,6 +175,14 @@ def test_what_cannot_be_is_refused_before_any_trial(
     with pytest.raises(error, match=words):
         tune(data, tmp_path / "t", **more)
     assert not (tmp_path / "t").exists()
+
+
+def test_the_time_says_how_long_a_trial_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study.pilot, "train", lambda plan, steps, optimizer: (None, 100.0))  # seconds a step
+    monkeypatch.setattr(study, "MIN_STEPS", 1)
+    found = tune(data, tmp_path / "t", steps=None, time="30m", trials=2)
+    assert 2 * 16 <= found.samples <= 3 * 16  # of six trainings, each has 300 s
+    assert len(found.trials) == 2
 
 
 def test_a_folder_that_holds_a_tuning_is_not_written_over(tuned: Any, data: Path) -> None:

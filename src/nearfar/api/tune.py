@@ -3,6 +3,9 @@
 import logging
 import os
 import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -21,8 +24,8 @@ def tune(
     *,
     time: str | None = None,
     trials: int | None = None,
-    over: str | None = None,
-    methods: str | None = None,
+    over: str | Sequence[str] | None = None,
+    methods: str | Sequence[str] | None = None,
     seeds: int = 3,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -36,7 +39,7 @@ def tune(
 
     For `time` (such as "30m", the default), or `trials` trainings, which with a seed are always the same. Each sees as
     many samples; `steps` or `epochs` say how many (those of the automatic batch), where they do not follow from the
-    time. Tried is all that suits the method and the data, or `over`, names parted by commas; of `methods` those named.
+    time. Tried is all that suits the method and the data, or the settings `over`; of methods those named by `methods`.
     What is given among `options`, those of `train`, stays. Labels of training samples judge where there are enough,
     held-out pairs or interactions where these are learnt, else figures that need no labels. The best settings are
     trained again beside the defaults on so many fresh `seeds`, and recommended where they are ahead by more than
@@ -72,7 +75,7 @@ def tune(
             data = modalities.lasting(os.fspath(data))
         record = Record({
             "options": {"data": data, **options}, "init": _place(init), "config": _place(config),
-            "time": time, "trials": trials, "over": over, "methods": methods, "seeds": seeds,
+            "time": time, "trials": trials, "over": _listed(over), "methods": _listed(methods), "seeds": seeds,
         })  # fmt: skip
         folder = Path(out) if out is not None else _free(data)
     asked = record.asked
@@ -100,9 +103,15 @@ def tune(
                 again = f"nearfar tune --resume --out {quote(str(folder))}"
                 raise KeyboardInterrupt(f"Stopped; what is done is kept. Go on with: {again}") from None
             finally:
+                shutil.rmtree(folder / study.TRIAL, ignore_errors=True)
                 if not (folder / FILE).is_file():
-                    (folder / ".lock").unlink(missing_ok=True)
-                    folder.rmdir()
+                    with suppress(OSError):
+                        (folder / ".lock").unlink(missing_ok=True)
+                        folder.rmdir()
+
+
+def _listed(names: str | Sequence[str] | None) -> str | None:
+    return names if names is None or isinstance(names, str) else ",".join(map(str, names))
 
 
 def _whole(value: Any, least: int) -> bool:

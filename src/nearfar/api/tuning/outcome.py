@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nearfar.api import judge
 from nearfar.api.tuning.record import Record, Tried
 from nearfar.api.tuning.space import BATCH, RATE, Dimension, Space
 from nearfar.config import FORMAT
@@ -103,7 +104,7 @@ def outcome(record: Record, space: Space, folder: Path) -> Tuned:
     percent = record.judge_kind != "views"
     gain, best = _gain(record), record.best
     least = 0.0 if percent else unlabelled.ERROR
-    ahead = gain is not None and gain.outcome == "ahead" and gain.mean > least and _trusted(percent)
+    ahead = gain is not None and gain.outcome == "ahead" and gain.mean > least
     options = _options(record, space, best if ahead else None)
     return Tuned(
         path=folder,
@@ -119,10 +120,6 @@ def outcome(record: Record, space: Space, folder: Path) -> Tuned:
         samples=record.samples,
         seconds=record.seconds,
     )
-
-
-def _trusted(percent: bool) -> bool:
-    return percent or unlabelled.TRUSTED
 
 
 def _gain(record: Record) -> Interval | None:
@@ -159,10 +156,10 @@ def _advice(record: Record, gain: Interval | None, *, ahead: bool, percent: bool
     seeds = f"on {len(record.checks)} fresh seeds"
     if ahead:
         return f"Train with {CONFIG}: trial {best.number} is ahead of the defaults by {lead} {seeds}."
-    if not _trusted(percent) and gain.outcome == "ahead":
+    if gain.outcome == "ahead":
         return (
-            f"Keep the defaults: trial {best.number} leads by {lead} {seeds}, but figures without labels do not "
-            "tell surely enough which training is the better one (docs/tuning.md). Some labels would."
+            f"Keep the defaults: trial {best.number} leads by {lead} {seeds}, but figures without labels are off by up "
+            f"to {unlabelled.ERROR:.2f} (docs/tuning.md). {judge.LEAST} labels would tell."
         )
     return f"Keep the defaults: the lead of trial {best.number}, {lead} {seeds}, may be chance."
 

@@ -104,7 +104,7 @@ def space_of(ready: Ready, given: Mapping[str, Any], *, over: Sequence[str] = ()
     names = _methods(ready, given, tried, over)
     own = {name: _of(methods.load(name).Options, _settled(ready, name)) for name in names}
     shared = []
-    if VIEWS not in given:
+    if not given.keys() & {VIEWS, *ready.modality.recipe_options}:
         recipes = tuple(ready.modality.recipes_for(ready.source))
         if len(recipes) > 1:
             shared.append(Dimension(VIEWS, choices=recipes, usual=recipes[0]))

@@ -25,6 +25,8 @@ from nearfar.progress import hushed
 from nearfar.training import pilot
 from nearfar.training.display import Display
 
+TRIAL = "trial"
+"""The folder of a training, within that of the tuning, as long as it goes on."""
 SAMPLES = 16_000
 """That a trial sees where neither the time nor a length says it: 500 steps of 32."""
 SHARES = (0.35, 0.65)
@@ -86,7 +88,7 @@ class _Study:
     def _defaults(self, given: Mapping[str, Any]) -> tuple[Ready, Judge]:
         """The defaults ready to train, and their judge; settles how many samples a trial sees."""
         record = self.record
-        place = self.folder / "trial"
+        place = self.folder / TRIAL
         with hushed():
             first = trial.start(Settings(assemble(given | record.machine | self._hidden)), 1, 1, place)
             if first.plan.labels is not None and given.get("labels") is None and record.hidden is None:
@@ -131,13 +133,13 @@ class _Study:
             return int(epochs) * size
         if steps is not None:
             with hushed():
-                found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / "trial")
+                found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / TRIAL)
             return int(steps) * int(found.config.optimisation.batch_size)
         if self._budget is None:
             return SAMPLES
         began = time.monotonic()
         with hushed():
-            found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / "trial")
+            found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / TRIAL)
         ready_in = time.monotonic() - began
         batch = int(found.config.optimisation.batch_size)
         _, step = pilot.train(found.plan, _TIMED, lambda method: trial.optimizer_of(found, method))
@@ -217,10 +219,10 @@ class _Study:
 
     def _start(self, values: Mapping[str, Any], **more: Any) -> Ready:
         settings = self.space.settings(values, **self.record.machine, **self._hidden, **more)
-        return trial.start(settings, self.record.samples, self.record.size, self.folder / "trial")
+        return trial.start(settings, self.record.samples, self.record.size, self.folder / TRIAL)
 
     def _train(self, ready: Ready, look: Callable[[int, Score], None] | None = None) -> Trained:
-        return trial.train(ready, self.judge, self.folder / "trial", shares=SHARES, look=look)
+        return trial.train(ready, self.judge, self.folder / TRIAL, shares=SHARES, look=look)
 
     def _note(self, made: Tried) -> None:
         """Keep a trial, and show it."""
@@ -239,22 +241,32 @@ class _Study:
 
     def _check(self) -> None:
         """Train the best settings and the defaults on fresh seeds; nothing where the defaults are the best."""
-        record, best = self.record, self.record.best
-        if best is None or best.number == 0:
-            return
-        if record.checked != best.number:
-            record.checked, record.checks = best.number, []
-        for number in range(len(record.checks), int(record.asked["seeds"])):
-            seed, began = self._seed + 1 + number, time.monotonic()
-            with hushed():
-                pair = [self._train(self._start(values, seed=seed)) for values in (self.space.usual, best.values)]
-            usual, ours = (one.score for one in pair)
-            same = usual.each is not None and ours.each is not None and len(usual.each) == len(ours.each)
-            each = (ours.each - usual.each).tolist() if same and ours.each is not None else None
-            record.checks.append(Check(seed, usual.value, ours.value, each, time.monotonic() - began))
-            self._keep()
-            self._display.say(f"seed {seed}: defaults {usual.value:.4f}, trial {best.number} {ours.value:.4f}")
-            self._advance()
+        record = self.record
+        while (best := record.best) is not None and best.number:
+            if record.checked != best.number:
+                record.checked, record.checks = best.number, []
+            if len(record.checks) >= int(record.asked["seeds"]):
+                return
+            self._meet(best)
+
+    def _meet(self, best: Tried) -> None:
+        """Let the best trial's settings meet the defaults on the next seed; they are out where training fails."""
+        record, began = self.record, time.monotonic()
+        seed = self._seed + 1 + len(record.checks)
+        with hushed():
+            usual = self._train(self._start(self.space.usual, seed=seed)).score
+            try:
+                ours = self._train(self._start(best.values, seed=seed)).score
+            except TrainingError as error:
+                record.trials[best.number] = replace(best, state="failed", score=None, why=f"with seed {seed}: {error}")
+                self._keep()
+                return
+        same = usual.each is not None and ours.each is not None and len(usual.each) == len(ours.each)
+        each = (ours.each - usual.each).tolist() if same and ours.each is not None and usual.each is not None else None
+        record.checks.append(Check(seed, usual.value, ours.value, each, time.monotonic() - began))
+        self._keep()
+        self._display.say(f"seed {seed}: defaults {usual.value:.4f}, trial {best.number} {ours.value:.4f}")
+        self._advance()
 
     @property
     def _elapsed(self) -> float:

@@ -84,7 +84,8 @@ def train(
             if score is not None:
                 look(len(shares) - len(left), score)
 
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed trial has left
+    folder.mkdir(parents=True)
     clock = Clock(steps=ready.config.length.steps, started=began)
     try:
         with hushed():
