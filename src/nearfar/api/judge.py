@@ -86,12 +86,13 @@ def without_labels(source: Source, config: TrainConfig) -> Judge:
     return Judge("views", rows[:: max(1, -(-len(rows) // MOST_VIEWED))], config)
 
 
-def of(ready: "Ready") -> Judge:
+def of(ready: "Ready", but: Rows | None = None) -> Judge:
     """What can judge short trainings of a run's kind, the first of: labels, a held-out part, views.
 
-    A run that is prepared with `inner` has that part.
+    A run that is prepared with `inner` has that part. Samples that judge the finished encoder are not asked, nor those
+    of `but`.
     """
-    left_out = [] if ready.judges.held_out is None else [ready.judges.held_out]
+    left_out = [rows for rows in (ready.judges.held_out, but) if rows is not None]
     if ready.plan.labels is not None:  # those that the method has seen tell nothing
         left_out.append(np.flatnonzero(ready.plan.labels >= 0))
     found = by_labels(ready.source, np.concatenate(left_out) if left_out else None)

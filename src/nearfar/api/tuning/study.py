@@ -222,7 +222,14 @@ class _Study:
         return trial.start(settings, self.record.samples, self.record.size, self.folder / TRIAL)
 
     def _train(self, ready: Ready, look: Callable[[int, Score], None] | None = None) -> Trained:
-        return trial.train(ready, self.judge, self.folder / TRIAL, shares=SHARES, look=look)
+        return trial.train(ready, self._asked(ready), self.folder / TRIAL, shares=SHARES, look=look)
+
+    def _asked(self, ready: Ready) -> Judge:
+        """Who judges a training: where it learns from labels, those that were hidden from it."""
+        if ready.plan.labels is None:
+            return self.judge
+        own = judge.of(ready, but=self.usual.judges.held_out)
+        return own if own.kind == "labels" else self.judge
 
     def _note(self, made: Tried) -> None:
         """Keep a trial, and show it."""
@@ -261,8 +268,9 @@ class _Study:
                 record.trials[best.number] = replace(best, state="failed", score=None, why=f"with seed {seed}: {error}")
                 self._keep()
                 return
-        same = usual.each is not None and ours.each is not None and len(usual.each) == len(ours.each)
-        each = (ours.each - usual.each).tolist() if same and ours.each is not None and usual.each is not None else None
+        each = None
+        if self.usual.plan.labels is None and usual.each is not None and ours.each is not None:
+            each = (ours.each - usual.each).tolist()  # of the same samples on all seeds
         record.checks.append(Check(seed, usual.value, ours.value, each, time.monotonic() - began))
         self._keep()
         self._display.say(f"seed {seed}: defaults {usual.value:.4f}, trial {best.number} {ours.value:.4f}")
