@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,7 +179,8 @@ def test_what_cannot_be_is_refused_before_any_trial(
 
 
 def test_the_time_says_how_long_a_trial_is(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study.pilot, "train", lambda plan, steps, optimizer: (None, 100.0))  # seconds a step
+    slow = SimpleNamespace(train=lambda plan, steps, optimizer: (None, 100.0))  # seconds a step
+    monkeypatch.setattr(study, "pilot", slow)
     monkeypatch.setattr(study, "MIN_STEPS", 1)
     found = tune(data, tmp_path / "t", steps=None, time="30m", trials=2)
     assert 2 * 16 <= found.samples <= 3 * 16  # of six trainings, each has 300 s

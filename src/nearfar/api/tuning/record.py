@@ -56,6 +56,8 @@ class Record:
     """Of the data."""
     machine: dict[str, Any] = field(default_factory=dict)
     """What is measured once, for all trials."""
+    views: str | None = None
+    """The recipe of the views that the defaults have settled on."""
     hidden: str | None = None
     """The share of labels that a method is shown which learns from them: the others judge."""
     judge: str = ""

@@ -89,9 +89,9 @@ class Space:
         given = {name: value for name, value in self.given.items() if name in declared(kind.Options)}
         return kind.required(kind.Options(**given))
 
-    def settings(self, values: Mapping[str, Any], **more: Any) -> Settings:
-        """The settings of a short training with these values, and `more` options."""
-        return Settings(assemble({**self.options(values), **more}), float(values.get(RATE, 1.0)))
+    def settings(self, values: Mapping[str, Any], *, settled: Mapping[str, Any] | None = None, **more: Any) -> Settings:
+        """The settings of a short training with these values, over what is `settled`, and `more` options over all."""
+        return Settings(assemble({**(settled or {}), **self.options(values), **more}), float(values.get(RATE, 1.0)))
 
 
 def space_of(ready: Ready, given: Mapping[str, Any], *, over: Sequence[str] = (), tried: Sequence[str] = ()) -> Space:
@@ -107,7 +107,7 @@ def space_of(ready: Ready, given: Mapping[str, Any], *, over: Sequence[str] = ()
     if not given.keys() & {VIEWS, *ready.modality.recipe_options}:
         recipes = tuple(ready.modality.recipes_for(ready.source))
         if len(recipes) > 1:
-            shared.append(Dimension(VIEWS, choices=recipes, usual=recipes[0]))
+            shared.append(Dimension(VIEWS, choices=recipes, usual=ready.config.model.views or recipes[0]))
     shared += _of(ready.modality.Options, ready.config.modality_options)
     shared += [_steps(ready, one) for one in _of(Optimisation, ready.config.optimisation)]
     known = dict.fromkeys([METHOD, *(one.name for every in own.values() for one in every), *(d.name for d in shared)])

@@ -16,7 +16,7 @@ from nearfar.api.prepare import Ready, assemble
 from nearfar.api.tuning import outcome, search, trial
 from nearfar.api.tuning.record import Check, Record, Tried
 from nearfar.api.tuning.search import Suggestion
-from nearfar.api.tuning.space import Space, space_of
+from nearfar.api.tuning.space import VIEWS, Space, space_of
 from nearfar.api.tuning.trial import Settings, Trained
 from nearfar.config import MIN_STEPS, seconds
 from nearfar.errors import ConfigError, TrainingError
@@ -88,12 +88,10 @@ class _Study:
     def _defaults(self, given: Mapping[str, Any]) -> tuple[Ready, Judge]:
         """The defaults ready to train, and their judge; settles how many samples a trial sees."""
         record = self.record
-        place = self.folder / TRIAL
-        with hushed():
-            first = trial.start(Settings(assemble(given | record.machine | self._hidden)), 1, 1, place)
-            if first.plan.labels is not None and given.get("labels") is None and record.hidden is None:
-                record.hidden = HIDDEN
-                first = trial.start(Settings(assemble(given | record.machine | self._hidden)), 1, 1, place)
+        first = self._open(given, 1, 1)
+        if first.plan.labels is not None and given.get("labels") is None and record.hidden is None:
+            record.hidden = HIDDEN
+            first = self._open(given, 1, 1)
         chosen = judge.of(first)
         if first.plan.labels is not None and chosen.kind != "labels":
             raise ConfigError(
@@ -105,10 +103,19 @@ class _Study:
             record.machine = {name: getattr(machine, name) for name in _MACHINE}
             record.size = len(first.source)
             record.samples = self._samples(first, chosen, given)
-        settings = Settings(assemble(given | record.machine | self._hidden))
-        with hushed():
-            usual = trial.start(settings, record.samples, record.size, place)
+        usual = self._open({**self._settled, **given}, record.samples, record.size)
+        record.views = usual.config.model.views
         return usual, chosen if chosen.config is None else replace(chosen, config=usual.config)
+
+    def _open(self, options: Mapping[str, Any], samples: int, size: int) -> Ready:
+        """A short training with these options, ready to begin."""
+        settings = Settings(assemble({**options, **self.record.machine, **self._hidden}))
+        with hushed():
+            return trial.start(settings, samples, size, self.folder / TRIAL)
+
+    @property
+    def _settled(self) -> dict[str, Any]:
+        return {} if self.record.views is None else {VIEWS: self.record.views}
 
     @property
     def _hidden(self) -> dict[str, Any]:
@@ -126,22 +133,20 @@ class _Study:
                 )
         return space
 
-    def _samples(self, ready: Ready, chosen: Judge, given: Mapping[str, Any]) -> int:
+    def _samples(self, first: Ready, chosen: Judge, given: Mapping[str, Any]) -> int:
         """How many samples a trial sees: as the length says, or as many as let enough trials fit into the time."""
-        size, epochs, steps = len(ready.source), self._length["epochs"], self._length["steps"]
+        size, epochs, steps = len(first.source), self._length["epochs"], self._length["steps"]
         if epochs is not None:
             return int(epochs) * size
-        if steps is not None:
-            with hushed():
-                found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / TRIAL)
-            return int(steps) * int(found.config.optimisation.batch_size)
-        if self._budget is None:
-            return SAMPLES
         began = time.monotonic()
-        with hushed():
-            found = trial.start(Settings(assemble(given | self._hidden)), SAMPLES, size, self.folder / TRIAL)
+        if steps is None and self._budget is None:
+            return SAMPLES
+        views = first.config.model.views  # none are tried only to see how long a step takes
+        found = self._open({VIEWS: views, **given}, SAMPLES, size)
         ready_in = time.monotonic() - began
         batch = int(found.config.optimisation.batch_size)
+        if steps is not None or self._budget is None:
+            return int(steps) * batch
         _, step = pilot.train(found.plan, _TIMED, lambda method: trial.optimizer_of(found, method))
         began = time.monotonic()
         with hushed():
@@ -197,11 +202,12 @@ class _Study:
             with hushed():
                 ready = self.usual if not number else self._start(values)
             settled = ready.config.optimisation
-            known = {"lr": settled.lr, "batch_size": settled.batch_size, "optimizer": settled.optimizer}
         except ConfigError as error:
             self._note(Tried(number, values, "failed", None, [], None, None, None, 0, 0.0, str(error)))
             return
-        noted = partial(Tried, number, values, **known, way=way)
+        noted = partial(
+            Tried, number, values, way=way, lr=settled.lr, batch_size=settled.batch_size, optimizer=settled.optimizer
+        )
         try:
             found = self._train(ready, look)
         except _Pruned:
@@ -218,7 +224,7 @@ class _Study:
         self._note(made)
 
     def _start(self, values: Mapping[str, Any], **more: Any) -> Ready:
-        settings = self.space.settings(values, **self.record.machine, **self._hidden, **more)
+        settings = self.space.settings(values, settled=self._settled, **self.record.machine, **self._hidden, **more)
         return trial.start(settings, self.record.samples, self.record.size, self.folder / TRIAL)
 
     def _train(self, ready: Ready, look: Callable[[int, Score], None] | None = None) -> Trained:
