@@ -1,6 +1,8 @@
 """Figures without labels: which way they point, and what leaves them as they are."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,6 +60,13 @@ def test_the_discriminant_rank_counts_directions_that_tell_samples_apart() -> No
     first, second = (torch.cat([samples, torch.zeros(4000, 6).double()], 1) + one for one in noise)
     assert float(discriminant_rank(first, second)) == pytest.approx(4, abs=0.4)
     assert float(discriminant_rank(torch.ones(9, 3), torch.ones(9, 3))) == 0
+
+
+def test_the_weights_are_those_that_the_benchmark_has_fitted() -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "results" / "judge.json"
+    fitted = json.loads(file.read_text(encoding="utf-8"))["fitted"]
+    assert {name: value for name, value in fitted["weights"].items() if value} == unlabelled.WEIGHTS
+    assert fitted["error"] == unlabelled.ERROR
 
 
 def test_the_combination_is_a_weighted_sum(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,8 +217,6 @@ class _Study:
                 raise
             made = noted(state="failed", score=None, steps=0, seconds=time.monotonic() - began, why=str(error))
         else:
-            if not math.isfinite(found.score.value):
-                raise TrainingError("The samples that judge cannot all be read any more.")
             took = time.monotonic() - began
             made = noted(state="done", score=found.score.value, steps=found.steps, seconds=took)
         self._note(made)

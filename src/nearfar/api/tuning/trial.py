@@ -14,6 +14,7 @@ from nearfar.api.judge import Judge, Score
 from nearfar.api.prepare import Ready, prepare
 from nearfar.config import Length, TrainConfig
 from nearfar.contract import Method
+from nearfar.errors import TrainingError
 from nearfar.progress import hushed
 from nearfar.training import loop
 from nearfar.training.clock import Clock
@@ -73,7 +74,7 @@ def train(
 ) -> Trained:
     """Train in `folder`, which goes again, and ask the judge; at `shares` of the run too, for `look`.
 
-    Raises KeyboardInterrupt where it is interrupted, and TrainingError as `nearfar.train`.
+    Raises KeyboardInterrupt where it is interrupted, and TrainingError as `nearfar.train` or where there is no score.
     """
     began, state, left = time.monotonic(), State(), list(shares)
 
@@ -81,7 +82,7 @@ def train(
         if look is not None and left and left[0] <= done < 1:
             left.pop(0)
             score = judge.ask(chosen, ready)
-            if score is not None:
+            if score is not None and math.isfinite(score.value):
                 look(len(shares) - len(left), score)
 
     shutil.rmtree(folder, ignore_errors=True)  # what a killed trial has left
@@ -93,6 +94,8 @@ def train(
             if state.interrupted:
                 raise KeyboardInterrupt
             score = judge.ask(chosen, ready)
+            if score is None or not math.isfinite(score.value):
+                raise TrainingError("There is no score: the encoder has collapsed, or samples cannot be read any more.")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Trained(ready, score or Score(math.nan), state.step, time.monotonic() - began)
+    return Trained(ready, score, state.step, time.monotonic() - began)
