@@ -4,7 +4,7 @@
     python benchmarks/adapt.py DATA --name pacs [--seeds 0 1 2] [--start RUN|timm:NAME@FILE]
 
 The first makes two domains of DATA, half of its pictures as they are and the other half as drawings of their edges, and
-tries each of SETTINGS both ways: of these labels, which the second never sees, its settings are chosen. The second
+tries each of SETTINGS both ways: by these labels, which the second never sees, settings may be chosen. The second
 adapts between all domains of DATA (folders DATA/DOMAIN/{train,test}/CLASS), both ways, with CHOSEN, and judges on the
 test part of the other domain. Unless there is a --start, the encoder is pretrained on the pictures of both domains
 without labels. All runs lie below --work, and what is done there is not done again; results are added to
@@ -35,6 +35,7 @@ SETTINGS = {
     "pseudo-labels and contrast": {"contrast_weight": 0.5},
     "pseudo-labels and critic": {"align": "adversarial"},
 }
+# What is reported with: the defaults, as long as nothing is chosen.
 CHOSEN: dict[str, object] = {}
 ENCODER = {"encoder": "resnet8", "width": 16, "image_size": 48}
 USUAL = {"precision": "bf16", "knn_every": 0.0, "threads": 1}
