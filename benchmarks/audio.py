@@ -6,8 +6,9 @@
 an encoder is trained on all sounds of the others, without labels (simclr) and with them (supcon), and a linear probe on
 its vectors, fitted to the same sounds, is judged on all sounds of the speaker left out; its L2 strength is chosen on
 speakers kept back from the others. Beside it stand log-mel statistics, segment MFCC and the untrained encoder under the
-same probe, and all of it on the data's own split, where every speaker is in both parts. `--inner` compares the two ways
-to normalise within each half of the speakers (train on two, judge the third), by which the other half's was chosen.
+same probe, and all of it on the data's own split, where every speaker is in both parts. `--inner` compares what was
+chosen (how clips are normalised; epochs and pitch of supcon) within each half of the speakers: train on two, judge the
+third; both halves chose alike.
 
 Each run is written to benchmarks/results/audio.json as it ends, and is not made again.
 """
@@ -33,13 +34,19 @@ from nearfar.modalities.audio import MODALITY
 from nearfar.modalities.audio.baselines import SegmentCepstra
 from nearfar.modalities.opening import open_source
 
-METHODS = ("simclr", "supcon")
+METHODS: dict[str, dict[str, Any]] = {"simclr": {"epochs": 30}, "supcon": {"epochs": 40, "pitch": 0.25}}
+"""Methods, and what of the settings is each one's own."""
+CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("simclr", {"normalise": "data"}),
+    ("simclr", {"normalise": "clip"}),
+    *(("supcon", {"epochs": epochs, "pitch": pitch}) for epochs, pitch in ((30, 0.15), (30, 0.25), (60, 0.25))),
+)
+"""What `--inner` compares."""
 OFFICIAL = "official split"
 
 
 def settings_of(given: argparse.Namespace) -> dict[str, Any]:
     return {
-        "epochs": given.epochs,
         "width": given.width,
         "normalise": given.normalise,
         "batch_size": 128,
@@ -132,25 +139,48 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
+def table(runs: list[dict[str, Any]]) -> str:
+    """By system and speaker the mean over seeds, in Markdown; and the mean over speakers with its range over seeds."""
+    speakers = sorted({one["left_out"] for one in runs} - {OFFICIAL})
+    lines = [
+        f"| percent right | {' | '.join(speakers)} | mean, over seeds | own split |",
+        "|---" * (len(speakers) + 3) + "|",
+    ]
+    names = ("log-mel statistics", "segment MFCC", "untrained encoder", *METHODS)
+    for name in names:
+        of = {
+            who: {
+                one["seed"]: one["accuracy"][name] for one in runs if one["left_out"] == who and name in one["accuracy"]
+            }
+            for who in (*speakers, OFFICIAL)
+        }
+        seeds = set.intersection(*(set(found) for found in of.values()))
+        each = [float(np.mean([of[who][seed] for who in speakers])) for seed in sorted(seeds)]
+        spread = f" [{min(each):.1f}, {max(each):.1f}]" if len(each) > 1 else ""
+        cells = [f"{np.mean([of[who][seed] for seed in seeds]):.1f}" for who in (*speakers, OFFICIAL)]
+        lines.append(f"| {name} | {' | '.join(cells[:-1])} | {np.mean(each):.1f}{spread} | {cells[-1]} |")
+    return "\n".join(lines)
+
+
 def inner(rows: list[tuple[str, str, str, str]], settings: dict[str, Any], folder: Path) -> None:
-    """Both ways to normalise, in each half of the speakers: what one half says is for reporting the other."""
+    """What was chosen, within each half of the speakers: what one half says is for reporting the other."""
     speakers = sorted({who for _, _, who, _ in rows})
     for half in (speakers[:3], speakers[3:]):
         own = [row for row in rows if row[2] in half]
-        for normalise in ("data", "clip"):
+        for number, (method, choice) in enumerate(CHOICES):
             scores = []
             for who in half:
                 data = manifest(folder / "inner.csv", left_out(own, who))
-                place = folder / f"{who}-{normalise}"
-                scores.append(run(data, "simclr", 0, {**settings, "normalise": normalise}, place, False)["accuracy"])
-            print(half, normalise, [one["simclr"] for one in scores], flush=True)
+                place = folder / f"{who}-{number}"
+                chosen = {**settings, **METHODS[method], **choice}
+                scores.append(run(data, method, 0, chosen, place, False)["accuracy"][method])
+            print(half, method, choice, scores, flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--normalise", default="clip")
     parser.add_argument("--inner", action="store_true")
@@ -161,16 +191,17 @@ if __name__ == "__main__":
         if given.inner:
             inner(rows, settings, place)
             raise SystemExit
-        runs = runs_so_far("audio", settings)
+        stored = {**settings, "methods": METHODS}
+        runs = runs_so_far("audio", stored)
         done = {(one["left_out"], one["method"], one["seed"]) for one in runs}
         for who, method, seed, listed in plan(rows, given.seeds):
             if (who, method, seed) in done:
                 continue
             data = manifest(place / "sounds.csv", listed)
-            first = method == METHODS[0] and seed == 0
-            found = run(data, method, seed, settings, place / f"{who}-{method}-{seed}", first)
+            first = method == next(iter(METHODS)) and seed == 0
+            found = run(data, method, seed, {**settings, **METHODS[method]}, place / f"{who}-{method}-{seed}", first)
             runs.append({"left_out": who, "method": method, "seed": seed, **found})
             print(runs[-1], flush=True)
-            write("audio", {"settings": settings, "summary": summary(runs), "runs": runs, **facts()})
+            write("audio", {"settings": stored, "summary": summary(runs), "runs": runs, **facts()})
     for what, value in summary(runs).items():
         print(f"{what:45} {value}")

@@ -231,7 +231,7 @@ def table():
                 return f"{found.mean:.3f} ± {found.half_width:.3f}" if len(values) > 1 else f"{found.mean:.3f}"
 
             flags = (np.mean([run["found"][what][name] for run in runs]) for name in ("precision", "recall"))
-            encoder = settings["published"] or f"trained, {settings['steps']} steps"
+            encoder = f"`{settings['published']}`" if settings["published"] else f"trained, {settings['steps']} steps"
             lines.append(
                 f"| {settings['data']} | {encoder} | {NAMES[what]} | {shown('found', 'auroc')} | "
                 f"{shown('found', 'average precision')} | {' / '.join(f'{x:.2f}' for x in flags)} | "

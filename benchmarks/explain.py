@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import facts, runs_so_far, write
+from machine import facts, read, runs_so_far, write
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cosine_similarity
 
@@ -148,6 +148,23 @@ def table(runs: list[dict[str, Any]]) -> list[str]:
         cells = [interval(one) for one in (at[:, 0], at[:, 1], gap, gap - chance)]
         lines.append(f"{name:10} {' '.join(f'{cell:>22}' for cell in cells)}  {interval(sane) if sane else ''}")
     return lines
+
+
+def markdown(name: str) -> str:
+    """The rows of one result in Markdown: deletion, insertion, what lies between them, and the check of weights."""
+    found = read(f"explain-{name}")
+    runs, settings = found["runs"], found["settings"]
+    encoder = "MiniLM as published" if settings["encoder"] == "st" else f"a run of {settings['steps']} steps"
+    lines = []
+    for at, method in enumerate(runs[0]["methods"]):
+        values = np.array([run["methods"][method] for run in runs if method in run["methods"]])
+        sane = [run["shuffled"][method] for run in runs if method in run["shuffled"]]
+        about = f"{name}, {encoder}, {len(runs)}" if not at else ""
+        lines.append(
+            f"| {about} | {method} | {values[:, 0].mean():.3f} | {values[:, 1].mean():.3f} | "
+            f"{interval(values[:, 1] - values[:, 0])} | {interval(sane) if sane else ''} |"
+        )
+    return "\n".join(lines)
 
 
 def interval(values: Any) -> str:

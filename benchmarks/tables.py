@@ -209,7 +209,7 @@ if __name__ == "__main__":
     parser.add_argument("--label-column", required=True)
     parser.add_argument("--labels", type=int, nargs="*", default=[100, 1000])
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--validate", action="store_true")
     given = parser.parse_args()

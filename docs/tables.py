@@ -21,6 +21,9 @@ PAGES = (
             "evaluation",
             "pretrained",
             "tabular",
+            "audio",
+            "audit",
+            "explain",
             "adaptation",
             "finetune",
         )
@@ -36,6 +39,9 @@ TITLES = {
 sys.path[:0] = [str(ROOT / "benchmarks")]
 import adapt  # noqa: E402
 import alarms as broken  # noqa: E402
+import audio as sounds  # noqa: E402
+import audit  # noqa: E402
+import explain  # noqa: E402
 import finetune  # noqa: E402
 import memory as memories  # noqa: E402
 import recipes as recipe  # noqa: E402
@@ -277,7 +283,34 @@ def finetuning() -> str:
     return finetune.table(read("finetune"))
 
 
+def speakers() -> str:
+    """What benchmarks/audio.py measured."""
+    runs = read("audio")["runs"]
+    seeds = len({run["seed"] for run in runs})
+    return (
+        f"`python benchmarks/audio.py data/fsdd --seeds {seeds}`, linear probe, {seeds} seeds:\n\n{sounds.table(runs)}"
+    )
+
+
+def planted() -> str:
+    """What benchmarks/audit.py measured."""
+    return audit.table()
+
+
+def faithful() -> str:
+    """What benchmarks/explain.py measured, of each kind of data."""
+    head = [
+        "| data, encoder, pairs | order | deletion | insertion | insertion less deletion | like shuffled weights |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = sorted(path.stem.removeprefix("explain-") for path in RESULTS.glob("explain-*.json"))
+    return "\n".join([*head, *map(explain.markdown, names)])
+
+
 MAKE = {
+    "speakers": speakers,
+    "planted": planted,
+    "faithful": faithful,
     "adaptation": adaptation,
     "finetuning": finetuning,
     "batches": batches,
