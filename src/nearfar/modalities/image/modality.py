@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nearfar import given
 from nearfar.contract import Builtin, Modality
-from nearfar.contract.annotations import INPUTS
 from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, RECIPES, ImageOptions
 
 if TYPE_CHECKING:
@@ -234,6 +233,7 @@ class Images(Modality):
         import torch
 
         from nearfar.contract import Views
+        from nearfar.contract.annotations import INPUTS
         from nearfar.modalities.image.views import ViewMaker
 
         device = encoder.device
@@ -277,6 +277,7 @@ class Images(Modality):
         import torch
 
         from nearfar.contract import Card
+        from nearfar.contract.annotations import INPUTS
         from nearfar.modalities.image.source import thumbnail
 
         mean, std = (torch.tensor(encoder.config[name])[:, None, None] for name in ("mean", "std"))
