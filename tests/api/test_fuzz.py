@@ -53,7 +53,7 @@ CHOSEN: dict[str, tuple[Any, ...]] = {
 
 FIXED = {
     "data", "modality", "method", "budget", "steps", "epochs", "threads", "compile", "pretrained", "views", "teacher",
-    "sides", "side_columns", "templates", "frozen_sides", "log",
+    "sides", "side_columns", "templates", "frozen_sides", "log", "annotations", "domain_column", "source_domain",
 }  # fmt: skip
 
 
