@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import machine
 
 import nearfar
-from nearfar.api.arms import PROBE, TUNED
+from nearfar.api.arms import PROBE
 from nearfar.downstream.adapt import BOUND, SOURCE
 from nearfar.evaluation.task import rows_over_draws, rows_over_samples
 from nearfar.files import read_json
@@ -92,13 +92,14 @@ def adapted(start, data, source, folder, *, compare, seed, steps, **options):
             start, data, task="adapt", source_domain=source, compare=compare, out=folder, seed=seed, steps=steps,
             quiet=True, **options,
         )  # fmt: skip
-    arms = read_json(folder / "comparison.json")
-    names = {PROBE: "probe", SOURCE: "source", BOUND: "bound", TUNED: "adapted"}
+    kept = folder / "comparison.json"  # of what it is compared with, where that was asked for
+    arms = read_json(kept) if kept.is_file() else {}
     found = {}
-    for system, short in names.items():
+    for system, short in {PROBE: "probe", SOURCE: "source", BOUND: "bound"}.items():
         arm = next((told for name, told in arms.items() if name.startswith(system.replace(" ", "-"))), None)
         if arm is not None:
             found[short] = right_of(arm)
+    found["adapted"] = right_of(read_json(folder / "head" / "judged.json"))
     return found
 
 
@@ -141,7 +142,9 @@ def table(found):
             lines += ["", f"How settings were tried, {name} (percent):", ""]
             lines += [f"| | {' | '.join(ways)} |", "|---" * (1 + len(ways)) + "|"]
             for system, values in entry["accuracy"].items():
-                lines.append(f"| {system} | {' | '.join(f'{values[way]:.1f}' for way in ways if way in values)} |")
+                lines.append(
+                    f"| {system} | {' | '.join(f'{values[way]:.1f}' if way in values else '' for way in ways)} |"
+                )
     return "\n".join(lines)
 
 
