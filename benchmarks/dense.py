@@ -26,7 +26,7 @@ from weights import ENCODER, unpacked
 import nearfar
 
 TASKS = {
-    "camvid": ("segment", "mean IoU", {"image_size": 128, "head_width": 32}),
+    "camvid": ("segment", "mean IoU", {"image_size": 96, "head_width": 32}),
     "animals_boxes": ("detect", "mAP50", {"image_size": 128, "head_width": 32}),
 }
 PRETRAINED = {"encoder": "resnet10", "width": 16, "image_size": 128, "batch_size": 64, "knn_every": 0.0}
