@@ -144,3 +144,13 @@ def test_few_and_equal_samples_are_no_error() -> None:
         assert within.flagged == (0 if len(near.first) == len(x) else len(x) - 1)
         assert outliers.outliers(near, x).flagged == 0
         assert np.isfinite(labels.probabilities(x, near, np.arange(len(x)) % 2, 2)).all()
+
+
+def test_a_group_behind_a_gap_is_flagged_and_chance_makes_none() -> None:
+    rng = np.random.default_rng(0)
+    group = np.concatenate([rng.standard_normal(960), 4 + 0.1 * rng.standard_normal(40)])
+    assert np.flatnonzero(outliers.beyond_gap(group)).tolist() == list(range(960, 1000))
+    for tail in (rng.standard_normal, rng.standard_exponential):
+        assert sum(bool(outliers.beyond_gap(tail(1000)).any()) for _ in range(100)) <= 2
+    assert not outliers.beyond_gap(np.full(1000, np.nan)).any()
+    assert not outliers.beyond_gap(np.zeros(1000)).any()

@@ -22,6 +22,7 @@ FOLDED = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
 """The same, tried by cross-validation where there are few labels."""
 _CHOOSE_ON = 10_000
 _PATIENCE = 2
+_SATURATED = 0.99
 _NEWTON = 1024
 """Dimensions up to which two classes are told apart by Newton's method."""
 _MOST_NEWTON = 30
@@ -117,12 +118,12 @@ def fit_linear(
 ) -> LinearProbe:
     """Fit multinomial logistic regression on frozen features `[N, D]` with labels `[N]` in [0, classes).
 
-    The L2 strength is the one of `GRID` with the highest accuracy, of equal ones (and of two classes) the least
-    cross-entropy, on a stratified 20 % of (at most 10,000 samples of) the training set, tried from strong to weak until
-    two in a row are no better; then all of the training set is fitted. Two classes of up to 100,000 samples of up to
-    1,024 dimensions are chosen on all samples, and fitted by Newton's method, with the strength scaled by the share of
-    the samples that it was chosen on. With `folds` it is the one of `FOLDED` with the least cross-entropy in a
-    cross-validation of so many folds.
+    The L2 strength is the one of `GRID` with the highest accuracy, or of two classes the least cross-entropy, on a
+    stratified 20 % of (at most 10,000 samples of) the training set, tried from strong to weak until two in a row are no
+    better (equal: the stronger, but above 99 % the one of less cross-entropy); then all of the training set is fitted.
+    Two classes of up to 100,000 samples of up to 1,024 dimensions are chosen on all samples, and fitted by Newton's
+    method, with the strength scaled by the share of the samples that it was chosen on. With `folds` it is the one of
+    `FOLDED` with the least cross-entropy in a cross-validation of so many folds.
     Where the median class has fewer than 5 samples it is `fixed_strength`. With a `scaler` the features are taken as
     standardised by it already. Samples of equal `groups` `[N]` stand on one side of the split. Classes without a sample
     are never predicted.
@@ -176,10 +177,11 @@ def _choose(problem: "_Problem", seed: int, groups: Tensor | None = None) -> tup
         weight, _, _ = part.solve(strength, weight, tolerance=1e-3)
         scores = x @ weight[:, :-1].T + weight[:, -1]
         right = float((scores.argmax(dim=1) == targets).sum())
-        # Of two classes it says which ranks well, too; of more it decides where an encoder that has learnt from these
-        # labels names all samples rightly under any strength.
         likely = -float(F.cross_entropy(scores.double(), targets))
-        score = (0.0 if problem.classes == 2 else right, likely)
+        if problem.classes == 2:  # which of them ranks well, too
+            score = (0.0, likely)
+        else:  # where nearly all are right under any strength, as after learning from these labels, it decides nothing
+            score = (right, likely if right >= _SATURATED * len(targets) else 0.0)
         if score > best:
             best, chosen, kept, waited = score, strength, weight, 0
         else:

@@ -18,6 +18,10 @@ FAR = 3.5
 """Robust standard deviations (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993)."""
 _LEAST = 20
 """Samples from which on a spread is known well enough to flag any."""
+_TAIL = 0.1
+"""Share of the samples, the farthest, among which a gap is looked for."""
+_GAP = 6.0
+"""Beyond what the largest of all spacings would be: by chance about one audit in four hundred has such a gap."""
 _GROUP = 0.1
 _COMPARED = 2_000
 _PIECE = 4_096
@@ -68,12 +72,32 @@ def outliers(near: Neighbours, vectors: Tensor, labels: Rows | None = None) -> R
         "Foreign samples",
         rows,
         found,
-        (found > FAR) & (len(found) >= _LEAST),
+        ((found > FAR) & (len(found) >= _LEAST)) | beyond_gap(found),
         f"Flagged where the mean distance to the {NEIGHBOURS} nearest others, or of a sample whose nearest have other "
         f"labels or none the distance within which a tenth of all lie, is more than {FAR} robust standard deviations "
-        "above the median (on a logarithmic scale): of normally spread samples about one in four thousand would. The "
-        "score is that number of deviations.",
+        "above the median (on a logarithmic scale): of normally spread samples about one in four thousand would; and "
+        "with all that lie beyond a gap that is far too wide for chance, among the farthest tenth. The score is that "
+        "number of deviations.",
     )
+
+
+def beyond_gap(found: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which scores `[N]` lie beyond a gap among the highest tenth that chance does not make.
+
+    In a tail that falls like an exponential or faster the spacing below the j-th highest score, times j, is
+    exponentially distributed (Rényi, "On the theory of order statistics", 1953); its scale is told by the median.
+    """
+    finite = np.flatnonzero(np.isfinite(found))
+    count = int(_TAIL * len(finite))
+    if count < _LEAST:
+        return np.zeros(len(found), dtype=bool)
+    highest = np.sort(found[finite])[::-1][: count + 1]
+    spacings = np.arange(1, count + 1) * -np.diff(highest)
+    scale = np.median(spacings) / np.log(2)
+    widest = int(spacings.argmax())
+    if spacings[widest] <= scale * (np.log(count) + _GAP):
+        return np.zeros(len(found), dtype=bool)
+    return np.where(np.isfinite(found), found, -np.inf) >= highest[widest]
 
 
 def _deviations(found: Floats) -> Floats:
