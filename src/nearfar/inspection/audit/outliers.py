@@ -6,6 +6,7 @@ are looked at: to the 20 nearest, and that within which a tenth of all samples l
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.evaluation.knn import unit_rows
@@ -81,7 +82,7 @@ def outliers(near: Neighbours, vectors: Tensor, labels: Rows | None = None) -> R
     )
 
 
-def beyond_gap(found: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def beyond_gap(found: Floats) -> NDArray[np.bool_]:
     """Which scores `[N]` lie beyond a gap among the highest tenth that chance does not make.
 
     In a tail that falls like an exponential or faster the spacing below the j-th highest score, times j, is
@@ -97,7 +98,8 @@ def beyond_gap(found: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     widest = int(spacings.argmax())
     if spacings[widest] <= scale * (np.log(count) + _GAP):
         return np.zeros(len(found), dtype=bool)
-    return np.where(np.isfinite(found), found, -np.inf) >= highest[widest]
+    beyond: NDArray[np.bool_] = np.where(np.isfinite(found), found, -np.inf) >= highest[widest]
+    return beyond
 
 
 def _deviations(found: Floats) -> Floats:
