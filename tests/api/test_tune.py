@@ -99,8 +99,12 @@ def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(
         return ready
 
     monkeypatch.setattr(study._Study, "_start", stops)
-    with pytest.raises(KeyboardInterrupt, match="nearfar tune --resume --out"):
-        tune(data, tmp_path / "t")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt, match="nearfar tune --resume --out"):
+            tune(data, tmp_path / "t")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert len(trials_of(tmp_path / "t")) == 1
     assert (tmp_path / "t" / "trials.csv").is_file()
 
