@@ -117,6 +117,9 @@ class Encoder(nn.Module):
         """
         compile_network(self, *args, **kwargs)
 
+    def as_used(self) -> None:
+        """Make in training the vectors that are made in use, for a head that is put on them; by default it does."""
+
     def features(self, inputs: Any) -> Tensor:
         """One view's inputs `[n, ...]` to vectors `[n, dim]`."""
         raise NotImplementedError

@@ -56,6 +56,7 @@ class Classify(Method):
 
     def __init__(self, encoder: Encoder, options: ClassifyOptions | None = None) -> None:
         super().__init__(encoder, options)
+        encoder.as_used()
         self.head = LinearHead(encoder.dim, self.options.classes)
         self.register_buffer("log_prior", torch.zeros(self.options.classes))
         if self.options.frozen:

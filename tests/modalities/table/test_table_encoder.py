@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nearfar.errors import ConfigError, DataError, UnknownName
+from nearfar.methods.classify import Classify, ClassifyOptions
 from nearfar.modalities.table import MODALITY, TableOptions
 from nearfar.modalities.table.encoder import TableEncoder
 from nearfar.modalities.table.source import TableSource
@@ -112,3 +113,12 @@ def test_an_unknown_encoder_is_named_with_a_suggestion(source: TableSource) -> N
 def test_pretrained_weights_are_refused(source: TableSource) -> None:
     with pytest.raises(ConfigError, match="pretrained has no meaning for tables"):
         MODALITY.encoder("mlp", source, TableOptions(), pretrained="hub")
+
+
+def test_a_head_learns_on_the_vectors_that_are_used(source: TableSource) -> None:
+    encoder = MODALITY.encoder("wide", source, TableOptions(hidden=8, layers=2))
+    rows = encoder.prepare(source.fetch(np.arange(4))[0])
+    used = encoder.eval().features(rows)
+    assert not torch.equal(encoder.train().features(rows), used)  # nothing is read off the row where views are compared
+    Classify(encoder, ClassifyOptions(classes=2))
+    torch.testing.assert_close(encoder.train().features(rows), used)

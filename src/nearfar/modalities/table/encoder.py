@@ -61,6 +61,11 @@ class TableEncoder(Encoder):
         found: Tensor = self.network(inputs)
         return found
 
+    def as_used(self) -> None:
+        """The row stands behind the network's vector in training, too."""
+        if isinstance(self.network, Wide):
+            self.network.as_used = True
+
     def tokens(self, inputs: Tensor) -> Tensor:
         """The transformer's output for each column, `[n, C, dim]`; raises ConfigError for another encoder."""
         if not isinstance(self.network, Transformer):

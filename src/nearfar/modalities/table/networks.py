@@ -32,11 +32,13 @@ class Wide(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.as_used = False
+        """Whether the row stands behind it in training, too, where a head learns on both."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Rows to vectors."""
         found: Tensor = self.network(inputs)
-        if self.training:
+        if self.training and not self.as_used:
             inputs = found[:, torch.arange(inputs.shape[1], device=found.device) % found.shape[1]]
         return torch.cat([found, inputs], dim=1)
 
