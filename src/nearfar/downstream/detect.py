@@ -15,6 +15,7 @@ from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.contract.annotations import Boxes
 from nearfar.downstream.coco_results import CocoResults
 from nearfar.downstream.over_samples import of_samples, rows_over
+from nearfar.downstream.pictures import fetched
 from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
 from nearfar.errors import DataError, RunError
 from nearfar.evaluation.average_precision import Matched, matched
@@ -24,7 +25,6 @@ from nearfar.methods.detect import Detect
 from nearfar.methods.faster_rcnn import DetectorHead
 from nearfar.training.encoder_folder import load_weights, packed
 
-_AT_ONCE = 8  # pictures
 _MOST_CLASSES = 10_000
 _DRAWN = 0.5  # the least score of a box that is drawn
 _DIGITS = 2  # of a pixel, where boxes are kept
@@ -247,19 +247,13 @@ def _compared(detector: Detector, judges: Source, rows: Rows) -> "Iterator[tuple
     assert judges.annotations is not None
     numbers = {name: i for i, name in enumerate(detector.classes)}
     table = np.array([numbers.get(name, -1) for name in judges.annotations.classes], dtype=np.int64)
-    was_training = detector.encoder.training
-    detector.encoder.eval()
-    for start in range(0, len(rows), _AT_ONCE):
-        raw, kept = judges.fetch(rows[start : start + _AT_ONCE])
-        if not len(kept):
-            continue
-        truths: list[Boxes] = [judges.annotations.read(int(judges.at[row])) for row in kept.tolist()]
+    for raw, kept in fetched(detector.encoder, judges, rows):
+        truths: list[Boxes] = [judges.annotations.read(int(judges.at[row])) for row in kept]
         given = detector.boxes(raw, [truth.size for truth in truths])
-        for row, truth, one in zip(kept.tolist(), truths, given, strict=True):
+        for row, truth, one in zip(kept, truths, given, strict=True):
             own = table[truth.labels]
             known = own >= 0
             yield row, Boxes(truth.corners[known], own[known], truth.crowd[known], truth.size), one
-    detector.encoder.train(was_training)
 
 
 def notes_of(source: Source, judges: Source) -> list[str]:

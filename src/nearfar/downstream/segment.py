@@ -16,6 +16,7 @@ from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.contract.annotations import VOID
 from nearfar.downstream.mask_files import MaskFolder
 from nearfar.downstream.over_samples import of_samples, rows_over
+from nearfar.downstream.pictures import fetched
 from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
 from nearfar.errors import DataError, RunError
 from nearfar.evaluation.task import TRAINED, Row
@@ -24,7 +25,6 @@ from nearfar.methods.deeplab import DeepLabHead
 from nearfar.methods.segment import Segment
 from nearfar.training.encoder_folder import load_weights, packed
 
-_AT_ONCE = 16  # pictures
 _MOST_CLASSES = 254
 
 
@@ -213,16 +213,10 @@ def _compared(
     table = np.full(256, VOID, dtype=np.uint8)
     for i, name in enumerate(judges.annotations.classes):
         table[i] = numbers.get(name, VOID)
-    was_training = segmenter.encoder.training
-    segmenter.encoder.eval()
-    for start in range(0, len(rows), _AT_ONCE):
-        raw, kept = judges.fetch(rows[start : start + _AT_ONCE])
-        if not len(kept):
-            continue
-        truths = [table[judges.annotations.read(int(judges.at[row]))] for row in kept.tolist()]
+    for raw, kept in fetched(segmenter.encoder, judges, rows):
+        truths = [table[judges.annotations.read(int(judges.at[row]))] for row in kept]
         given = segmenter.masks(raw, [truth.shape for truth in truths])
-        yield from zip(kept.tolist(), truths, given, strict=True)
-    segmenter.encoder.train(was_training)
+        yield from zip(kept, truths, given, strict=True)
 
 
 def notes_of(source: Source, judges: Source) -> list[str]:
