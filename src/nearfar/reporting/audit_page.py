@@ -7,7 +7,7 @@ from typing import Any
 from nearfar import files
 from nearfar.contract import Card, Skipped
 from nearfar.inspection.audit.ranking import Note, Ranking
-from nearfar.reporting.payload import Shelf
+from nearfar.reporting.payload import IMAGE_BUDGET, MEDIA_BUDGET, Shelf
 from nearfar.reporting.report import page_of
 
 _STYLES = ("base.css", "samples.css", "overview.css", "audit.css", "print.css")
@@ -31,7 +31,8 @@ def write(
     names: Sequence[str],
 ) -> None:
     """Write the page atomically; `card` is asked for the samples that are shown. Raises as `files.write`."""
-    shelf = Shelf()
+    sounds = any(len(one) and card(int(one.rows[0])).media is not None for one in rankings)
+    shelf = Shelf(images=IMAGE_BUDGET - MEDIA_BUDGET * sounds)
 
     def put(row: int) -> int:
         return shelf.put(card(row))
@@ -77,6 +78,7 @@ def write(
         "skipped_total": len(skipped),
         "notes": list(notes),
         "images": shelf.images,
+        "media": shelf.media,
         "samples": shelf.samples,
     }
     summary = "; ".join(f"{one.title}: {one.flagged} flagged" for one in rankings)
