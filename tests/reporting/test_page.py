@@ -431,7 +431,7 @@ def test_the_arrow_keys_walk_through_enlarged_samples_and_escape_closes(show, ma
         shown.append(page.locator("dialog .key").inner_text().split()[0])
     assert shown == [names[0], names[1], names[2], names[1]]
     page.keyboard.press("Escape")
-    assert page.locator("dialog").count() == 0
+    page.locator("dialog").wait_for(state="detached")
     assert page.evaluate("document.activeElement.ariaLabel") == f"Enlarge {names[1]}"
     assert opened.messages == []
 

@@ -97,6 +97,7 @@ function enlarge(one, from) {
     const all = [...document.querySelectorAll(".enlarge")].filter((button) => button.checkVisibility());
     const next = all[(all.indexOf(from) + by + all.length) % all.length];
     dialog.close();
+    dialog.remove();
     next.scrollIntoView({ block: "nearest" });
     next.focus();
     next.click();
