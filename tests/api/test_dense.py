@@ -170,3 +170,21 @@ def test_masks_without_a_method_for_them_are_refused(data, tmp_path):
 def table(folder: Path) -> Path:
     (folder / "rows.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(20)))
     return folder / "rows.csv"
+
+
+@pytest.mark.parametrize("hold_out", [True, False])
+def test_without_a_test_part_a_fifth_is_held_out_unless_all_is_to_be_learnt_from(tmp_path, hold_out):
+    data = street(tmp_path / "street", {"train": 8})
+    how = {"method": "segment", "encoder": "small_cnn", "width": 8, "image_size": 16}
+    run = nf.train(data, out=tmp_path / "run", hold_out=hold_out, **how, **{**FEW, "steps": 1})
+    assert (run.path / "head" / "judged.json").is_file() == hold_out
+    assert len(nf.Embeddings.load(run.path / "embeddings.parquet").keys) == (6 if hold_out else 8)
+
+
+def test_pairs_may_all_be_learnt_from(tmp_path):
+    rows = "\n".join(f"text {i % 7} of {i},words {i % 7} and {i}" for i in range(40))
+    (tmp_path / "pairs.csv").write_text("anchor,positive\n" + rows)
+    how = {"encoder": "bag", "width": 8, "steps": 2, "batch_size": 8, "threads": 1, "precision": "fp32"}
+    run = nf.train(tmp_path / "pairs.csv", out=tmp_path / "run", hold_out=False, **how)
+    assert len(nf.Embeddings.load(run.path / "embeddings.parquet").keys) == 40
+    assert not [row for row in run.evaluation.rows if row.task in ("match", "similarity")]

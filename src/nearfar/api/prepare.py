@@ -84,8 +84,7 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     if other is not None and os.path.exists(place):  # also of st:FOLDER
         other = kind + colon + os.path.abspath(place)
     beside = config.data.annotations
-    if (asked := build.reading(config)["annotations"]) is not None:
-        data = modalities.load(modality).around(data, asked.kind)
+    data = modalities.load(modality).around(data, annotated=build.reading(config)["annotations"] is not None)
     return replace(
         config,
         data=replace(
@@ -135,7 +134,9 @@ def prepare(
     # The data, and an encoder for it. The first rank goes first: the others find decoded what it has decoded.
     train, test = parts_of(config.data.data, splits(modality, config.data.data))
     source = ranks.first_then_others(build.source, config, modality, train)
-    source, taken_out = split_off(modality, source, test, seed)
+    taken_out = None
+    if config.watch.hold_out:
+        source, taken_out = split_off(modality, source, test, seed)
     if taken_out is None:
         source, taken_out = domains.part(config, source, test, seed)
     if inner and source.labels is None:

@@ -120,8 +120,11 @@ class Modality(ABC):
         """The same samples with the annotations that are `wanted`; raises ConfigError or DataError without any."""
         raise ConfigError(f"Data of the kind {self.name} has no {wanted.kind}, which the method learns from.")
 
-    def around(self, data: str, kind: str) -> str:
-        """The samples in DATA that is a folder of samples and of their annotations; by default DATA itself."""
+    def around(self, data: str, *, annotated: bool) -> str:
+        """The samples in DATA that is a folder of samples and of their annotations; by default DATA itself.
+
+        `annotated` says whether the annotations are wanted, too.
+        """
         return data
 
     def settle(self, options: Any, source: Any, encoder: str | None, facts: Facts) -> tuple[Any, str, list[Choice]]:

@@ -54,8 +54,7 @@ def open_source(
         "about": about,
     }
     how = Opening(config=config, options=options, columns=columns, reading=reading)
-    if annotations is not None:
-        data = modality.around(data, annotations.kind)
+    data = modality.around(data, annotated=annotations is not None)
     if (own := modality.open(data, how)) is not None:
         check_enough(own.name, len(own.usable), least)
         if annotations is not None:
@@ -142,6 +141,7 @@ def splits(modality: "Modality", data: str) -> list[str]:
 
     if given.is_given(data):
         return []
+    data = modality.around(data, annotated=False)
     path, asked = parse_data(data, builtins=modality.builtins)
     if asked is not None:
         return []

@@ -78,11 +78,11 @@ class Images(Modality):
         assert isinstance(source, ImageSource)
         return source.with_annotations(annotations_of(source, wanted))
 
-    def around(self, data: str, kind: str) -> str:
+    def around(self, data: str, *, annotated: bool) -> str:
         """The folder `images` of one that has annotations beside it."""
         from nearfar.modalities.image.annotations import beside
 
-        return data if given.is_given(data) else beside.around(data)
+        return data if given.is_given(data) else beside.around(data, files=annotated)
 
     def settle(
         self, options: ImageOptions, source: ImageSource, encoder: str | None, facts: Facts

@@ -10,7 +10,7 @@ from nearfar.contract import Wanted
 from nearfar.contract.annotations import VOID
 from nearfar.errors import DataError
 from nearfar.modalities.image import MODALITY
-from nearfar.modalities.opening import open_source
+from nearfar.modalities.opening import open_source, splits
 
 WANTED = Wanted(kind="masks")
 
@@ -55,6 +55,20 @@ def test_masks_lie_beside_the_pictures(data, named):
     assert source.annotated.tolist() == [0, 0, 0]
     assert source.annotations.classes == ("0", "1")
     assert (source.annotations.read(0) == halves()).all()
+
+
+@pytest.mark.parametrize("named", ["", ":train"])
+def test_masks_beside_are_no_pictures_where_nobody_asks_for_them(data, named):
+    source = open_source(MODALITY, f"{data}{named}")
+    assert len(source) == 3
+    assert all("masks" not in key for key in source.keys)
+    assert splits(MODALITY, str(data)) == ["train"]
+
+
+def test_a_class_called_masks_is_one(tmp_path):
+    for kind in ("masks", "helmets"):
+        picture(tmp_path / kind / "0.png")
+    assert open_source(MODALITY, str(tmp_path)).label_names == ("helmets", "masks")
 
 
 def test_a_picture_without_a_mask_is_listed(data):

@@ -19,11 +19,16 @@ ANNOTATIONS = (
 """Names of folders of annotations."""
 
 
-def around(data: str) -> str:
-    """The pictures in a folder that holds them beside their annotations; else DATA as it is."""
+def around(data: str, *, files: bool = True) -> str:
+    """The pictures in a folder that holds them beside their annotations; else DATA as it is.
+
+    Annotations are a folder that is called so, or with `files` a JSON, too.
+    """
     path, split = parse_data(data)
     inside = _named(path, PICTURES)
-    beside = [name for name in _entries(path) if name.lower() in ANNOTATIONS or name.lower().endswith(".json")]
+    beside = _named(path, ANNOTATIONS) is not None or (
+        files and any(name.lower().endswith(".json") for name in _entries(path))
+    )
     if inside is None or not beside:
         return data
     return os.path.join(path, inside) + (f":{split}" if split else "")
