@@ -209,8 +209,5 @@ if __name__ == "__main__":
     words, more = machine.split(sys.argv[1:])
     given = parser.parse_args(words)
     torch.set_num_threads(1)
-    options: dict[str, object] = {}
-    for word in more:
-        name, _, value = word.removeprefix("--").partition("=")
-        options[name.replace("-", "_")] = int(value) if value.isdecimal() else value
+    options = machine.options(more)
     (choose if given.choose else report)(given, options)

@@ -119,10 +119,7 @@ if __name__ == "__main__":
     words, more = machine.split(sys.argv[1:])
     given = parser.parse_args(words)
     torch.set_num_threads(1)
-    options = {}
-    for word in more:
-        name, _, value = word.removeprefix("--").partition("=")
-        options[name.replace("-", "_")] = int(value) if value.isdecimal() else value
+    options = machine.options(more)
     made = fine_grained(given, options) if given.fine_grained else fine_tuned(given, options)
     kept = machine.RESULTS / "finetune.json"
     entries = machine.read("finetune")["entries"] if kept.is_file() else {}

@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import RESULTS, facts, read, split, write
+from machine import RESULTS, facts, options, read, split, write
 from scipy.optimize import nnls
 
 from nearfar.api import judge
 from nearfar.api.prepare import assemble as settings_of
 from nearfar.api.tuning import trial
 from nearfar.api.tuning.space import Dimension, Space, space_of
-from nearfar.cli.parsing import parse
 from nearfar.evaluation import unlabelled
 from nearfar.evaluation.correlation import judged
 from nearfar.progress import hushed
@@ -58,7 +57,7 @@ def pick(numbers: random.Random, one: Dimension) -> Any:
 
 def options_of(data: Path, more: list[str]) -> dict[str, Any]:
     """The options of all trainings on a set."""
-    given = dict(parse(["train", str(data), *more]).given) if more else {}
+    given = options(more)
     if data.is_dir() and data.name != "adult":
         given |= PICTURES
     place = data / "train" if data.is_dir() and data.name != "adult" else data
@@ -68,13 +67,13 @@ def options_of(data: Path, more: list[str]) -> dict[str, Any]:
 
 def measured(data: Path, more: list[str], runs: list[dict[str, Any]], keep: Any) -> None:
     """Make the runs on a set that are not there yet."""
-    options, numbers = options_of(data, more), random.Random(0)
+    given, numbers = options_of(data, more), random.Random(0)
     name = data.parent.name if data.suffix else data.name
     with tempfile.TemporaryDirectory() as place, hushed():
         folder = Path(place) / "run"
-        size = len(trial.start(trial.Settings(settings_of(options)), 1, 1, folder).source)
-        usual = trial.start(trial.Settings(settings_of(options)), SAMPLES, size, folder)
-        space: Space = space_of(usual, options)
+        size = len(trial.start(trial.Settings(settings_of(given)), 1, 1, folder).source)
+        usual = trial.start(trial.Settings(settings_of(given)), SAMPLES, size, folder)
+        space: Space = space_of(usual, given)
         asked = judge.by_labels(usual.source, None)
         views = judge.without_labels(usual.source, usual.config)
         for number in range(SETTINGS):

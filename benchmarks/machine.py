@@ -40,6 +40,18 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:at], words[at + 1 :]
 
 
+def options(words: list[str]) -> dict[str, Any]:
+    """Options of `nearfar train`, as its own command reads them; raises SystemExit for others."""
+    from nearfar.cli.parsing import parse
+    from nearfar.errors import UserError
+
+    try:
+        command = parse(["train", "digits", *words])
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    return {} if command is None else {name: value for name, value in command.given.items() if name != "data"}
+
+
 def write(name: str, content: dict[str, Any]) -> str:
     """Keep a result as benchmarks/results/<name>.json; returns the path to print."""
     RESULTS.mkdir(exist_ok=True)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import facts, runs_so_far, split, write
+from machine import facts, options, runs_so_far, split, write
 
 import nearfar as nf
 from nearfar.modalities import registry
@@ -67,12 +67,9 @@ if __name__ == "__main__":
     parser.add_argument("--inner", action="store_true")
     parser.add_argument("--name")
     given = parser.parse_args(own)
-    names = [word.removeprefix("--").replace("-", "_") for word in others[::2]]
-    options: dict[str, Any] = {"epochs": given.epochs, "temperature": 0.15, "precision": "fp32", "threads": 1}
-    for name, word in zip(names, others[1::2], strict=True):
-        options[name] = word if not word.replace(".", "", 1).isdigit() else float(word) if "." in word else int(word)
+    chosen = {"epochs": given.epochs, "temperature": 0.15, "precision": "fp32", "threads": 1, **options(others)}
     name = given.name or ("recommend-inner" if given.inner else "recommend")
-    settings = {"data": "MovieLens latest-small", "inner": given.inner, **options}
+    settings = {"data": "MovieLens latest-small", "inner": given.inner, **chosen}
     runs = runs_so_far(name, settings)
     done = {(run["split"], run["seed"]) for run in runs}
     for seed in range(given.seeds):
@@ -83,7 +80,7 @@ if __name__ == "__main__":
                 data = given.folder / "ratings.csv"
                 if given.inner:
                     data = training_part(data, how, seed, Path(folder))
-                runs.append(measured(data, how, seed, Path(folder), options))
+                runs.append(measured(data, how, seed, Path(folder), chosen))
             figures = {system: runs[-1]["recall@20"][system][0] for system in runs[-1]["recall@20"]}
             print(how, seed, figures, {s: v[0] for s, v in runs[-1]["NDCG@20"].items()}, flush=True)
             path = write(name, {**facts(), "settings": settings, "runs": runs})

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from judge import PICTURES
-from machine import RESULTS, facts, read, split, write
+from machine import RESULTS, facts, options, read, split, write
 
 import nearfar as nf
 from nearfar.api import judge
@@ -30,7 +30,6 @@ from nearfar.api.evaluate import common_classes
 from nearfar.api.prepare import Ready, assemble
 from nearfar.api.sources import open_for
 from nearfar.api.tuning import trial
-from nearfar.cli.parsing import parse
 from nearfar.evaluation import fit_linear
 from nearfar.evaluation.embedding import embed_source, whiten
 from nearfar.evaluation.intervals import crossed
@@ -62,7 +61,7 @@ def right(ready: Ready, test: str) -> dict[str, torch.Tensor]:
 
 def one(data: Path, unlabelled: bool, more: list[str], place: Path) -> dict[str, Any]:
     """Tune on a set, and judge what comes of it on the test part."""
-    given = dict(parse(["train", str(data), *more]).given) if more else {}
+    given = options(more)
     if not list(data.glob("train.csv")):
         given |= PICTURES
     began = time.monotonic()
