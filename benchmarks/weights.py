@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import RESULTS, facts, read, split, write
-from methods import accuracies
+from methods import ROWS, accuracies, interval
 
 ENCODER = "tf_efficientnet_lite0"
 SHA256 = "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"
@@ -74,18 +74,28 @@ def one(data: Path, steps: int, more: list[str], folder: Path) -> dict[str, Any]
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """The runs in Markdown: each system of each run, kNN and linear."""
-    lines = ["| set | run | system | kNN | linear | share of the trained weights |", "|---|---|---|---|---|---|"]
+    """In Markdown, kNN and linear of each system of each run: the mean over its seeds, with a 95 % interval."""
+    lines = ["| set | run | seeds | system | kNN | linear | shares of the trained weights |", "|---" * 7 + "|"]
     seen = set()
-    for run in runs:
-        for system, found in run["accuracy"].items():
-            figures = " | ".join(f"{found[probe]:.1f}" if probe in found else "" for probe in ("kNN", "linear"))
-            if system == "raw input" or (run["set"], system, figures) in seen:  # a baseline of several runs
+    for name, run, steps in dict.fromkeys((one["set"], one["run"], one["steps"]) for one in runs):
+        own = [one for one in runs if (one["set"], one["run"], one["steps"]) == (name, run, steps)]
+        for system in own[0]["accuracy"]:
+            found = [one["accuracy"][system] for one in own]
+            figures = " | ".join(over([one[probe] for one in found if probe in one]) for probe in ROWS)
+            if system == "raw input" or (name, system, figures) in seen:  # a baseline of several runs
                 continue
-            seen.add((run["set"], system, figures))
-            share = f"{run['mixed']:g}" if system == "trained encoder" and run["mixed"] is not None else ""
-            lines.append(f"| {run['set']} | {run['run']}, {run['steps']} steps | {system} | {figures} | {share} |")
+            seen.add((name, system, figures))
+            mixed = [f"{one['mixed']:g}" for one in own if one["mixed"] is not None and system == "trained encoder"]
+            cells = [name, f"{run}, {steps} steps", str(len(own)), system, figures, ", ".join(mixed)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def over(values: list[float]) -> str:
+    """The mean of several seeds with its interval; what all agree on, or the only one, alone."""
+    if not values:
+        return ""
+    return interval(values) if len(set(values)) > 1 else f"{values[0]:.1f}"
 
 
 def main() -> None:
