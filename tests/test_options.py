@@ -58,8 +58,8 @@ def test_names_are_listed_by_commas_or_given_as_a_list():
         ({"rate": 10**400}, "rate must be a finite number"),
         ({"rate": 0}, r"^rate must be above 0, got 0\.0\.$"),
         ({"rate": [1.0]}, r"rate must be a number, got \[1\.0\]"),
-        ({"kind": 3}, "No kind is named '3'. Choose from: green, red"),
-        ({"kind": None}, "No kind is named 'None'"),
+        ({"kind": 3}, "No choice for kind is named '3'. Choose from: green, red"),
+        ({"kind": None}, "No choice for kind is named 'None'"),
         ({"pieces": "many"}, "pieces must be auto or a whole number, got 'many'"),
         ({"pieces": 0}, "pieces must be at least 1"),
         ({"name": 5}, "name must be text, got 5"),
@@ -75,7 +75,7 @@ def test_a_bad_value_is_named_with_what_it_must_be(given, message):
 
 
 def test_a_wrong_choice_suggests_the_nearest():
-    with pytest.raises(UnknownName, match=r"No kind is named 'gren'\. Did you mean 'green'"):
+    with pytest.raises(UnknownName, match=r"No choice for kind is named 'gren'\. Did you mean 'green'"):
         Toy(kind="gren")
 
 
@@ -132,7 +132,7 @@ def test_every_option_of_every_class_keeps_to_its_range():
             high = [one.about[end] + step for end, step in (("most", 1), ("below", 0)) if one.about[end] is not None]
             wrong = [*low, *high, *([math.nan, math.inf] if float in one.kinds else [])]
             for value in [*wrong, object()]:
-                with pytest.raises(ConfigError, match=f"(^|No ){name} "):
+                with pytest.raises(ConfigError, match=f"(^|No choice for ){name} "):
                     kind(**{name: value})
 
 

@@ -108,7 +108,7 @@ class Option:
         if isinstance(value, str | int) and not isinstance(value, bool) and value in self.choices:
             return value
         if self.choices and not self.kinds:
-            raise UnknownName(self.name, str(value), map(str, self.choices))
+            raise UnknownName(f"choice for {self.name}", str(value), map(str, self.choices))
         if float in self.kinds and isinstance(value, int) and not isinstance(value, bool):
             value = float(value) if abs(value) <= MOST else math.inf
         if not isinstance(value, self.kinds) or (isinstance(value, bool) and bool not in self.kinds):

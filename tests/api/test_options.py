@@ -58,9 +58,9 @@ def test_an_option_of_another_kind_of_data_names_those_that_have_it() -> None:
     ("given", "message"),
     [
         ({"steps": "12"}, "steps must be a whole number, got '12'"),
-        ({"optimizer": "adam"}, "No optimizer is named 'adam'. Did you mean 'adamw'"),
+        ({"optimizer": "adam"}, "No choice for optimizer is named 'adam'. Did you mean 'adamw'"),
         ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
-        ({"stem": 3}, "No stem is named '3'. Choose from: auto, patch"),
+        ({"stem": 3}, "No choice for stem is named '3'. Choose from: auto, patch"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )

@@ -436,6 +436,15 @@ def test_the_arrow_keys_walk_through_enlarged_samples_and_escape_closes(show, ma
     assert opened.messages == []
 
 
+def test_the_name_of_an_option_is_not_broken(show, make_report):
+    alarm = {"step": 3, "name": "rate", "sentence": "Give --batch-size or <b>--lr</b> a lower value."}
+    opened = show(make_report(alarms=[alarm]))
+    text = opened.page.locator(".alarms li")
+    assert alarm["sentence"] in text.inner_text()
+    assert text.locator(".option").all_inner_texts() == ["--batch-size", "--lr"]
+    assert text.locator(".option").first.evaluate("node => getComputedStyle(node).whiteSpace") == "nowrap"
+
+
 def test_what_a_fact_means_is_shown_by_mouse_and_by_keyboard(show, make_report):
     page = show(make_report()).page
     page.locator(".facts dt", has_text="Encoder").hover()

@@ -16,7 +16,7 @@ attempt(top, (body) => body.append(
 part("map", "Where samples lie", "Map", "Similar samples lie together. Between far groups distances say little; the neighbours listed come from the vectors themselves.", drawAtlas);
 part("trust", "How far to trust it", "Trust", null, (body) => body.append(
   el("p", {}, data.fidelity || "There are too few samples to judge the map."),
-  data.notes.map((note) => el("p", { class: "soft" }, note))));
+  data.notes.map((note) => el("p", { class: "soft" }, prose(note)))));
 
 // A column as classes that can be hidden; numbers are classes of equal width, from dark to light.
 function classesOf(column) {

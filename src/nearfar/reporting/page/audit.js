@@ -12,7 +12,7 @@ function drawOverview(body) {
     el("ul", { class: "counts" }, data.lists.map((list) =>
       el("li", {}, el("a", { class: `card count${list.flagged > 0 ? " has-some" : ""}`, href: `#${list.name}` },
         el("b", { class: "num" }, count(list.flagged)), el("span", {}, list.title))))),
-    data.notes.map((note) => el("p", { class: "soft" }, note)));
+    data.notes.map((note) => el("p", { class: "soft" }, prose(note))));
 }
 
 for (const list of data.lists) {

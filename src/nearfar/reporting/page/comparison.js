@@ -13,7 +13,7 @@ attempt(top, (body) => {
     el("ul", { class: "answers" }, data.statements.map(([head, answer, detail]) =>
       el("li", {}, el("span", { class: "answer", "data-level": own(WORDS, answer) || "unclear" }, icon(own(WORDS, answer) || "unclear")),
         el("p", {}, el("strong", {}, head), ". ", el("span", { class: "num soft" }, capital(withMinus(detail))))))),
-    data.cautions.map((text) => el("p", { class: "small-caution" }, icon("alarm"), text)),
+    data.cautions.map((text) => el("p", { class: "small-caution" }, icon("alarm"), prose(text))),
     el("ol", { class: "runs" }, data.runs.map((run, r) =>
       el("li", {}, runName(r), r === data.best && surely && el("span", { class: "best-run" }, "best"),
         el("span", { class: "soft" }, `Alone: ${LEVELS[run.level].toLowerCase()}. ${run.headline}`))))));

@@ -75,6 +75,10 @@ function openable(one) {
   const large = el("button", { class: "enlarge", type: "button", "aria-label": `Enlarge ${one.key}`, onclick: (event) => enlarge(one, event.currentTarget) }, thumb(one));
   return one.media === null ? large : el("div", { class: "playable" }, large, playButton(one));
 }
+// Options of commands in a sentence, which are not broken behind their hyphens.
+function prose(text) {
+  return text.split(/(--[a-z][a-z-]*)/).map((part, i) => i % 2 === 1 ? el("span", { class: "option" }, part) : part);
+}
 const player = new Audio();
 function playButton(one) {
   return el("button", { class: "play", type: "button", "aria-label": `Play ${one.key}`, onclick: () => play(one) }, icon("play"));

@@ -14,7 +14,7 @@ function drawEvaluation(body) {
   }
   if (found.listings.length > 0) body.append(el("div", { class: "listings" }, found.listings.map(listingTable)));
   const lines = [found.counts.map(([name, n]) => `${name}: ${n}`).join(" \u00b7 "), ...found.notes].filter(Boolean);
-  body.append(el("div", { class: "protocol" }, lines.map((line) => el("p", {}, line)),
+  body.append(el("div", { class: "protocol" }, lines.map((line) => el("p", {}, prose(line))),
     found.protocol && el("details", {}, el("summary", {}, icon("open"), "How it was measured"), el("p", {}, found.protocol))));
 }
 

@@ -30,7 +30,7 @@ function drawVerdict(section) {
       el("p", { class: "run" }, data.title),
       hinted(el("p", { class: "level", tabindex: 0 }, icon(verdict.level), LEVELS[verdict.level]), LEVEL_MEANINGS[verdict.level]),
       el("h1", {}, verdict.headline),
-      verdict.caution && el("p", { class: "caution" }, icon("alarm"), verdict.caution),
+      verdict.caution && el("p", { class: "caution" }, icon("alarm"), prose(verdict.caution)),
       verdict.statements.length > 0 && el("ul", { class: "answers" }, verdict.statements.map(([question, answer, , detail]) =>
         el("li", {}, el("span", { class: "answer", "data-level": own(ANSWERS, answer) || "unclear" }, icon(own(ANSWERS, answer) || "unclear")),
           el("p", {}, el("strong", {}, question, " ", capital(answer)), ". ", el("span", { class: "num soft" }, capital(withMinus(detail))))))),
@@ -41,7 +41,7 @@ function drawVerdict(section) {
     section.append(el("ul", { class: "alarms", "aria-label": "Alarms" }, data.alarms.map((alarm) =>
       el("li", { class: "card alarm" }, icon("alarm"),
         el("p", {},
-          alarm.name && el("strong", {}, `${words(alarm.name)}. `), alarm.sentence || "",
+          alarm.name && el("strong", {}, `${words(alarm.name)}. `), prose(alarm.sentence || ""),
           typeof alarm.step === "number" && el("span", { class: "at num" }, `step ${count(alarm.step)}`))))));
   } else if (data.curves.length > 0) {
     section.append(el("p", { class: "calm" }, icon("good"), "No alarm was raised during the run."));
