@@ -97,7 +97,7 @@ def test_a_damaged_config_file_is_named(tmp_path, content):
         ("train --resume --hidden 64", "hidden is an option of data of the kind table: give DATA or --modality"),
         ("train x --lr abc", "--lr must be a number, got 'abc'."),
         ("train x --epochs 1.5", "--epochs must be a whole number, got '1.5'."),
-        ("train x --optimizer adam", "No optimizer is named 'adam'. Did you mean 'adamw'?"),
+        ("train x --optimizer adam", "No choice for optimizer is named 'adam'. Did you mean 'adamw'?"),
         ("train x --lr -1", "--lr must be above 0, got -1.0."),
         ("train x --lr inf", "--lr must be a finite number, got inf."),
         ("train digits --image-size 4", "--image-size must be at least 8, got 4."),
