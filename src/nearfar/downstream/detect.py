@@ -9,23 +9,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.contract.annotations import Boxes
 from nearfar.downstream.coco_results import CocoResults
-from nearfar.downstream.over_samples import of_samples, rows_over
+from nearfar.downstream.dense import DenseTask
+from nearfar.downstream.over_samples import rows_over
 from nearfar.downstream.pictures import fetched
-from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
-from nearfar.errors import DataError, RunError
+from nearfar.downstream.task import Judged, Predictor, Record, head_of
+from nearfar.errors import DataError
 from nearfar.evaluation.average_precision import Matched, matched
 from nearfar.evaluation.task import TRAINED, Role, Row
-from nearfar.files import plain, write, write_json
+from nearfar.files import plain
 from nearfar.methods.detect import Detect
 from nearfar.methods.faster_rcnn import DetectorHead
-from nearfar.training.encoder_folder import load_weights, packed
 
-_MOST_CLASSES = 10_000
 _DRAWN = 0.5  # the least score of a box that is drawn
 _DIGITS = 2  # of a pixel, where boxes are kept
 
@@ -153,10 +152,12 @@ class Detector(Predictor):
         return CocoResults(out, dict(zip(self.classes, self.codes, strict=True)), least=_DRAWN)
 
 
-class DetectTask(Downstream):
+class DetectTask(DenseTask[Detector, Detected]):
     """The parts of Faster R-CNN on the maps of an encoder."""
 
     name = "detect"
+    method = Detect
+    most_classes = 10_000
     steps = 600
     protocol = "Average precision is that of COCO: 101 values of recall, up to 100 boxes of a class in a picture."
     meanings: ClassVar[Mapping[str, str]] = {
@@ -164,22 +165,22 @@ class DetectTask(Downstream):
         "mAP50": "The same where half of the union of two boxes is enough of an overlap.",
     }
 
-    def finish(
-        self, method: Method, source: Source, held_back: Rows, judges: Source | None, folder: Path
-    ) -> Detected | None:
-        """Write the head."""
-        made = head_of(method, Detect)
-        assert source.annotations is not None
-        classes = list(source.annotations.classes)
-        write(folder / "model.safetensors", packed(made.head.state_dict()))
-        codes = list(source.annotations.codes)
-        config = {"task": self.name, "classes": classes, "codes": codes, "width": made.options.head_width}
-        write_json(folder / "config.json", config)
-        if judges is None or judges.annotated is None or not (judges.annotated >= 0).any():
-            return None
-        found = told(Detector(made.encoder, made.head, classes), judges)
-        found.notes += notes_of(source, judges)
-        return found
+    def saying(self, encoder: Encoder, head: nn.Module, classes: Sequence[str], codes: Sequence[int] = ()) -> Detector:
+        """A detector."""
+        assert isinstance(head, DetectorHead)
+        return Detector(encoder, head, classes, codes)
+
+    def told(self, predictor: Detector, judges: Source) -> Detected:
+        """The true boxes of each picture, and those that are given."""
+        return told(predictor, judges)
+
+    def notes(self, source: Source, judges: Source) -> list[str]:
+        """What to know of the boxes."""
+        return notes_of(source, judges)
+
+    def rows(self, told: Mapping[str, Sequence[Detected]], setting: Mapping[str, str | int]) -> list[Row]:
+        """Mean average precision and what goes with it."""
+        return rows_of(told, setting, task="fine-tuning")
 
     def judged(self, stored: Mapping[str, Any]) -> Detected:
         """The lists of numbers."""
@@ -191,26 +192,6 @@ class DetectTask(Downstream):
         except (TypeError, AssertionError) as error:
             raise DataError(f"What was judged cannot be read: {str(error)[:200]}.") from None
         return found
-
-    def compare(self, found: Mapping[str, Sequence[Judged]], setting: Mapping[str, str | int]) -> list[Row]:
-        """Mean average precision and what goes with it."""
-        told = {name: [one for one in draws if isinstance(one, Detected)] for name, draws in found.items()}
-        return rows_of(told, of_samples(setting), task="fine-tuning")
-
-    def predictor(self, encoder: Encoder, folder: Path) -> Detector:
-        """The detector that was written."""
-        path = folder / "config.json"
-        config = configured(path)
-        try:
-            classes, width = [str(name) for name in config["classes"]], int(config["width"])
-            codes = [int(code) for code in config["codes"]]
-        except (KeyError, ValueError, TypeError) as error:
-            raise RunError(f"{str(path)!r} does not describe a head: {str(error)[:200]}") from None
-        if not 1 <= len(classes) <= _MOST_CLASSES or len(codes) not in (0, len(classes)) or not 8 <= width <= 4096:
-            raise RunError(f"{str(path)!r} does not describe a head: {len(classes)} classes, width {width}.")
-        head = DetectorHead(encoder.map_shapes(), len(classes), width=width)
-        load_weights(folder / "model.safetensors", head)
-        return Detector(encoder, head.to(encoder.device), classes, codes)
 
     def shown(self, method: Method, judges: Source, rows: Rows) -> "Iterator[tuple[int, list[dict[str, Any]]]]":
         """The true boxes, and those given with a score of at least a half, of some of the pictures that judge."""

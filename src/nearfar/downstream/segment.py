@@ -10,22 +10,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearfar.contract import Encoder, Method, Rows, Source
 from nearfar.contract.annotations import VOID
+from nearfar.downstream.dense import DenseTask
 from nearfar.downstream.mask_files import MaskFolder
-from nearfar.downstream.over_samples import of_samples, rows_over
+from nearfar.downstream.over_samples import rows_over
 from nearfar.downstream.pictures import fetched
-from nearfar.downstream.task import Downstream, Judged, Predictor, Record, configured, head_of
-from nearfar.errors import DataError, RunError
+from nearfar.downstream.task import Judged, Predictor, Record, head_of
+from nearfar.errors import DataError
 from nearfar.evaluation.task import TRAINED, Row
-from nearfar.files import plain, write, write_json
+from nearfar.files import plain
 from nearfar.methods.deeplab import DeepLabHead
 from nearfar.methods.segment import Segment
-from nearfar.training.encoder_folder import load_weights, packed
-
-_MOST_CLASSES = 254
 
 
 @dataclass
@@ -124,10 +122,12 @@ class Segmenter(Predictor):
         return MaskFolder(out, self.classes)
 
 
-class SegmentTask(Downstream):
+class SegmentTask(DenseTask[Segmenter, Segmented]):
     """The head of DeepLabV3+ on the maps of an encoder."""
 
     name = "segment"
+    method = Segment
+    least_classes, most_classes = 2, 254
     steps = 300
     protocol = "Masks are judged pixel by pixel in the size they are given in; mean IoU is that of all test pixels."
     meanings: ClassVar[Mapping[str, str]] = {
@@ -135,21 +135,22 @@ class SegmentTask(Downstream):
         "pixel accuracy": "The share of the pixels that are given the right class.",
     }
 
-    def finish(
-        self, method: Method, source: Source, held_back: Rows, judges: Source | None, folder: Path
-    ) -> Segmented | None:
-        """Write the head."""
-        made = head_of(method, Segment)
-        assert source.annotations is not None
-        classes = list(source.annotations.classes)
-        write(folder / "model.safetensors", packed(made.head.state_dict()))
-        write_json(folder / "config.json", {"task": self.name, "classes": classes, "width": made.options.head_width})
-        if judges is None or judges.annotated is None or not (judges.annotated >= 0).any():
-            return None
-        segmenter = Segmenter(made.encoder, made.head, classes)
-        found = told(segmenter, judges)
-        found.notes += notes_of(source, judges)
-        return found
+    def saying(self, encoder: Encoder, head: nn.Module, classes: Sequence[str], codes: Sequence[int] = ()) -> Segmenter:
+        """A segmenter."""
+        assert isinstance(head, DeepLabHead)
+        return Segmenter(encoder, head, classes)
+
+    def told(self, predictor: Segmenter, judges: Source) -> Segmented:
+        """Of each picture, how many pixels of each true class are given each class."""
+        return told(predictor, judges)
+
+    def notes(self, source: Source, judges: Source) -> list[str]:
+        """What to know of the masks."""
+        return notes_of(source, judges)
+
+    def rows(self, told: Mapping[str, Sequence[Segmented]], setting: Mapping[str, str | int]) -> list[Row]:
+        """Mean IoU and what goes with it."""
+        return rows_of(told, setting, task="fine-tuning")
 
     def judged(self, stored: Mapping[str, Any]) -> Segmented:
         """The lists of numbers as tensors."""
@@ -160,26 +161,6 @@ class SegmentTask(Downstream):
         except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise DataError(f"What was judged cannot be read: {str(error)[:200]}.") from None
         return Segmented(at, tallies, classes, notes)
-
-    def compare(self, found: Mapping[str, Sequence[Judged]], setting: Mapping[str, str | int]) -> list[Row]:
-        """Mean IoU and what goes with it."""
-        told = {name: [one for one in draws if isinstance(one, Segmented)] for name, draws in found.items()}
-        return rows_of(told, of_samples(setting), task="fine-tuning")
-
-    def predictor(self, encoder: Encoder, folder: Path) -> Segmenter:
-        """The segmenter that was written."""
-        path = folder / "config.json"
-        config = configured(path)
-        try:
-            classes, width = [str(name) for name in config["classes"]], int(config["width"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise RunError(f"{str(path)!r} does not describe a head: {str(error)[:200]}") from None
-        if not 2 <= len(classes) <= _MOST_CLASSES or not 8 <= width <= 4096:
-            raise RunError(f"{str(path)!r} does not describe a head: {len(classes)} classes, width {width}.")
-        size = int(encoder.config["image_size"])
-        head = DeepLabHead(encoder.map_shapes(), len(classes), size=size, width=width)
-        load_weights(folder / "model.safetensors", head)
-        return Segmenter(encoder, head.to(encoder.device), classes)
 
     def shown(self, method: Method, judges: Source, rows: Rows) -> "Iterator[tuple[int, list[dict[str, Any]]]]":
         """The true and the given mask of some of the pictures that judge."""

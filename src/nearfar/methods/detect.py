@@ -7,46 +7,25 @@ batch is the mean of their sums: the same however the batch is cut into pieces, 
 import torch
 from torch import Tensor
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements, Views
 from nearfar.contract.annotations import INPUTS
+from nearfar.methods.dense import Dense
 from nearfar.methods.faster_rcnn import LOSSES, DetectorHead
 from nearfar.methods.options import DetectOptions
-from nearfar.options import Facts, Settling
-
-_UNKNOWN = 10  # classes, where nothing is known of the data
-_NARROW, _WIDE = 64, 256  # channels of the pyramid
 
 
-class Detect(Method):
+class Detect(Dense):
     """An encoder with the parts of Faster R-CNN on its maps, under their losses."""
 
     Options = DetectOptions
     requires = Requirements(wide=1, labels=True, unlabelled=False, annotations="boxes")
-    gentle = True
     downstream = "detect"
-    smallest_batch = 8
-    largest_batch = 16
-    options: DetectOptions
+    head: DetectorHead
 
-    def __init__(self, encoder: Encoder, options: DetectOptions | None = None) -> None:
-        super().__init__(encoder, options)
-        self.head = DetectorHead(encoder.map_shapes(), self.options.classes, width=self.options.head_width)
-        if self.options.frozen:
-            encoder.requires_grad_(False)
-            encoder.fixed = list(encoder.children())
-
-    @classmethod
-    def compares_features(cls, options: DetectOptions) -> bool:
-        """Its maps are those of the encoder, which nothing may change later."""
-        return True
-
-    @classmethod
-    def choose(cls, settling: Settling[DetectOptions], facts: Facts, encoder: Encoder) -> None:
-        """A score for each class of the data; a pyramid that is as wide as the encoder's last map, within bounds."""
-        settling.choose("classes", facts.classes or _UNKNOWN, "")
-        settling.choose(
-            "head_width", min(_WIDE, max(_NARROW, encoder.map_shapes()[-1][0])), "as the encoder's last map"
-        )
+    @staticmethod
+    def head_for(encoder: Encoder, classes: int, width: int) -> DetectorHead:
+        """The parts of Faster R-CNN."""
+        return DetectorHead(encoder.map_shapes(), classes, width=width)
 
     def embed(self, views: Views) -> Latents:
         """`z` [v b 4]: the losses of each sample."""

@@ -8,47 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nearfar.contract import Batch, Encoder, Latents, Losses, Method, Requirements, Views
+from nearfar.contract import Batch, Encoder, Latents, Losses, Requirements, Views
 from nearfar.contract.annotations import INPUTS, VOID
 from nearfar.methods.deeplab import DeepLabHead
+from nearfar.methods.dense import Dense
 from nearfar.methods.options import SegmentOptions
-from nearfar.options import Facts, Settling
-
-_UNKNOWN = 10  # classes, where nothing is known of the data
-_NARROW, _WIDE = 64, 256  # channels of the head
 
 
-class Segment(Method):
+class Segment(Dense):
     """An encoder with the head of DeepLabV3+ on its maps, under the cross-entropy of pixels."""
 
     Options = SegmentOptions
     requires = Requirements(wide=1, labels=True, unlabelled=False, annotations="masks")
-    gentle = True
     downstream = "segment"
-    smallest_batch = 8
-    largest_batch = 16
-    options: SegmentOptions
+    head: DeepLabHead
 
-    def __init__(self, encoder: Encoder, options: SegmentOptions | None = None) -> None:
-        super().__init__(encoder, options)
-        size = int(encoder.config["image_size"])
-        self.head = DeepLabHead(encoder.map_shapes(), self.options.classes, size=size, width=self.options.head_width)
-        if self.options.frozen:
-            encoder.requires_grad_(False)
-            encoder.fixed = list(encoder.children())
-
-    @classmethod
-    def compares_features(cls, options: SegmentOptions) -> bool:
-        """Its maps are those of the encoder, which nothing may change later."""
-        return True
-
-    @classmethod
-    def choose(cls, settling: Settling[SegmentOptions], facts: Facts, encoder: Encoder) -> None:
-        """A score for each class of the data; a head that is as wide as the encoder's last map, within bounds."""
-        settling.choose("classes", facts.classes or _UNKNOWN, "")
-        settling.choose(
-            "head_width", min(_WIDE, max(_NARROW, encoder.map_shapes()[-1][0])), "as the encoder's last map"
-        )
+    @staticmethod
+    def head_for(encoder: Encoder, classes: int, width: int) -> DeepLabHead:
+        """The head of DeepLabV3+, for the maps of pictures of the encoder's own size."""
+        return DeepLabHead(encoder.map_shapes(), classes, size=int(encoder.config["image_size"]), width=width)
 
     def scores(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Scores `[n, classes, h, w]` of one view's inputs, in the finest map used, and the mean of the last map."""
