@@ -1,7 +1,9 @@
 """How good vectors are by labels of the training part alone: no test sample is looked at."""
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from nearfar.contract import Encoder, Source
 from nearfar.evaluation.embedding import embed_source
@@ -11,6 +13,7 @@ from nearfar.evaluation.split import grouped_split, stratified_split
 from nearfar.whitening import Whitening
 
 SPLITS, SHARE = 4, 0.25
+_NEIGHBOURS = 20
 _STRENGTH = 1e-3  # the middle of the linear probe's grid: what is compared differs little
 
 
@@ -36,7 +39,8 @@ def cross_validated(vectors: Tensor, labels: Tensor, *, groups: Tensor | None = 
 def told_by_neighbours(encoder: Encoder, source: Source, *, whiten: bool) -> Tensor:
     """Whether the 20 nearest others of each sample tell its class: 0 or 1 [N], of those that can be read.
 
-    All samples have labels; with `whiten` vectors are whitened as those of a finished encoder.
+    All samples have labels; those of one group, such as a speaker, do not tell each other's. With `whiten` vectors are
+    whitened as those of a finished encoder.
     """
     vectors, rows = embed_source(encoder, source, show=False)
     if not len(vectors) or source.labels is None:
@@ -44,5 +48,16 @@ def told_by_neighbours(encoder: Encoder, source: Source, *, whiten: bool) -> Ten
     if whiten:
         vectors = Whitening(encoder.dim).fit(vectors)(vectors)
     labels = torch.from_numpy(source.labels[rows])
-    similarities, at = nearest(vectors, vectors, 20, exclude_self=True)
+    if source.groups is None or len(np.unique(source.groups[rows])) < 2:
+        similarities, at = nearest(vectors, vectors, _NEIGHBOURS, exclude_self=True)
+    else:
+        similarities, at = _nearest_of_others(vectors, torch.from_numpy(source.groups[rows]))
     return (vote(similarities, labels[at], classes=int(labels.max()) + 1) == labels).double()
+
+
+def _nearest_of_others(vectors: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and rows of the nearest of other groups; those of a sample's own have -inf, which has no vote."""
+    unit = normalize(vectors.float(), dim=1)
+    cosines = (unit @ unit.T).masked_fill_(groups[:, None] == groups, -torch.inf)
+    found = cosines.topk(min(_NEIGHBOURS, len(vectors)))
+    return found.values, found.indices
