@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ BEFORE = {"views": COLOURS[0], "keep-start": None}
 """What all runs did before anything was chosen by the budget or the data; the batch is `largest_batch`."""
 RECIPES: dict[str, dict[str, Any]] = {"automatic": {}, "before": BEFORE}
 RECIPES |= {f"{name}, {size}": {**BEFORE, "views": name, "batch-size": size} for name in COLOURS for size in BATCHES}
+GRID = tuple(name for name in RECIPES if "," in name)
 TABLES = ("adult",)
+BEST = "best of the grid, each set"
 FOLDS = 5
 
 
@@ -124,10 +127,14 @@ def chosen(run: Path) -> dict[str, Any]:
     return found | ({"why": reasons["views"]} if "views" in reasons else {})
 
 
-def report(runs: list[dict[str, Any]], part: str = "test") -> str:
-    """A table in Markdown: a line for each recipe, kNN / linear on each set, and the mean over the sets all have."""
+def report(runs: list[dict[str, Any]], part: str = "test", kind: Iterable[str] = SETS) -> str:
+    """A table in Markdown: a line for each recipe, kNN / linear on each set of a kind, and the mean where it has all.
+
+    The last line has the best of the grid for each set by itself, by the mean of both figures.
+    """
     runs = [run for run in runs if run[part] is not None]  # of some, only the train part was looked at
-    sets = [name for name in [*SETS, *TABLES] if any(run["set"] == name for run in runs)]
+    sets = [name for name in kind if any(run["set"] == name for run in runs)]
+    runs = [run for run in runs if run["set"] in sets]
     recipes = [name for name in RECIPES if any(run["recipe"] == name for run in runs)]
     figures: dict[tuple[str, str], list[dict[str, float]]] = {}
     for run in runs:
@@ -137,32 +144,62 @@ def report(runs: list[dict[str, Any]], part: str = "test") -> str:
             theirs = next(value for system, value in run["test"].items() if "untrained" in system)
             figures.setdefault(("untrained", run["set"]), []).append(theirs)
     lines = [f"| {part} | {' | '.join(sets)} | mean |", "|---" * (len(sets) + 2) + "|"]
-    for recipe in [*(["untrained"] if part == "test" else []), *recipes]:
-        cells, means = [], []
-        for name in sets:
-            found = figures.get((recipe, name))
-            if found is None:
-                cells.append("")
+    of = {key: [sum(one[row] for one in found) / len(found) for row in ROWS] for key, found in figures.items()}
+    grid = [recipe for recipe in recipes if recipe in GRID]
+    for name in sets:
+        tried = [of[recipe, name] for recipe in grid if (recipe, name) in of]
+        if len(tried) > 1:
+            of[BEST, name] = max(tried, key=sum)
+    for recipe in [*(["untrained"] if part == "test" else []), *recipes, *([BEST] if len(grid) > 1 else [])]:
+        own = [of.get((recipe, name), []) for name in sets]
+        mean = [sum(column) / len(column) for column in zip(*own, strict=True)] if all(own) else []
+        cells = [" / ".join(f"{value:.1f}" for value in one) for one in [*own, mean]]
+        lines.append(f"| {recipe} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def leads(runs: list[dict[str, Any]]) -> str:
+    """How far `automatic` leads the untrained encoder and `before` on test parts: means, with intervals over seeds."""
+    lines = ["| set | seeds | over untrained, kNN | linear | over before, kNN | linear |", "|---" * 6 + "|"]
+    every: dict[int, list[list[float]]] = {}
+    names = [name for name in [*SETS, *TABLES] if any(run["set"] == name for run in runs)]
+    for name in names:
+        found: list[list[float]] = []
+        for run in runs:
+            if (run["set"], run["recipe"]) != (name, "automatic") or run["test"] is None:
                 continue
-            of = [sum(one[row] for one in found) / len(found) for row in ROWS]
-            means.append(of)
-            cells.append(" / ".join(f"{value:.1f}" for value in of))
-        mean = [sum(column) / len(column) for column in zip(*means, strict=True)] if len(means) == len(sets) else []
-        lines.append(f"| {recipe} | {' | '.join(cells)} | {' / '.join(f'{value:.1f}' for value in mean)} |")
+            other = next((o for o in runs if (o["set"], o["recipe"], o["seed"]) == (name, "before", run["seed"])), None)
+            if other is None:
+                continue
+            own, start = list(run["test"].values())[-1], run["test"]["untrained encoder"]
+            before = list(other["test"].values())[-1]
+            found.append([own[row] - against[row] for against in (start, before) for row in ROWS])
+            if name in SETS:
+                every.setdefault(run["seed"], []).append(found[-1])
+        if found:
+            columns = [interval(list(column)) for column in zip(*found, strict=True)]
+            lines.append(f"| {name} | {len(found)} | {' | '.join(columns)} |")
+    whole = [
+        [sum(column) / len(column) for column in zip(*of, strict=True)]
+        for of in every.values()
+        if len(of) == len([name for name in names if name in SETS])
+    ]
+    if whole:
+        columns = [interval(list(column)) for column in zip(*whole, strict=True)]
+        lines.append(f"| mean of the pictures | {len(whole)} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 
 def left_out(runs: list[dict[str, Any]]) -> str:
     """For each set the recipe of the grid that is best on the train parts of all others, and what it gives there."""
-    grid = [name for name in RECIPES if "," in name]
     score: dict[tuple[str, str], list[float]] = {}
     for run in runs:
         score.setdefault((run["recipe"], run["set"]), []).append(sum(run["train"].values()) / len(run["train"]))
-    sets = sorted({run["set"] for run in runs if run["recipe"] in grid})
+    sets = sorted({run["set"] for run in runs if run["recipe"] in GRID})
     lines = []
     for name in sets:
         others = [other for other in sets if other != name]
-        whole = [recipe for recipe in grid if all((recipe, other) in score for other in [*others, name])]
+        whole = [recipe for recipe in GRID if all((recipe, other) in score for other in [*others, name])]
         if not others or not whole or not any(run["set"] == name and run["test"] for run in runs):
             continue
         best = max(whole, key=lambda recipe: sum(sum(score[recipe, o]) / len(score[recipe, o]) for o in others))
@@ -187,7 +224,9 @@ if __name__ == "__main__":
     given = parser.parse_args(ours)
     if given.report:
         runs = read(given.name)["runs"]
-        print("\n\n".join([report(runs, "train"), report(runs), left_out(runs)]))
+        print(
+            "\n\n".join([report(runs, "train"), report(runs), report(runs, kind=TABLES), leads(runs), left_out(runs)])
+        )
         raise SystemExit
     settings = {"samples": given.samples, "image_size": given.image_size, "options": more}
     runs = runs_so_far(given.name, settings)
