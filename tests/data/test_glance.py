@@ -46,6 +46,9 @@ def text(i):
         ([("file", lambda i: f"{i}.png"), ("keywords", lambda i: f"k{i}")], "pairs"),
         ([("file_name", lambda i: f"{i}.wav"), ("label", lambda i: i % 2)], "audio"),
         ([("audio", lambda i: f"{i}.wav"), ("label", lambda i: i % 2)], "audio"),
+        ([("audio", lambda i: f"{i}.wav"), ("transcript", text)], "pairs"),
+        ([("clip", lambda i: f"{i}.flac"), ("caption", lambda i: f"c{i}")], "pairs"),
+        ([("audio", lambda i: f"{i}.wav"), ("text", lambda i: ("yes", "no")[i % 2])], "audio"),
     ],
 )
 def test_columns_tell_the_kind(tmp_path, columns, kind):
@@ -97,3 +100,10 @@ def test_cifar10_is_images():
 
 def test_a_manifest_of_images_is_known_by_the_columns_that_are_read():
     assert MODALITY.columns == IMAGES
+
+
+def test_sounds_with_words_name_both_sides_and_the_way_to_take_one(tmp_path):
+    (tmp_path / "d.csv").write_text(rows(("audio", lambda i: f"{i}.wav"), ("caption", text)))
+    kind = glance(str(tmp_path / "d.csv")).kind
+    assert kind.sides == ("audio", "text")
+    assert kind.instead == "--modality audio takes the sounds alone"

@@ -30,6 +30,14 @@ def test_an_unknown_modality_suggests_the_nearest(ask):
         ask("imge")
 
 
+def test_who_names_sides_has_pairs(tmp_path):
+    (tmp_path / "two.csv").write_text("photo,sketch\n" + "\n".join(f"{i}.jpg,{i}.png" for i in range(9)))
+    data = str(tmp_path / "two.csv")
+    assert registry.find(data) == registry.find(data, {"sides": None, "steps": 3}) == "image"
+    assert registry.find(data, {"sides": "image,image"}) == "pairs"
+    assert registry.find(data, {"side_columns": "image=photo,image2=sketch"}) == "pairs"
+
+
 def test_a_modality_of_ones_own_comes_first_and_cannot_take_a_name_that_is_built_in(monkeypatch):
     from nearfar.modalities.table import Table
 

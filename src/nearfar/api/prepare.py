@@ -51,7 +51,7 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     for name in ("modality", "method"):  # looked up before all options are checked
         must(isinstance(options.get(name), str | None), f"{name} must be text", got=options.get(name))
     data = os.fspath(options["data"])
-    modality = options.get("modality") or modalities.find(data)
+    modality = options.get("modality") or modalities.find(data, options)
     known = options.get("teacher")
     if known is None and options.get("method") is None and _teaches_itself(modalities.load(modality), options):
         known = teacher.SELF

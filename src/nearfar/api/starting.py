@@ -228,7 +228,7 @@ def _settings(config: Path_, options: Mapping[str, Any]) -> Mapping[str, Any]:
         raise UnknownName("file of settings, and no settings,", name, NAMED)
     if not options.get("data"):
         return NAMED[name]
-    modality = options.get("modality") or modalities.find(os.fspath(options["data"]))
+    modality = options.get("modality") or modalities.find(os.fspath(options["data"]), options)
     return {**NAMED[name], **modalities.load(modality).named.get(name, {})}
 
 

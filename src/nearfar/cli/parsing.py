@@ -100,7 +100,7 @@ def _run_groups(form: type[Form], typed: Words) -> list[type]:
     general = set(declared(form)).union(*map(declared, SECTIONS.values()))
     other = [option for option in typed if option not in general]
     if other and modality is None and "data" in typed:
-        modality = modalities.find(expanded("data", typed["data"]))
+        modality = modalities.find(expanded("data", typed["data"]), typed)
     method = form.method_of(typed) or _method(typed, modality)
     groups = [*SECTIONS.values(), methods.options_of(method)]
     other = [option for option in other if option not in declared(groups[-1])]
@@ -167,7 +167,7 @@ def _show_help(name: str, typed: Words) -> None:
         modality = _chosen(typed, "modality")
         if modality is None and "data" in typed:
             with contextlib.suppress(UserError):  # help is there for data that is not, too
-                modality = modalities.find(expanded("data", typed["data"]))
+                modality = modalities.find(expanded("data", typed["data"]), typed)
         said = form.method_of(typed)
         method = said or _method(typed, modality)
         for title, kind, named in (

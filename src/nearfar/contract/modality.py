@@ -53,6 +53,8 @@ class Modality(ABC):
     name: ClassVar[str]
     Options: ClassVar[type]
     """A frozen dataclass of the options of inputs and views; None stands for automatic."""
+    asked_by: ClassVar[Sequence[str]] = ()
+    """Options by which users say that data is of this kind: where one of them is given, it is."""
     encoders: ClassVar[Mapping[str, str]]
     """Names of the encoders, and a line for each; the first is the usual one."""
     extensions: ClassVar[frozenset[str]] = frozenset()

@@ -83,14 +83,9 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
     named = [name for name in head if name.strip().lower() in IMAGES and name not in sounds]
     images = [name for name in head if name in named or _name_files(head[name], "images")]
     if images:
-        found = captions(head, [*images])
-        if not found:
-            return Kind("image", "images")
-        shown_by = f"columns {images[0]!r} and {found[0]!r}"
-        instead = "--modality image takes the images alone"
-        return Kind("pairs", f"images with texts ({shown_by})", instead, ("image", "text"))
+        return _perhaps_told(head, images, Kind("image", "images"))
     if sounds:
-        return Kind("audio", f"sounds (column {sounds[0]!r})")
+        return _perhaps_told(head, sounds, Kind("audio", f"sounds (column {sounds[0]!r})"))
     users = [name for name in head if names[name] in _USERS]
     items = [name for name in head if names[name] in _ITEMS]
     if users and items and (len(head) <= 4 or 2 * len(set(head[users[0]])) < len(head[users[0]])):
@@ -101,6 +96,17 @@ def of_columns(head: Mapping[str, Sequence[str]]) -> Kind:
         instead = "--modality table takes the other columns alone" if len(others) > 1 else ""
         return texts(f"column {written[0]!r}", instead)
     return Kind("table", "rows of numbers and categories")
+
+
+def _perhaps_told(head: Mapping[str, Sequence[str]], files: Sequence[str], kind: Kind) -> Kind:
+    """A kind of files, or pairs of these and texts where a column says in words what they show."""
+    found = captions(head, files)
+    if not found:
+        return kind
+    holds = kind.holds.partition(" (")[0]
+    shown_by = f"columns {files[0]!r} and {found[0]!r}"
+    instead = f"--modality {kind.name} takes the {holds} alone"
+    return Kind("pairs", f"{holds} with texts ({shown_by})", instead, (kind.name, "text"))
 
 
 def captions(head: Mapping[str, Sequence[str]], others: Collection[str] = ()) -> list[str]:

@@ -1,6 +1,7 @@
 """The modalities there are: a name, which is also the folder's, and a line for each. Imports nothing heavy."""
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,16 @@ def load(name: str) -> "Modality":
     return modality
 
 
-def find(data: str) -> str:
-    """The modality of `data`: the first one that claims it, the last registered before those built in.
+def find(data: str, options: Mapping[str, object] | None = None) -> str:
+    """The modality of `data`: what the `options` say of it, else the first that claims it.
 
-    Raises DataError for data of a kind that there is no modality for.
+    The last one registered comes before those built in. Raises DataError for data of a kind that there is no modality
+    for.
     """
+    said = {name for name, value in (options or {}).items() if value is not None}
+    for asked in reversed(MODALITIES) if said else ():
+        if not said.isdisjoint(load(asked).asked_by):
+            return asked
     if given.is_given(data):
         from nearfar.modalities.objects import kind_of
 

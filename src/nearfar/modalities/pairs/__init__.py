@@ -41,6 +41,7 @@ class Pairs(Modality):
     """The modality of two sides."""
 
     name = "pairs"
+    asked_by = ("sides", "side_columns")
     encoders: ClassVar[Mapping[str, str]] = {
         "towers": "an encoder of each side, projected to one width: image=resnet18,text=bag says which"
     }
