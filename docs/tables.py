@@ -263,6 +263,21 @@ def basket() -> str:
     )
 
 
+def tried() -> str:
+    """What benchmarks/basket.py measured of single settings."""
+    files = {"as it is": "30k", "--variant decoupled": "decoupled", "--temperature 0.5": "temperature"}
+    found = {name: read(f"basket-{file}")["runs"] for name, file in files.items()}
+    sets = [(run["set"], run["recipe"]) for run in found["--variant decoupled"]]
+    lines = ["| | " + " | ".join(name for name, _ in sets) + " |", "|---" * (1 + len(sets)) + "|"]
+    for name, runs in found.items():
+        cells = []
+        for one in sets:
+            of = next(run["train"] for run in runs if (run["set"], run["recipe"], run["seed"]) == (*one, 0))
+            cells.append(f"{of['kNN']:.1f} / {of['linear']:.1f}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def batches() -> str:
     """What benchmarks/basket.py measured of the size of a batch."""
     return report(read("basket-40000")["runs"], "train")
@@ -324,6 +339,7 @@ MAKE = {
     "tabular": areas,
     "trials": trials,
     "basket": basket,
+    "tried": tried,
     "verdicts": judged,
     "weights": weights,
     "settings": settings,
