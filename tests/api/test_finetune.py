@@ -13,6 +13,7 @@ from PIL import Image
 
 import nearfar as nf
 from nearfar.api.arms import PROBE, SCRATCH, TUNED
+from nearfar.api.options import from_file
 from nearfar.errors import ConfigError, DataError, OutputError, RunError, UnknownName
 from tests.conftest import Killed, die
 
@@ -36,6 +37,15 @@ def test_each_amount_of_labels_compares_three_systems(tuned):
         assert all(row is not None and 0 <= row.value.mean <= 1 for row in rows)
         assert [row.lead is not None for row in rows] == [True, True, False]
     assert found.find("accuracy", labels_per_class=3).value.count == 2
+
+
+def test_a_batch_that_is_larger_than_the_labels_of_a_draw_is_all_of_them(finished_table, tmp_path):
+    data, run = finished_table
+    found = nf.finetune(run.path, data, labels="1,100%", draws=2, out=tmp_path / "run", batch_size=16, **FEW)
+    assert found.evaluation.find("accuracy", labels_per_class=1) is not None
+    assert from_file(found.path / "config.toml")["batch_size"] == 16
+    few = nf.finetune(run.path, data, labels="2", draws=2, compare=False, out=tmp_path / "few", batch_size=16, **FEW)
+    assert from_file(few.path / "config.toml")["batch_size"] < 16
 
 
 def test_the_result_is_a_run(tuned):

@@ -108,8 +108,12 @@ def optimisation(
         left = max(0.0, facts.seconds - (time.monotonic() - started))
         return lambda size: found.steps(left, -(-size // world))
 
+    given, few = config.optimisation, list[Choice]()
+    if config.data.labels is not None and (given.batch_size or 0) > facts.samples >= 2:
+        given = replace(given, batch_size=facts.samples)
+        few = [Choice("batch_size", facts.samples, "all that the labels drawn leave")]
     settled, choices = automatic.optimisation(
-        config.optimisation,
+        given,
         facts,
         encoder,
         rate=method.rate * encoder.rate,
@@ -117,7 +121,7 @@ def optimisation(
         largest_batch=method.largest_batch,
         pace=None if facts.seconds is None else measured_pace,
     )
-    return replace(config, optimisation=settled), choices
+    return replace(config, optimisation=settled), few + choices
 
 
 def sampling(config: TrainConfig, source: Source, labels: Rows | None, requires: Requirements) -> Settled:
