@@ -109,7 +109,8 @@ def finish(
             for name, side in list(train.sides.items())[1:]:
                 vectors_of_side, rows = embed_source(encoder, side)
                 keys = [side.keys[row] for row in rows.tolist()]
-                Embeddings(vectors_of_side.numpy(), keys, None, origin, maker=maker).save(
+                beside = about_of(side, rows)
+                Embeddings(vectors_of_side.numpy(), keys, None, origin, beside, maker).save(
                     folder.path / file_of_side(name)
                 )
         write_page(folder.path / REPORT, folder, found, keep(ready, folder, state, train, vectors, costs))

@@ -143,3 +143,8 @@ def test_what_each_side_has_is_read_in_any_order() -> None:
         read_sides("encoder", "imge=resnet8", names)
     with pytest.raises(ConfigError, match="what each side has"):
         read_sides("encoder", "resnet8", names)
+
+
+def test_texts_are_kept_beside_their_vectors(tmp_path: Path) -> None:
+    second = opened(manifest(tmp_path, THREE, "image", "caption")).second
+    assert second.about(np.array([2, 0]))["text"].to_pylist() == ["a cold cellar", "an apple tree"]

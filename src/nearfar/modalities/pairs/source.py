@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,6 +21,9 @@ from nearfar.data.keys import unique
 from nearfar.data.samples import Samples
 from nearfar.modalities.pairs.dividing import divide
 from nearfar.modalities.pairs.options import read_frozen
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ON_A_CARD = 3  # items of the second side
 _LEAST = 10  # pairs, of which some are kept back to judge by
@@ -93,6 +96,10 @@ class SideSource(Source):
         found = self._showing(places)
         assert isinstance(found, SideSource)
         return found
+
+    def about(self, rows: Rows) -> Mapping[str, pa.Array]:
+        """What the own kind of source keeps beside the vectors of these items, such as a text."""
+        return self.inner.about(rows)
 
     def fetch(self, rows: Rows) -> tuple[OfSide, Rows]:
         """These items as one raw batch, and the rows that are in it."""
