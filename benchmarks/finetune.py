@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import machine
+from methods import interval
 
 import nearfar
 from nearfar.api.arms import PROBE, SCRATCH, TUNED
@@ -101,6 +102,23 @@ def table(found):
             systems = [rows[key] for key in (SCRATCH, PROBE, TUNED)]
             values = [shown(row["value"]) for row in systems] + [shown(row["lead"], "+") for row in systems[:2]]
             lines.append(f"| {name} | {label} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def table_of_fine_grained(found):
+    """Retrieval and a linear probe of each recipe and start, over seeds, as a table of a page: percent."""
+    lines = ["| data | settings | start | seeds | recall at 1 | MAP@R | linear |", "|---" * 7 + "|"]
+    for name, entry in found["entries"].items():
+        of: dict[tuple[str, str], list[list[float]]] = {}
+        for run in entry.get("runs", []):
+            whole = [row for row in run["rows"] if row["setting"].get("labels per class") in ("all", None)]
+            means = {(row["metric"], row["setting"].get("probe")): row["value"]["mean"] for row in whole}
+            values = [means["precision@1", None], means["map@r", None], means["accuracy", "linear"]]
+            of.setdefault((run["recipe"], run["start"]), []).append([100 * value for value in values])
+        for (recipe, start), values in of.items():
+            columns = [interval(list(column)) for column in zip(*values, strict=True)]
+            data = name.removesuffix(", fine-grained")
+            lines.append(f"| {data} | {recipe} | {start} | {len(values)} | {' | '.join(columns)} |")
     return "\n".join(lines)
 
 

@@ -26,6 +26,7 @@ PAGES = (
             "explain",
             "adaptation",
             "finetune",
+            "fine-grained",
         )
     ),
     ROOT / "benchmarks" / "README.md",
@@ -340,6 +341,7 @@ MAKE = {
     "trials": trials,
     "basket": basket,
     "tried": tried,
+    "fine-grained": lambda: finetune.table_of_fine_grained(read("finetune")),
     "verdicts": judged,
     "weights": weights,
     "settings": settings,
