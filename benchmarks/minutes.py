@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -37,18 +36,15 @@ AUTOMATIC, LIGHTLY = "automatic", "lightly, SimCLR as documented"
 
 
 def ours(data: Path, budget: str, seed: int, more: list[str]) -> dict[str, Any]:
-    """A run of `nearfar train` with a budget: accuracies of its systems, and what it has settled."""
+    """A run of `nearfar train` with a budget: accuracies of its systems, and how many steps it made."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "nearfar", "train", str(data), "--budget", budget, "--seed", str(seed)]
         subprocess.run([*command, "--out", str(run), "--quiet", *more], check=True, stdout=subprocess.DEVNULL)
         evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
-        config = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
         last = json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    flat = {name: value for part in config.values() if isinstance(part, dict) for name, value in part.items()}
     return {
         "accuracy": {name: accuracies(evaluation, name) for name in evaluation["systems"]},
-        "settled": {name: flat.get(name) for name in ("encoder", "width", "image_size", "batch_size", "views")},
         "steps": last["step"],
         "seconds": last["seconds"],
     }
@@ -90,7 +86,7 @@ def lightly(data: Path, budget: str, seed: int, size: int) -> dict[str, Any]:
             if time.monotonic() - began >= seconds(budget):
                 break
     found = judged(network.eval(), data, size)
-    return {"accuracy": {LIGHTLY: found}, "settled": {"image_size": size}, "steps": steps, "seconds": None}
+    return {"accuracy": {LIGHTLY: found}, "steps": steps, "seconds": None}
 
 
 @torch.no_grad()
