@@ -44,7 +44,8 @@ class Data(Options):
     )
     source_domain: str | None = option(
         None,
-        "The domain whose labels are learnt from: those of the others are hidden, and only judge.",
+        "The domain whose labels are learnt from: those of the others are hidden, and only judge. Of folders "
+        "DATA/DOMAIN/CLASS the name of one of the first level.",
     )
     every_domain: bool = option(
         False, "Labels of the other domains are learnt from, too, though only these judge.", python=True
@@ -92,6 +93,7 @@ class Data(Options):
             "label_column": self.label_column,
             "group_column": self.group_column,
             "domain_column": self.domain_column,
+            "source_domain": self.source_domain,
             "ignore_columns": listed(self.ignore_columns),
         }
 

@@ -1,4 +1,4 @@
-"""Folders of domains, each with its splits and classes."""
+"""Folders of domains, each with its splits and classes, or with classes alone."""
 
 import pytest
 
@@ -48,3 +48,37 @@ def test_parts_count_the_same_classes(domains):
 )
 def test_other_folders_are_none(names, tmp_path):
     assert open_samples(f"{made(tmp_path / 'data', names)}", extensions=EXTENSIONS).domains is None
+
+
+WHOLE = [f"{d}/{c}/{i}.png" for d in ("photo", "sketch") for c in "ab" for i in "12"]
+
+
+def test_folders_without_splits_are_domains_where_one_of_them_is_named(tmp_path):
+    data = made(tmp_path / "data", [*WHOLE, "sketch/c/1.png", "notes.png"])
+    found = open_samples(data, extensions=EXTENSIONS, source_domain="photo")
+    assert (len(found), found.domain_names, found.label_names) == (9, ("photo", "sketch"), ("a", "b", "c"))
+    for key, domain, label in zip(found.keys, found.domains, found.labels, strict=True):
+        assert key.startswith(f"{found.domain_names[domain]}/{found.label_names[label]}/")
+    assert splits_of(data, extensions=EXTENSIONS) == []
+    with pytest.raises(DataError, match="has no splits, so there is no 'test'"):
+        open_samples(f"{data}:test", extensions=EXTENSIONS, source_domain="photo")
+
+
+@pytest.mark.parametrize("named", [None, "foto"])
+def test_else_they_are_classes(named, tmp_path):
+    found = open_samples(made(tmp_path / "data", WHOLE), extensions=EXTENSIONS, source_domain=named)
+    assert (found.domains, found.label_names) == (None, ("photo", "sketch"))
+
+
+def test_a_domain_may_have_no_classes(tmp_path):
+    data = made(tmp_path / "data", [*WHOLE[:4], "sketch/1.png", "sketch/2.png"])
+    found = open_samples(data, extensions=EXTENSIONS, source_domain="photo")
+    assert found.label_names == ("a", "b")
+    assert found.labels.tolist() == [0, 0, 1, 1, -1, -1]
+    assert found.domains.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_splits_in_some_domains_alone_are_refused(tmp_path):
+    data = made(tmp_path / "data", [*WHOLE[:4], "sketch/train/a/1.png", "sketch/test/a/1.png"])
+    with pytest.raises(DataError, match=r"'sketch' holds splits \(test, train\), and 'photo' holds none"):
+        open_samples(data, extensions=EXTENSIONS, source_domain="photo")

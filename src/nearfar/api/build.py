@@ -84,6 +84,7 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
         "labels_in": source.whole.label_column,
         "groups_in": config.data.group_column,
         "domains_in": config.data.domain_column,
+        "source_domain": config.data.source_domain,
         "ignored": list(config.data.named_columns["ignore_columns"]),
     }
     made.config.update({name: value for name, value in columns.items() if value})  # for other data of the same columns

@@ -9,6 +9,8 @@ from nearfar.config import TrainConfig
 from nearfar.contract import Rows, Source
 from nearfar.errors import DataError, UnknownName
 
+_SHOWN = 5  # names in a message
+
 
 def part(config: TrainConfig, train: Source, test: str | None, seed: int) -> tuple[Source, Source | None]:
     """The samples to train on, with the labels that may be known, and those taken out of them to judge by.
@@ -61,9 +63,11 @@ def _others(config: TrainConfig, source: Source) -> "np.ndarray[tuple[int], np.d
     """[N]: whether samples are of another domain than that of the labels."""
     name, column = str(config.data.source_domain), config.data.domain_column
     if source.domains is None:
+        classes = f" Its classes are {', '.join(source.label_names[:_SHOWN])}." if source.label_names else ""
         raise DataError(
             f"{source.name!r} does not say which domain its samples are of, and --source-domain names one: give a "
-            f"column {column or 'domain'!r} (--domain-column), or folders DATA/DOMAIN/train/CLASS."
+            f"column {column or 'domain'!r} (--domain-column), or folders DATA/DOMAIN/CLASS or DATA/DOMAIN/train/CLASS "
+            f"of which one is {name!r}.{classes}"
         )
     names = list(source.domain_names)
     if name not in names:

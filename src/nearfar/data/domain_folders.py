@@ -1,7 +1,10 @@
-"""Folders of domains, DATA/DOMAIN/train/CLASS/FILE: the first level says where samples come from, the second the split.
+"""Folders of domains: the first level says where samples come from.
 
-Every folder of the first level must hold folders of splits, and these must hold folders: so classes that hold their own
-splits are none.
+DATA/DOMAIN/train/CLASS/FILE: the second level says the split. Every folder of the first level must hold folders of
+splits, and these must hold folders: so classes that hold their own splits are none.
+
+DATA/DOMAIN/CLASS/FILE, or DATA/DOMAIN/FILE where a domain has no labels: nothing tells such folders from classes, and
+so they are domains where the user names one of them.
 """
 
 import os
@@ -17,19 +20,29 @@ from nearfar.data.keys import all_printable, printable, unique
 from nearfar.data.sample_rows import SampleRows
 from nearfar.data.samples import Samples, data_name
 from nearfar.data.values import DictionaryBuilder
+from nearfar.errors import DataError
 
 
-def domains_in(root: str) -> dict[str, list[str]]:
-    """The folders that are domains, and the splits in each; empty where they are something else."""
+def domains_in(root: str, named: str | None = None) -> dict[str, list[str]]:
+    """The folders that are domains, and the splits in each; empty where they are something else.
+
+    They may have no splits where one of them is the domain that is `named`; raises DataError where only some have.
+    """
     names = folders_in(root)
     if len(names) < 2 or splits.folders_of_splits(names):
         return {}
-    found = {}
-    for name in names:
-        own = splits_in(os.path.join(root, name))
-        if not own or not all(folders_in(os.path.join(root, name, split)) for split in own):
-            return {}
-        found[name] = own
+    found = {name: splits_in(os.path.join(root, name)) for name in names}
+    if all(found.values()):
+        inner = [os.path.join(root, name, split) for name, own in found.items() for split in own]
+        return found if all(folders_in(folder) for folder in inner) else {}
+    if named not in [printable(name) for name in names]:
+        return {}
+    if split := next((name for name, own in found.items() if own), None):
+        whole = next(name for name, own in found.items() if not own)
+        raise DataError(
+            f"{printable(root)!r}: the domain {printable(split)!r} holds splits ({', '.join(found[split])}), and "
+            f"{printable(whole)!r} holds none: make folders of splits in all domains, or in none."
+        )
     return found
 
 
@@ -45,21 +58,21 @@ def list_domains(path: str, found: dict[str, list[str]], extensions: frozenset[s
     root = unwrap(path)
     chosen = splits.pick(path, splits_of_domains(found), asked)
     some = walk(root, extensions)
-    wanted = "|".join(re.escape(f"{domain}/{split}/") for domain, split in _chosen(found, chosen))
+    wanted = "|".join(re.escape(f"{place}/") for place in _places(found, chosen))
     names = some.names.take(np.flatnonzero(some.names.matching(f"^(?:{wanted})")))
     every = [
         printable(folder)
-        for domain, own in found.items()
-        for split in own
-        for folder in folders_in(os.path.join(root, domain, split))
+        for place in _places(found, None)
+        for folder in folders_in(os.path.join(root, *place.split("/")))
     ]
     # All splits count the same classes.
-    labels = DictionaryBuilder([*sorted(set(every)), *folders_at(names, 2)]).finish()
+    depth = 2 if any(found.values()) else 1
+    labels = DictionaryBuilder([*sorted(set(every)), *folders_at(names, depth)]).finish()
     columns = {
         "label": labels[len(labels) - len(names) :],
         "domain": DictionaryBuilder(folders_at(names, 0)).finish(),
     }
-    if chosen is None:
+    if chosen is None and depth == 2:
         columns["split"] = DictionaryBuilder(folders_at(names, 1)).finish()
     before = "" if root == path else os.path.relpath(root, path).replace(os.sep, "/") + "/"
     return SampleRows(
@@ -71,11 +84,11 @@ def list_domains(path: str, found: dict[str, list[str]], extensions: frozenset[s
     ).samples(data_name(path, chosen), chosen)
 
 
-def _chosen(found: dict[str, list[str]], split: str | None) -> Sequence[tuple[str, str]]:
-    """Domain and folder of each split that is meant."""
+def _places(found: dict[str, list[str]], split: str | None) -> Sequence[str]:
+    """The folder of each split that is meant, DOMAIN/SPLIT; of domains without splits their own."""
     return [
-        (domain, name)
+        f"{domain}/{name}" if name else domain
         for domain, own in found.items()
-        for name in own
+        for name in own or [""]
         if split is None or splits.canonical(name) == splits.canonical(split)
     ]

@@ -58,6 +58,7 @@ def open_samples(
     groups_in: str | None = None,
     domain_column: str | None = None,
     domains_in: str | None = None,
+    source_domain: str | None = None,
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     further: Sequence[str] | None = (),
@@ -71,7 +72,8 @@ def open_samples(
     `columns` are tried in their order, in any case; with `inline` a cell is the sample, else its path; without any the
     row itself is the sample. Labels come from `label_column`, which must be there, else from `labels_in` where there is
     one, else from the usual names, and groups likewise, or from names of files where `{group}` stands in a pattern for
-    these (see `name_pattern`); domains as groups, or from the first level of folders (see `domain_folders`).
+    these (see `name_pattern`); domains as groups, or from the first level of folders (see `domain_folders`), where one
+    of these may have to be the `source_domain`.
     `ignore_columns`, which must be there, and those `ignored` where there are any are as if they were not. The
     `further` columns are kept in `Samples.table`, None for all that have no other meaning; `about` and `recognise` are
     as for `Request`. Where DATA has splits and none is asked for, `train` is taken, or the only one there is; `all`
@@ -96,7 +98,7 @@ def open_samples(
         about=about,
         recognise=recognise,
     )
-    found = _open(path, asked, request, kind, builtins)
+    found = _open(path, asked, request, kind, builtins, source_domain)
     if not len(found):
         raise DataError(_nothing(path, found, kind))
     named = group_column or groups_in
@@ -167,7 +169,9 @@ class _Files:
     by_split: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 
-def _open(path: str, asked: str | None, request: Request, kind: str, builtins: Collection[str]) -> Samples:
+def _open(
+    path: str, asked: str | None, request: Request, kind: str, builtins: Collection[str], source_domain: str | None
+) -> Samples:
     if is_hub(path):
         from nearfar.data import hub
         from nearfar.data.tabular import read_tables
@@ -178,7 +182,7 @@ def _open(path: str, asked: str | None, request: Request, kind: str, builtins: C
     if os.path.isdir(path):
         found = _files_in(path, request)
         if not found.all:
-            domains = domains_in(unwrap(path))
+            domains = domains_in(unwrap(path), source_domain)
             if domains:
                 return list_domains(path, domains, request.extensions, asked)
             return list_folder(path, request.extensions, asked)

@@ -24,6 +24,7 @@ def open_source(
     label_column: str | None = None,
     group_column: str | None = None,
     domain_column: str | None = None,
+    source_domain: str | None = None,
     ignore_columns: Sequence[str] = (),
     about: bool = False,
     annotations: "Wanted | None" = None,
@@ -50,6 +51,7 @@ def open_source(
         "label_column": label_column,
         "group_column": group_column,
         "domain_column": domain_column,
+        "source_domain": source_domain or (config or {}).get("source_domain"),
         "ignore_columns": ignore_columns,
         "about": about,
     }
@@ -92,6 +94,7 @@ def found(
     groups_in: str | None = None,
     domain_column: str | None = None,
     domains_in: str | None = None,
+    source_domain: str | None = None,
     ignore_columns: Sequence[str] = (),
     ignored: Sequence[str] = (),
     about: bool = False,
@@ -99,7 +102,8 @@ def found(
     """The samples of DATA that the modality reads; nothing of them is read yet. Raises DataError where none are.
 
     Labels come from `label_column`, else from `labels_in` where there is such a column, else from the usual ones, and
-    groups and domains likewise. `ignore_columns`, which must be there, and those `ignored` are as if they were not.
+    groups and domains likewise, or domains from folders where one is the `source_domain`. `ignore_columns`, which must
+    be there, and those `ignored` are as if they were not.
     """
     from nearfar.data.reader import open_samples, parse_data
 
@@ -131,6 +135,7 @@ def found(
         recognise=modality.recognise,
         kind=modality.name,
         builtins=modality.builtins,
+        source_domain=source_domain,
         **columns,
     )
 
