@@ -129,6 +129,15 @@ def test_scaler_gives_zero_mean_and_unit_variance():
     assert torch.allclose(y.std(0, correction=0), torch.ones(4), atol=1e-5)
 
 
+def test_a_deviation_counts_as_no_less_than_a_share_of_the_usual_one():
+    x = torch.randn(500, 4) * torch.tensor([2.0, 1.0, 1e-3, 0.0])
+    deviation = x.std(0, correction=0)
+    usual = deviation.square().mean().sqrt()
+    found = Scaler.of(x, least=0.5).factor
+    expected = torch.stack([1 / deviation[0], 1 / deviation[1], 2 / usual, torch.tensor(0.0)])
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

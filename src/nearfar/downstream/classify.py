@@ -18,7 +18,7 @@ from nearfar.errors import DataError, RunError
 from nearfar.evaluation.auc import auc_rows
 from nearfar.evaluation.embedding import embed_source
 from nearfar.evaluation.intervals import FIGURE, Interval, over_draws
-from nearfar.evaluation.linear import LinearProbe, fit_linear
+from nearfar.evaluation.linear import LinearProbe, Scaler, fit_linear
 from nearfar.evaluation.task import TRAINED, Role, Row, rows_over_draws, rows_over_samples
 from nearfar.files import plain, write, write_json
 from nearfar.methods.classify import Classify, LinearHead
@@ -145,6 +145,8 @@ class ClassifyTask(Downstream):
     """A linear head under cross-entropy."""
 
     name = "classify"
+    unlabelled: ClassVar[str] = "are not learnt from"
+    """What samples without a label are for."""
     probes = True
     protocol = (
         "Probabilities are calibrated by labels that were held back; the calibration error is that of the test samples."
@@ -168,7 +170,7 @@ class ClassifyTask(Downstream):
         rows = np.flatnonzero(labels >= 0)
         vectors, kept = embed_source(made.encoder, source.take(rows), show=False)
         numbers = torch.from_numpy(labels[rows][kept])
-        probe = fit_linear(vectors, numbers, classes=made.options.classes, seed=seed)
+        probe = _fitted(vectors, numbers, made.options.classes, seed)
         weight, bias = over_all_classes(probe, made.options.classes)
         counts = torch.bincount(numbers, minlength=made.options.classes).float()
         device = made.head.mean.device
@@ -197,7 +199,7 @@ class ClassifyTask(Downstream):
         if judges is None or judges.labels is None or not (judges.labels >= 0).any():
             return None
         found = told(Classifier(made.encoder, made.head, source.label_names, scale), judges, source, len(held_back))
-        found.notes += notes_of(source, len(held_back))
+        found.notes += notes_of(source, len(held_back), self.unlabelled)
         return found
 
     def judged(self, stored: Mapping[str, Any]) -> Told:
@@ -218,7 +220,7 @@ class ClassifyTask(Downstream):
         vectors, rows = embed_source(encoder, source, show=False)
         numbers = torch.from_numpy(labels[rows])
         classes = len(source.label_names)
-        probe = fit_linear(vectors[numbers >= 0], numbers[numbers >= 0], classes=classes, seed=seed)
+        probe = _fitted(vectors[numbers >= 0], numbers[numbers >= 0], classes, seed)
         head = LinearHead(encoder.dim, classes)
         with torch.no_grad():
             weight, bias = over_all_classes(probe, classes)
@@ -253,6 +255,17 @@ class ClassifyTask(Downstream):
         head = LinearHead(encoder.dim, len(classes))
         load_weights(folder / "model.safetensors", head)
         return Classifier(encoder, head.to(encoder.device), classes, scale)
+
+
+def _fitted(vectors: Tensor, labels: Tensor, classes: int, seed: int) -> LinearProbe:
+    """The probe that a head starts as, of vectors [N, dim] with labels [N].
+
+    A dimension that hardly differs among them, as of a network with ReLU where it is nearly always 0, is not lengthened
+    to unit spread: inputs in which it does differ, such as views, or samples of another domain, would be hundreds of
+    times as long as these, and the head's steps with them.
+    """
+    scaler = Scaler.of(vectors, least=1.0)
+    return fit_linear(scaler.apply(vectors), labels, classes=classes, seed=seed, scaler=scaler)
 
 
 def over_all_classes(probe: LinearProbe, classes: int) -> tuple[Tensor, Tensor]:
@@ -298,14 +311,14 @@ def told(classifier: Classifier, judges: Source, train: Source, calibrated_by: i
     return found
 
 
-def notes_of(source: Source, calibrated_by: int) -> list[str]:
-    """What to know of the labels of a training part."""
+def notes_of(source: Source, calibrated_by: int, unlabelled: str) -> list[str]:
+    """What to know of the labels of a training part; `unlabelled` says what samples without one are for."""
     labels = source.labels
     assert labels is not None
     sizes = np.bincount(labels[labels >= 0], minlength=len(source.label_names))
     notes = []
     if missing := int((labels < 0).sum()):
-        notes.append(f"{missing} of {len(labels)} training samples have no label, and are not learnt from.")
+        notes.append(f"{missing} of {len(labels)} training samples have no label, and {unlabelled}.")
     if single := [source.label_names[i] for i in np.flatnonzero(sizes == 1).tolist()]:
         notes.append(f"{_counted(len(single))} one training sample: {', '.join(single[:5])}.")
     there = sizes[sizes > 0]

@@ -48,8 +48,11 @@ class Scaler:
     factor: Tensor
 
     @classmethod
-    def of(cls, train: Tensor) -> "Scaler":
-        """Measure `train` `[N, D]`; raises DataError where a value is not finite."""
+    def of(cls, train: Tensor, *, least: float = 0.0) -> "Scaler":
+        """Measure `train` `[N, D]`; raises DataError where a value is not finite.
+
+        A deviation below the share `least` of their root mean square counts as that.
+        """
         x = train.detach().float()
         variance, mean = torch.var_mean(x, dim=0, correction=0)
         bad = ~(variance.isfinite() & mean.isfinite())
@@ -59,7 +62,8 @@ class Scaler:
             )
         deviation = variance.sqrt()
         constant = deviation <= 1e-6 * mean.abs()  # rounding noise about a large mean is not a signal
-        return cls(mean, torch.where(constant | (deviation == 0), 0.0, 1 / deviation))
+        spread = deviation.clamp_min(least * float(deviation.square().mean().sqrt()))
+        return cls(mean, torch.where(constant | (deviation == 0), 0.0, 1 / spread))
 
     def apply(self, x: Tensor) -> Tensor:
         """Standardise `[N, D]` in fp32."""

@@ -2,9 +2,9 @@
 
 Of a sample with the class y, whose vector f the encoder makes of a gently altered view: -log softmax(W s(f) + b)_y, the
 mean over two views (Fort et al., "Drawing multiple augmentation samples per image during training efficiently decreases
-test error", 2021), where s standardises each dimension by the mean and spread that it has before the first step. The
-layer may start as the linear probe of the vectors (Kumar et al., "Fine-tuning can distort pretrained features", 2022:
-LP-FT); see `start`.
+test error", 2021), where s standardises each dimension by the mean and spread that it has before the first step, or the
+usual spread where its own is less. The layer may start as the linear probe of the vectors (Kumar et al., "Fine-tuning
+can distort pretrained features", 2022: LP-FT); see `start`.
 
 With `balanced`, the logarithm of each class's frequency is added to its score in training alone (Menon et al.,
 "Long-tail learning via logit adjustment", 2021, eq. 10): rare classes then count as much as frequent ones.
