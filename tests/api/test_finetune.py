@@ -67,6 +67,13 @@ def test_predictions_are_those_of_the_head(tuned):
         assert shares[record["prediction"]] == record["probability"]
 
 
+def test_norms_of_a_new_encoder_that_stays_as_it_is_know_the_data(finished, tmp_path):
+    how = {"method": "classify", "frozen": True, "encoder": "small_cnn", "width": 4, "batch_size": 16, **FEW}
+    run = nf.train(finished[0], out=tmp_path / "run", evaluate=False, **how)
+    means = [value for name, value in run.encoder.state_dict().items() if name.endswith("running_mean")]
+    assert all(mean.abs().max() > 0 for mean in means)
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_files_of_predictions_say_what_the_list_says(ending, tuned, tmp_path):
     data, run = tuned

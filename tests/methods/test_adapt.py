@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nearfar.contract import Batch, Latents
+from nearfar.errors import ConfigError
 from nearfar.losses import sup_con
 from nearfar.methods.adapt import Adapt, AdaptOptions, coral
 from nearfar.methods.classify import Classify
@@ -87,11 +88,37 @@ def test_coral_is_nothing_for_equal_covariances_whatever_the_means():
     assert coral(x, x + 3).abs() < 1e-9
 
 
-def test_coral_is_the_squared_difference_of_covariances_in_units_of_the_spread():
-    x = normal(20, 5)
-    spread = torch.cat([x, 2 * x]).std(0)
-    torch.testing.assert_close(coral(x, 2 * x), (3 * (x / spread).T.cov()).square().sum() / 5)
-    torch.testing.assert_close(coral(x, 2 * x), coral(100 * x, 200 * x))
+def test_coral_is_the_squared_difference_of_covariances_over_what_chance_makes_of_it():
+    one, other = normal(20, 5), 2 * normal(30, 5, seed=1)
+    spread = torch.cat([one, other]).std(0)
+    spread = spread.clamp_min(spread.square().mean().sqrt())
+    apart = ((one / spread).T.cov() - (other / spread).T.cov()).square().mean()
+    torch.testing.assert_close(coral(one, other), apart / (1 / 19 + 1 / 29))
+
+
+@pytest.mark.parametrize(("count", "dim"), [(8, 300), (500, 10)])
+def test_coral_of_two_draws_of_one_domain_is_one_whatever_their_size(count, dim):
+    assert coral(normal(count, dim), normal(2 * count, dim, seed=1)) == pytest.approx(1, rel=0.4)
+
+
+def test_coral_of_constant_vectors_has_a_gradient():
+    both = torch.ones(20, 5, requires_grad=True)
+    coral(both[:10], both[10:]).backward()
+    assert both.grad.isfinite().all()
+
+
+def test_coral_does_not_make_vectors_shorter():
+    both = normal(20, 5).requires_grad_()
+    coral(both[:10], both[10:]).backward()
+    assert (both.grad * both).sum().abs() < 1e-5
+    torch.testing.assert_close(coral(both[:10], both[10:]), coral(100 * both[:10], 100 * both[10:]))
+
+
+def test_a_dimension_that_hardly_differs_is_not_pushed_further_than_others():
+    one, other = (normal(20, 5, seed=seed) * torch.tensor([1.0, 1, 1, 1, 1e-4]) for seed in (0, 1))
+    one.requires_grad_()
+    coral(one, other).backward()
+    assert one.grad[:, 4].abs().max() < one.grad[:, :4].abs().max()
 
 
 def test_the_critic_learns_to_tell_domains_apart_and_the_encoder_to_hinder_it():
@@ -109,6 +136,22 @@ def test_the_critic_learns_to_tell_domains_apart_and_the_encoder_to_hinder_it():
         for parameter in method.critic.parameters():
             parameter -= 0.1 * parameter.grad
     assert method.loss(Latents(z=leaf), batch).parts["aligned_loss"] < before
+
+
+def test_statistics_alone_learn_from_labels_alone():
+    method = made(align="statistics")
+    assert method.options.pseudo_weight == 0
+    assert not method.requires.unlabelled
+    assert not method.requires.mixed
+    assert made().options.pseudo_weight == 1
+    z, batch = held(method, LABELS)
+    torch.testing.assert_close(loss_of(method).total, Classify.loss(method, z, batch).total)
+
+
+@pytest.mark.parametrize("name", ["pseudo_weight", "contrast_weight"])
+def test_what_is_learnt_of_both_domains_contradicts_statistics_of_one(name):
+    with pytest.raises(ConfigError, match=f"{name} must be 0 with align statistics"):
+        AdaptOptions(classes=3, align="statistics", **{name: 0.5})
 
 
 @pytest.mark.parametrize("options", [{"confidence": 0.0}, {"pseudo_weight": -1.0}, {"align": "corall"}])

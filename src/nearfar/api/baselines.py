@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import nn
 
 from nearfar import given, randomness
 from nearfar.errors import RunError
 from nearfar.evaluation.task import STARTED, UNTRAINED
+from nearfar.training.norms import settle_norms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from nearfar.contract import Encoder, Source
 
 START = "start.safetensors"
-_BATCHES, _BATCH = 8, 256
 
 
 def seed_weights(seed: int) -> None:
@@ -68,24 +66,3 @@ def untrained(encoder: "Encoder", source: "Source", run: Path | None = None) -> 
         fresh.acquaint(source)
         settle_norms(fresh, source)
     return fresh.to(next(encoder.parameters()).device).eval()
-
-
-@torch.no_grad()
-def settle_norms(encoder: "Encoder", source: "Source") -> None:
-    """Set the running statistics of batch norms to those of up to 2,048 samples, evenly taken."""
-    norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-    encoder.train()
-    rows = np.unique(np.linspace(0, len(source) - 1, min(len(source), _BATCHES * _BATCH)).astype(np.int64))
-    for part in np.array_split(rows, max(1, len(rows) // _BATCH)):
-        raw, kept = source.fetch(part)
-        if len(kept) > 1:
-            encoder.features(encoder.prepare(raw))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    encoder.eval()

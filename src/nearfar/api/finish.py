@@ -64,6 +64,7 @@ def finish(
             notes.append(mixing.settle(ready, first_weights(folder.path / "encoder" / START)))
         elif (said := mixing.not_behind(ready, folder.path)) is not None:
             notes.append(said)
+    completed = heads.complete(ready)
     embedded = whiten(encoder, ready.source) if ready.config.model.whiten and encoder.whitens else None
     epochs = round(state.step / ready.plan.order.steps_per_epoch, 2)
     encoder.config |= {
@@ -115,7 +116,7 @@ def finish(
                 )
         write_page(folder.path / REPORT, folder, found, keep(ready, folder, state, train, vectors, costs))
     whitening = {name: value.cpu() for name, value in encoder.output.state_dict().items()}
-    mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes else {}
+    mixed = {name: value.cpu() for name, value in encoder.state_dict().items()} if notes or completed else {}
     return Finished(found, time.monotonic() - began, whitening, mixed)
 
 

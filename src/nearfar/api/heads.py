@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
-from nearfar.api.baselines import settle_norms
 from nearfar.config import TrainConfig
 from nearfar.contract import Method, Rows, Source
 from nearfar.downstream import registry
@@ -14,6 +14,7 @@ from nearfar.downstream.labels import amount, drawn
 from nearfar.downstream.task import HEAD, Downstream, Judged
 from nearfar.errors import ConfigError
 from nearfar.files import write_json
+from nearfar.training.norms import settle_norms
 
 if TYPE_CHECKING:
     from nearfar.api.prepare import Ready
@@ -49,14 +50,23 @@ def hold_back(
     return labels, held_back
 
 
-def begin(config: TrainConfig, method: Method, source: Source, labels: Rows | None) -> None:
-    """Give the head of a new run its start."""
+def begin(config: TrainConfig, method: Method, source: Source, labels: Rows | None) -> dict[str, Tensor]:
+    """Give the head of a new run its start; returns the buffers that the encoder had, which the task may change."""
     task = task_of(method)
     if task is None or labels is None:
-        return
+        return {}
     if config.model.pretrained is None:
         settle_norms(method.encoder, source)
+    buffers = dict(method.encoder.named_buffers())
+    came = {name: value.clone() for name, value in method.encoder.state_dict().items() if name in buffers}
     task.begin(method, source, labels, seed=config.machine.seed)
+    return came
+
+
+def complete(ready: "Ready") -> bool:
+    """Let the task change the trained encoder of a run before it is written; whether it did."""
+    task = task_of(ready.plan.method)
+    return task is not None and task.complete(ready.plan.method, ready.source)
 
 
 def finish(ready: "Ready", run: Path) -> Judged | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nearfar import given
 from nearfar.api import build, domains, heads, recipes, settle, teacher
@@ -42,6 +43,8 @@ class Ready:
     plan: Plan
     held_back: Rows
     """Labelled samples of the training part that the method is not shown, for its head to be calibrated by."""
+    came: Mapping[str, Tensor]
+    """Buffers that the encoder of a new run had before its task began, which may have changed them."""
 
 
 def assemble(options: Mapping[str, Any]) -> TrainConfig:
@@ -187,8 +190,7 @@ def prepare(
     config = replace(config, model=replace(config.model, width=encoder.config.get("width", config.model.width)))
     if config.machine.compile:
         encoder.compile()
-    if fresh:
-        ranks.on_first(heads.begin, config, method, source, labels)
+    came = ranks.on_first(heads.begin, config, method, source, labels) if fresh else {}
     build.synchronise(config, method, ranks)
     optimisation = config.optimisation
     assert isinstance(optimisation.micro_batch, int)
@@ -219,4 +221,4 @@ def prepare(
     )
     config, chosen = ranks.on_first(recipes.settle, asked, config, modality, plan, judges.held_out, started)
     plan = replace(plan, make_views=build.views(config, modality, encoder))
-    return Ready(config, choices + chosen, modality, source, judges, encoder, plan, held_back)
+    return Ready(config, choices + chosen, modality, source, judges, encoder, plan, held_back, came)

@@ -144,7 +144,7 @@ def write(start: Start, ready: Ready, state: State, clock: Clock, folder: RunFol
             ready.config.model.pretrained or ready.encoder.from_weights or given.is_given(ready.config.model.encoder)
         )
         if foreign or anchored:
-            write_file(folder.path / "encoder" / START, packed(ready.encoder.state_dict()))
+            write_file(folder.path / "encoder" / START, packed({**ready.encoder.state_dict(), **ready.came}))
     teacher.keep(ready.source, folder.path)
     if list_unreadable(folder.path, ready.source, ready.judges.test):
         tell_unreadable(ready.source, ready.judges.test, listed=folder.path / SKIPPED)

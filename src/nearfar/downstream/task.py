@@ -107,6 +107,10 @@ class Downstream:
     def begin(self, method: Method, source: Source, labels: Rows, *, seed: int) -> None:
         """Give the head of a new method its start, from the samples that it may learn from; by default nothing."""
 
+    def complete(self, method: Method, source: Source) -> bool:
+        """Change the trained encoder before it is written; whether it did, by default not."""
+        return False
+
     def finish(
         self, method: Method, source: Source, held_back: Rows, judges: Source | None, folder: Path
     ) -> Judged | None:

@@ -14,6 +14,9 @@ Beside the cross-entropy of the labelled samples (`classify`), of the samples wi
 All of that grows as 2 / (1 + e^(-10 progress)) - 1 (Ganin et al., section 5.2.2): what is said early is often wrong.
 Samples without a label are taken for those of other domains; without domains, this is learning from few labels.
 
+Or nothing is learnt of samples without a label, and after the last step batch norms take their statistics (Li et al.,
+"Revisiting batch normalization for practical domain adaptation", 2016, algorithm 1: AdaBN); the task does that.
+
 Differs from FixMatch: all views are altered gently, and each is learnt from what the mean of all says.
 """
 
@@ -31,9 +34,12 @@ from nearfar.losses import sup_con
 from nearfar.methods.classify import LENGTH, Classify
 from nearfar.methods.options import AdaptOptions
 from nearfar.methods.relations import Classes
+from nearfar.options import Facts, Settling
 
 _REMEMBERED = 0.9  # of what has been said of samples without a label, each step
 _CRITIC = 64  # hidden units
+_LEARNT = ("coral", "adversarial")
+"""Alignments that have a loss."""
 
 
 class Adapt(Classify):
@@ -55,6 +61,18 @@ class Adapt(Classify):
         if self.options.align == "adversarial":
             self.critic = nn.Sequential(nn.Linear(encoder.dim, _CRITIC), nn.ReLU(), nn.Linear(_CRITIC, 1))
 
+    @classmethod
+    def required(cls, options: AdaptOptions) -> Requirements:
+        """Batches of both; of labelled samples alone where statistics are what differs between the domains."""
+        return Requirements(labels=True, unlabelled=False) if options.align == "statistics" else cls.requires
+
+    @classmethod
+    def choose(cls, settling: Settling[Any], facts: Facts, encoder: Encoder) -> None:
+        """As for `Classify`; what is said of samples without a label counts as much as labels, where it counts."""
+        super().choose(settling, facts, encoder)
+        alone = settling.options.align == "statistics"
+        settling.choose("pseudo_weight", 0.0 if alone else 1.0, "labels alone are learnt from" if alone else "")
+
     @torch.no_grad()
     def start(self, mean: Tensor, factor: Tensor, weight: Tensor, bias: Tensor, counts: Tensor) -> None:
         """As for `Classify`; what is said of samples without a label is expected to be as frequent as `counts` [K]."""
@@ -73,7 +91,7 @@ class Adapt(Classify):
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "believed": (options.pseudo_weight, lambda: self._of_believed(z["z"], believed, open_, batch)),
             "across": (options.contrast_weight, lambda: self._across(z["z"], believed, batch)),
-            "aligned": (options.align_weight * (options.align != "none"), lambda: self._aligned(z["z"], open_, batch)),
+            "aligned": (options.align_weight * (options.align in _LEARNT), lambda: self._aligned(z["z"], open_, batch)),
         }
         total, parts = named, {"named_loss": named.detach()}
         for name, (weight, term) in terms.items():
@@ -151,16 +169,18 @@ class _Reversed(torch.autograd.Function):
 
 
 def coral(one: Tensor, other: Tensor) -> Tensor:
-    """How far the covariances of two sets of vectors [m d] and [n d] are apart: 0 where they agree.
+    """How far the covariances of two sets of vectors [m d] and [n d] are apart: 1 for two draws of one domain.
 
-    The squared difference over d, of vectors whose dimensions have unit spread over both sets. Sun & Saenko have it
-    over 4 d^2, of which nothing is noticed where there are hundreds of dimensions, and leave vectors as they are.
+    The mean of the squared differences, over that which chance alone makes of m and n vectors. Dimensions have unit
+    spread over both sets; those with less than the usual spread are lengthened as much as that one is. Sun & Saenko
+    leave vectors as they are, and take a quarter of the mean: of many dimensions and few samples it is all chance.
     """
     if min(len(one), len(other)) < 2:
         return (one.sum() + other.sum()) * 0
-    spread = torch.cat([one, other]).detach().std(0).clamp_min(1e-6)
+    variance = torch.cat([one, other]).var(0)
+    spread = torch.maximum(variance, variance.mean()).clamp_min(1e-12).sqrt()
     first, second = ((x / spread).T.cov() for x in (one, other))
-    return (first - second).square().sum() / one.shape[1]
+    return (first - second).square().mean() / (1 / (len(one) - 1) + 1 / (len(other) - 1))
 
 
 METHOD = Adapt

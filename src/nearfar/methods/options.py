@@ -354,8 +354,8 @@ class ClassifyOptions(Options):
 class AdaptOptions(ClassifyOptions):
     """Options of adapt."""
 
-    pseudo_weight: float = option(
-        1.0, "Weight of the classes that samples without a label are taken for; 0 leaves them out.", least=0
+    pseudo_weight: float = automatic(
+        "Weight of the classes that samples without a label are taken for; 0 leaves them out.", least=0
     )
     confidence: float = option(
         0.9, "How probable a class must be for a sample without a label to be taken for it.", above=0, most=1
@@ -371,10 +371,19 @@ class AdaptOptions(ClassifyOptions):
         least=0,
     )
     contrast_temperature: float = option(0.1, "Temperature of that contrast.", above=0)
-    align: Literal["none", "coral", "adversarial"] = option(
-        "none", "How the vectors of domains are made alike: by covariances, or so that a critic cannot tell them apart."
+    align: Literal["none", "coral", "adversarial", "statistics"] = option(
+        "none",
+        "How the vectors of domains are made alike: by covariances, or so that a critic cannot tell them apart; or by "
+        "batch norms, which learn with the statistics of labelled samples, and end with those of the others.",
     )
-    align_weight: float = option(1.0, "Weight of that.", least=0)
+    align_weight: float = option(1.0, "Weight of covariances, or of the critic.", least=0)
+
+    def check(self) -> None:
+        """With statistics, samples without a label come in at the end alone."""
+        if self.align == "statistics":
+            for name in ("pseudo_weight", "contrast_weight"):
+                given = getattr(self, name)
+                must(not given, f"{name} must be 0 with align statistics, which learns from labels alone", got=given)
 
 
 @dataclass(frozen=True, kw_only=True)
