@@ -17,6 +17,7 @@ import torch
 import nearfar
 from nearfar import losses
 from nearfar.contract import Batch, Encoder, Modality, Source
+from nearfar.errors import ConfigError
 from nearfar.methods import registry as methods
 from nearfar.modalities import registry as modalities
 from nearfar.modalities.opening import open_source
@@ -24,7 +25,7 @@ from nearfar.options import Facts
 from nearfar.testing import check_loss, check_method, check_modality
 from nearfar.training.positives import Given, views_of
 from nearfar.training.step import training_step
-from tests.methods.toys import OF_VECTORS
+from tests.methods.toys import OF_SAMPLES
 from tests.toy import Digits
 
 PACKAGE = Path(nearfar.__file__).parent
@@ -150,7 +151,7 @@ def test_every_modality_keeps_its_promises(name: str, tmp_path: Path) -> None:
     check_modality(modality_of(name), toy.data, encoder=toy.encoder, samples=toy.samples, **toy.options)
 
 
-@pytest.mark.parametrize("name", OF_VECTORS)
+@pytest.mark.parametrize("name", OF_SAMPLES)
 def test_every_method_keeps_its_promises(name: str) -> None:
     check_method(methods.load(name))
 
@@ -187,10 +188,14 @@ def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Ground(modality, source.suited(encoder().config), options, encoder)
 
 
-@pytest.mark.parametrize("name", OF_VECTORS)
-def test_every_method_trains_every_encoder(name: str, ground: Ground) -> None:
+@pytest.mark.parametrize("name", OF_SAMPLES)
+def test_every_method_trains_every_encoder_or_refuses_one_without_maps(name: str, ground: Ground) -> None:
     kind = methods.load(name)
     encoder = ground.encoder()
+    if kind.requires.maps and not ground.modality.with_maps:
+        with pytest.raises(ConfigError, match="has no feature maps"):
+            kind(encoder, kind.settle(kind.Options(), FACTS, encoder)[0])
+        return
     method = kind(encoder, kind.settle(kind.Options(), FACTS, encoder)[0])
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.01)
     labels = ground.source.labels

@@ -17,6 +17,7 @@ from nearfar.api.run import Run
 from nearfar.config import SECTIONS
 from nearfar.errors import ConfigError, UserError
 from nearfar.methods import registry as methods
+from nearfar.methods import several
 from nearfar.modalities import registry
 from nearfar.training import checkpoint
 from tests.altering import TIMES, named, untouched
@@ -165,8 +166,10 @@ def check(run: Run, given: dict[str, Any]) -> None:
     assert saved is not None
     assert saved.state["step"] >= 1
     settled = opts.from_file(run.path / "config.toml")
+    parts, asked = (several.parse(options.get("also")) for options in (settled, given))
+    assert [(part.name, part.weight) for part in parts] == [(part.name, part.weight) for part in asked]
     for name, value in given.items():
-        if value not in (None, "auto"):
+        if value not in (None, "auto") and name != "also":  # which is written with the options that were chosen
             assert settled[name] == value, name
     assert nf.load(run.path).dim == run.encoder.dim
     assert all(bool(weight.isfinite().all()) for weight in run.encoder.parameters())

@@ -44,6 +44,13 @@ REFUSED: list[tuple[dict[str, Any], type[UserError], str]] = [
     ({"encoder": "small_cn"}, UnknownName, "Did you mean 'small_cnn'"),
     ({"device": "gpu"}, ConfigError, "device must be auto"),
     ({"device": "cuda:99"}, ConfigError, "not on this machine"),
+    ({"method": "densecl", "matryoshka": "8"}, ConfigError, "learns from maps, and matryoshka cuts vectors"),
+    ({"also": "densecl", "matryoshka": "8"}, ConfigError, "learns from maps, and matryoshka cuts vectors"),
+    (
+        {"method": "densecl", "encoder": "torchvision:resnet18", "width": None},
+        ConfigError,
+        r"The method learns from feature maps.*encoder 'torchvision:resnet18' does not give; these do: small_cnn, ",
+    ),
     ({"batch_size": 41}, ConfigError, "batch_size 41 is more than the 40 samples.*--batch-size 40 or less"),
     ({"gather": "ring", "method": "byol"}, ConfigError, "The method byol needs gather=all with these options"),
     ({"gather": "ring", "variant": "hard"}, ConfigError, r"needs gather=all.*for simclr \(variant=nt_xent\), "),
@@ -65,6 +72,16 @@ def test_options_that_cannot_be_are_refused(
     for options, kind, message in REFUSED:
         with named(options), pytest.raises(kind, match=message):
             tiny(finished[0], **options)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_kind_of_data_whose_encoders_have_no_maps_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["a,b", *(f"{i},{i * i}" for i in range(40))]))
+    told = "The method learns from feature maps.* 'mlp' does not give; no encoder for data of the kind table does"
+    for options in ({"method": "densecl"}, {"also": "densecl:0.5"}):
+        with pytest.raises(ConfigError, match=told):
+            nf.train(table, encoder="mlp", steps=1, out=tmp_path / "run", **options)
         assert not (tmp_path / "run").exists()
 
 

@@ -20,7 +20,7 @@ def test_an_unknown_method_suggests_the_nearest():
 def test_a_ring_is_refused_with_the_methods_that_have_one():
     able = (
         r"simclr \(variant=nt_xent\), infonce \(supervised=False, selection=all, guard=off\), moco \(queue=0\), "
-        r"clip, siglip\.$"
+        r"densecl, clip, siglip\.$"
     )
     for name, options in (
         ("byol", {}),

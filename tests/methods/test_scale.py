@@ -11,9 +11,9 @@ from nearfar.methods import registry
 from nearfar.methods.heads import mlp
 from nearfar.methods.sizes import decorrelated_width, queue_size
 from nearfar.training.step import training_step
-from tests.methods.toys import OF_VECTORS, Toy, batch_of, facts_of, normed, views_of
+from tests.methods.toys import OF_SAMPLES, Toy, batch_of, facts_of, normed, views_of
 
-every_method = pytest.mark.parametrize("name", OF_VECTORS)
+every_method = pytest.mark.parametrize("name", OF_SAMPLES)
 
 
 def settled(name, samples, encoder=None, **given):

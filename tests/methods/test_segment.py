@@ -11,7 +11,7 @@ from nearfar.errors import ConfigError
 from nearfar.methods.deeplab import DeepLabHead, chosen
 from nearfar.methods.segment import Segment, SegmentOptions
 from nearfar.training.step import training_step
-from tests.methods.toys import Toy, facts_of, normal
+from tests.methods.toys import Mapless, facts_of, normal
 
 SIZE, CLASSES = 32, 3
 
@@ -92,7 +92,7 @@ def test_frozen_the_encoder_gets_no_gradient():
 
 def test_an_encoder_without_maps_is_refused():
     with pytest.raises(ConfigError, match="no feature maps: take one that convolves"):
-        Segment.settle(SegmentOptions(), facts_of(20), Toy())
+        Segment.settle(SegmentOptions(), facts_of(20), Mapless())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from nearfar.contract import Batch
 from nearfar.errors import ConfigError, UnknownName
 from nearfar.methods.byol import BYOL
+from nearfar.methods.densecl import DenseCL
 from nearfar.methods.moco import MoCo
 from nearfar.methods.several import Several, parse, required, settle
 from nearfar.methods.simclr import SimCLR
@@ -40,7 +41,19 @@ def test_the_encoder_embeds_the_views_once_for_all():
     assert len(method.encoder.seen) == 1
 
 
-@pytest.mark.parametrize(("first", "also"), [(SimCLR, "supcon:0.5"), (BYOL, "vicreg:1"), (SimCLR, "classify:0.3")])
+@pytest.mark.parametrize(("first", "also"), [(SimCLR, "densecl:0.5"), (DenseCL, "supcon:0.5")])
+def test_maps_that_one_wants_come_from_the_pass_that_all_share(first, also):
+    method = both(first, also)
+    z = method.embed(views_of(X))
+    assert len(method.encoder.seen) == 1
+    assert method.requires.maps
+    alone = [one.loss(one.embed(views_of(X)), BATCH).total for one in (method.method, *method.others.values())]
+    torch.testing.assert_close(method.loss(z, BATCH).total, alone[0] + 0.5 * alone[1])
+
+
+@pytest.mark.parametrize(
+    ("first", "also"), [(SimCLR, "supcon:0.5"), (BYOL, "vicreg:1"), (SimCLR, "classify:0.3"), (BYOL, "densecl:1")]
+)
 def test_it_keeps_the_promises_of_a_method(first, also):
     class Both(Several):
         Options = first.Options

@@ -3,12 +3,14 @@
 import torch
 from torch import nn
 
-from nearfar.contract import Batch, Encoder, Views
+from nearfar.contract import Batch, Encoder, Map, Views
 from nearfar.methods.registry import METHODS, load
 from nearfar.options import Facts
 
-OF_VECTORS = [name for name in METHODS if load(name).requires.annotations is None]
-"""Methods that take any encoder; others need its maps, and annotations."""
+OF_SAMPLES = [name for name in METHODS if load(name).requires.annotations is None]
+"""Methods that need no annotations."""
+OF_VECTORS = [name for name in METHODS if not load(name).requires.maps]
+"""Methods that take any encoder; others need its maps."""
 PLAIN = [
     name for name in METHODS if not (load(name).requires.scores or load(name).requires.targets or load(name).downstream)
 ]
@@ -18,7 +20,8 @@ PLAIN = [
 class Toy(Encoder):
     """A linear layer, or any other `layer`, over vectors of 6; shorter ones, as of small views, are stretched.
 
-    `seen` notes the shapes of what it was given.
+    Its vectors, whose length is a multiple of 4, are also its map, of 2 x 2 cells. `seen` notes the shapes of what it
+    was given.
     """
 
     def __init__(self, dim=12, layer=None):
@@ -30,6 +33,27 @@ class Toy(Encoder):
     def features(self, inputs):
         self.seen.append(tuple(inputs.shape))
         return self.layer(inputs[:, :1].expand(-1, 6) if inputs.shape[1] < 6 else inputs)
+
+    def features_and_maps(self, inputs):
+        features = self.features(inputs)
+        return features, [Map(features.view(len(features), -1, 2, 2), 1)]
+
+    def maps(self, inputs):
+        return self.features_and_maps(inputs)[1]
+
+    def map_shapes(self):
+        return [(self.dim // 4, 1)]
+
+
+class Mapless(Encoder):
+    """An encoder that gives vectors alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.dim, self.config = 6, {}
+
+    def features(self, inputs):
+        return inputs
 
 
 def normed(dim=12, *more):

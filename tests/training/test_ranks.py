@@ -102,7 +102,7 @@ def test_a_case_learns_something(name: str) -> None:
 
 def test_a_ring_is_for_some_methods() -> None:
     ringed = [name for name in together.cases() if "ring" in together.gathers(name)]
-    assert ringed == ["simclr", "infonce", "clip", "siglip", "moco, v3"]
+    assert ringed == ["simclr", "infonce", "densecl", "clip", "siglip", "moco, v3"]
 
 
 def test_shares_say_whose_rows_are_whose() -> None:

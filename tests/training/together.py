@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearfar import torchrun
-from nearfar.contract import Batch, Encoder, Method, Views
+from nearfar.contract import Batch, Encoder, Map, Method, Views
 from nearfar.errors import DataError, UserError
 from nearfar.methods import registry
 from nearfar.options import Facts
@@ -32,11 +32,13 @@ STEPS = 2
 COUNTS = {1: (11,), 2: (7, 4), 3: (6, 0, 5)}
 """Samples of each rank, by the number of ranks: ragged, and one rank of three has none."""
 CACHED = 2
+CELLS = 4
+"""Of the map of `Flat`."""
 FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=STEPS)
 
 
 class Flat(Encoder):
-    """A small network over vectors of four numbers."""
+    """A small network over vectors of four numbers; what its first layer gives is a map of 2 x 2 cells, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +47,13 @@ class Flat(Encoder):
 
     def features(self, inputs: Any) -> Tensor:
         return self.network(inputs)  # type: ignore[no-any-return]
+
+    def features_and_maps(self, inputs: Any) -> tuple[Tensor, list[Map]]:
+        hidden = self.network[:3](inputs)
+        return self.network[3](hidden), [Map(hidden.view(-1, 2, 2, 2), 1)]
+
+    def map_shapes(self) -> list[tuple[int, int]]:
+        return [(2, 1)]
 
 
 def cases() -> dict[str, dict[str, Any]]:
@@ -157,10 +166,11 @@ def holdings(together: Ranks) -> None:
         known = {field.name for field in fields(registry.load(case["method"]).Options)}
         narrow = {"projector_out": width, "projector_hidden": hidden, "predictor_hidden": hidden}
         method = made(**case, **{option: size for option, size in narrow.items() if option in known})
+        rows = 2 * (CELLS if method.requires.maps else 1)  # of latents, of each sample
         x, batch = drawn(0, method.requires.wide)
         batch = replace(batch, ids=torch.arange(shares.samples), labels=torch.full((shares.samples,), -1))
         x = x[:, :own]
-        for gather, most in (("ring", 2 * own), ("all", 2 * shares.samples)):
+        for gather, most in (("ring", rows * own), ("all", rows * shares.samples)):
             views = Views(lambda i, a, b, x=x: x[i, a:b], range(2), 0, own, 2)
             with _Latents(width) as seen:
                 training_step(method, views, batch, shares=shares, ranks=together, ring=gather == "ring")

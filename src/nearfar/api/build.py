@@ -101,6 +101,19 @@ def encoder(config: TrainConfig, modality: Modality, source: Source, *, pretrain
     return made
 
 
+def check_maps(encoder: Encoder, modality: Modality) -> None:
+    """Raise ConfigError where the encoder does not give the maps that the method learns from."""
+    try:
+        encoder.map_shapes()
+    except ConfigError:
+        kind = f"no encoder for data of the kind {modality.name} does: take another --method"
+        others = f"these do: {', '.join(modality.with_maps)}" if modality.with_maps else kind
+        name = given.short(str(encoder.config.get("encoder", type(encoder).__name__)))
+        raise ConfigError(
+            f"The method learns from feature maps, which the encoder {name!r} does not give; {others}."
+        ) from None
+
+
 def readable(source: Source, judges: Judges, usable: Rows) -> tuple[Source, Judges]:
     """The source without what turned out unreadable, and the rows that judge among what is left."""
     if len(usable) == len(source):

@@ -65,18 +65,18 @@ def assemble(options: Mapping[str, Any]) -> TrainConfig:
     also = several.parse(config.model.also)
     if config.model.method in [part.name for part in also]:
         raise ConfigError(f"also names {config.model.method}, which is the method itself: name others.")
-    several.required(method, config.method_options, also)
+    requires = several.required(method, config.method_options, also)
     if also and config.optimisation.gather == "ring":
         raise ConfigError("also cannot go round a ring: give --gather all.")
     if config.optimisation.gather == "ring":
         methods.check_ring(config.model.method, config.method_options)
-    if method.required(config.method_options).targets != (config.model.teacher is not None):
+    if requires.targets != (config.model.teacher is not None):
         raise ConfigError(
             "--teacher goes with --method distill, which learns from its vectors."
             if config.model.teacher
             else f"The method {name} learns from a teacher: give --teacher, the folder of a run or a published encoder."
         )
-    if config.model.matryoshka is not None and method.required(config.method_options).annotations is not None:
+    if config.model.matryoshka is not None and requires.maps:
         raise ConfigError(f"The method {name} learns from maps, and matryoshka cuts vectors: leave it out.")
     cache, start, other = config.data.cache, config.model.pretrained, config.model.teacher
     if cache not in ("auto", "off"):
@@ -149,6 +149,10 @@ def prepare(
     config, chosen = ranks.on_first(settle.inputs, config, modality, source, method_class)
     choices += chosen
     encoder = ranks.first_then_others(build.encoder, config, modality, source, pretrained=fresh and ranks.first)
+    also = several.parse(config.model.also)
+    requires = several.required(method_class, config.method_options, also)
+    if requires.maps:
+        build.check_maps(encoder, modality)
     source = ranks.first_then_others(suited, source, encoder.config, least=2)
     judges = ranks.first_then_others(
         judges_of, encoder, source, test, taken_out, seed=seed, cache=config.data.cache, **build.reading(config)
@@ -157,8 +161,6 @@ def prepare(
     source, judges = build.readable(source, judges, ranks.broadcast(source.usable))
 
     # The method.
-    also = several.parse(config.model.also)
-    requires = several.required(method_class, config.method_options, also)
     if requires.targets:
         source = source.with_targets(ranks.on_first(teacher.vectors_of, config, modality, source, run))
     known = settle.labels_of(source, requires, judges.held_out)

@@ -152,8 +152,8 @@ class Requirements:
     samples and samples without a label of each domain: `--source-domain` says whose labels are known. One that wants
     `scores` learns from pairs that have one, in its first two views; one that wants `targets` needs a teacher. With
     `negatives` there is one more wide view, the last, where the data gives negatives: it shows that of each sample.
-    One that wants `annotations` of a kind (`masks`, `boxes`) gets views that hold them by name beside the samples,
-    moved as these are, and only samples that have one.
+    One that wants `maps` takes encoders that give them. One that wants `annotations` of a kind (`masks`, `boxes`) gets
+    views that hold them by name beside the samples, moved as these are, and only samples that have one.
     """
 
     wide: int = 2
@@ -165,4 +165,5 @@ class Requirements:
     negatives: bool = False
     scores: bool = False
     targets: bool = False
+    maps: bool = False
     annotations: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
@@ -137,6 +137,14 @@ class Encoder(nn.Module):
         """Channels and stride of each of the `maps`, finest first; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no feature maps: take one that convolves, such as a resnet.")
 
+    def features_and_maps(self, inputs: Any) -> tuple[Tensor, list[Map]]:
+        """`features` and `maps` of one view's inputs; by default two passes, where an encoder does not say how in one.
+
+        Raises ConfigError where the encoder has no maps.
+        """
+        maps = self.maps(inputs)
+        return self.features(inputs), maps
+
     def tokens(self, inputs: Any) -> Tensor:
         """A vector for each part of each input `[n, t, d]`; raises ConfigError where the encoder has none."""
         raise ConfigError(f"The encoder {self._name!r} has no tokens: take a transformer.")
@@ -194,17 +202,20 @@ class Encoder(nn.Module):
         """
         if isinstance(views, Tensor | Mapping):
             return self.vectors(views)
-        given = [views[i] for i in range(len(views))]
-        vectors: list[Tensor] = [torch.empty(0)] * len(given)
-        alike: dict[Hashable, list[int]] = {}
-        for i, view in enumerate(given):
-            alike.setdefault(samples_of.signature(view), []).append(i)
-        for members in alike.values():
-            together = self.vectors(samples_of.join([given[i] for i in members]))
-            parts = torch.split(together, [samples_of.count(given[i]) for i in members])
-            for i, part in zip(members, parts, strict=True):
-                vectors[i] = part
-        return torch.stack(vectors)
+        return torch.stack([vectors for (vectors,) in _by_view(views, lambda inputs: (self.vectors(inputs),))])
+
+    def with_map(self, views: Sequence[Inputs]) -> tuple[Tensor, list[Tensor]]:
+        """As `forward`, and the coarsest map of each view `[b, c, h, w]` beside it, by one pass of the network.
+
+        Raises ConfigError where the encoder has no maps.
+        """
+
+        def both(inputs: Inputs) -> tuple[Tensor, Tensor]:
+            features, maps = self.features_and_maps(inputs)
+            return self.output(features), maps[-1].values
+
+        found = _by_view(views, both)
+        return torch.stack([vectors for vectors, _ in found]), [coarsest for _, coarsest in found]
 
     @torch.no_grad()
     def encode(
@@ -241,6 +252,21 @@ class Encoder(nn.Module):
     def _name(self) -> str:
         config: Mapping[str, Any] = getattr(self, "config", {})
         return str(config.get("encoder", type(self).__name__))
+
+
+def _by_view(views: Sequence[Inputs], made: Callable[[Inputs], tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """What is `made` of each view, those of one signature together; a sample is a row of all that is made."""
+    given = [views[i] for i in range(len(views))]
+    found: list[tuple[Tensor, ...]] = [()] * len(given)
+    alike: dict[Hashable, list[int]] = {}
+    for i, view in enumerate(given):
+        alike.setdefault(samples_of.signature(view), []).append(i)
+    for members in alike.values():
+        counts = [samples_of.count(given[i]) for i in members]
+        parts = [torch.split(one, counts) for one in made(samples_of.join([given[i] for i in members]))]
+        for i, own in zip(members, zip(*parts, strict=True), strict=True):
+            found[i] = own
+    return found
 
 
 def _listed(inputs: Any) -> list[Any]:

@@ -57,6 +57,8 @@ class Modality(ABC):
     """Options by which users say that data is of this kind: where one of them is given, it is."""
     encoders: ClassVar[Mapping[str, str]]
     """Names of the encoders, and a line for each; the first is the usual one."""
+    with_maps: ClassVar[Sequence[str]] = ()
+    """Names of those that give `maps`, to take where a method learns from these."""
     extensions: ClassVar[frozenset[str]] = frozenset()
     columns: ClassVar[Sequence[str]] = ()
     inline: ClassVar[bool] = False

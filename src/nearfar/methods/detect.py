@@ -18,7 +18,7 @@ class Detect(Dense):
     """An encoder with the parts of Faster R-CNN on its maps, under their losses."""
 
     Options = DetectOptions
-    requires = Requirements(wide=1, labels=True, unlabelled=False, annotations="boxes")
+    requires = Requirements(wide=1, labels=True, unlabelled=False, maps=True, annotations="boxes")
     downstream = "detect"
     head: DetectorHead
 

@@ -89,6 +89,24 @@ class SimCLROptions(ProjectorOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DenseCLOptions(Options):
+    """Options of densecl."""
+
+    temperature: float = _temperature()
+    dense_weight: float = option(
+        0.5, "Weight w of the loss of cells, in [0, 1]; 1 - w is that of the loss of whole samples.", least=0, most=1
+    )
+    grid: int = option(
+        7,
+        "Cells a side, at most, that the encoder's coarsest map is averaged to; fewer where it is smaller.",
+        least=1,
+        most=64,
+    )
+    projector_hidden: int = _hidden("layers")
+    projector_out: int = _out()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SupConOptions(ProjectorOptions):
     """Options of supcon."""
 

@@ -26,6 +26,7 @@ METHODS: dict[str, str] = {
     "swav": "each view predicts the cluster code of the other, clusters of equal size (Caron et al., 2020)",
     "dino": "a student predicts what its moving average says of another view, centred (Caron et al., 2021)",
     "nnclr": "the nearest neighbour of a view attracts the other view (Dwibedi et al., 2021)",
+    "densecl": "as simclr, and cells of a map find their like in the other view; needs maps (Wang et al., 2021)",
     "classify": "a linear layer names the class of a sample, by cross-entropy; from scratch, or as fine-tuning",
     "adapt": "classes by the labels of one domain, and what is believed of samples without (Sohn et al., 2020)",
     "segment": "a class for each pixel of a picture, by masks: DeepLabV3+ on the encoder's maps (Chen et al., 2018)",

@@ -19,7 +19,7 @@ class Segment(Dense):
     """An encoder with the head of DeepLabV3+ on its maps, under the cross-entropy of pixels."""
 
     Options = SegmentOptions
-    requires = Requirements(wide=1, labels=True, unlabelled=False, annotations="masks")
+    requires = Requirements(wide=1, labels=True, unlabelled=False, maps=True, annotations="masks")
     downstream = "segment"
     head: DeepLabHead
 

@@ -84,7 +84,7 @@ def required(kind: type[Method], options: Any, parts: Sequence[Part]) -> Require
                 f"also {part.name} wants other views than the method beside it ({', '.join(differing)}): they cannot "
                 "be trained together."
             )
-        first = replace(first, labels=first.labels or own.labels)
+        first = replace(first, labels=first.labels or own.labels, maps=first.maps or own.maps)
     return first
 
 
@@ -180,20 +180,23 @@ class Several(Method):
     @contextmanager
     def _embedded_once(self) -> Iterator[None]:
         """Let the encoder give what it gave before where it is asked for the same views again."""
-        given: dict[tuple[int, tuple[int, ...]], tuple[Any, Tensor]] = {}
-        whole = self.encoder.forward
+        given: dict[tuple[int, tuple[int, ...]], tuple[Views, tuple[Tensor, list[Tensor]]]] = {}
+        plain, mapped = self.encoder.forward, self.encoder.with_map
 
-        def forward(views: Any) -> Tensor:
+        def with_map(views: Views) -> tuple[Tensor, list[Tensor]]:
             # Slices of one batch share what was made of it, so that this tells batches apart; samples taken out do not.
-            key = (id(views.made), views.numbers) if isinstance(views, Views) else None
-            if key is None:
-                return whole(views)
+            key = id(views.made), views.numbers
             if key not in given:
-                given[key] = views, whole(views)
+                given[key] = views, mapped(views) if self.requires.maps else (plain(views), [])
             return given[key][1]
 
-        vars(self.encoder)["forward"] = forward
+        def forward(views: Any) -> Tensor:
+            return with_map(views)[0] if isinstance(views, Views) else plain(views)
+
+        own = {"forward": forward, "with_map": with_map}
+        vars(self.encoder).update(own)
         try:
             yield
         finally:
-            del vars(self.encoder)["forward"]
+            for name in own:
+                del vars(self.encoder)[name]

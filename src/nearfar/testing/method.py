@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar import randomness
-from nearfar.contract import Batch, Encoder, Latents, Method, Requirements, Views
+from nearfar.contract import Batch, Encoder, Latents, Map, Method, Requirements, Views
 from nearfar.options import Facts
 from nearfar.testing.comparing import check
 from nearfar.training.step import training_step
@@ -19,7 +19,10 @@ _FACTS = Facts(samples=40, labelled=40, device="cpu", threads=1, steps=_STEPS, t
 
 
 class _Flat(Encoder):
-    """Two layers over vectors; nothing in it depends on who is embedded with whom."""
+    """Two layers over vectors; nothing in it depends on who is embedded with whom.
+
+    What the first one gives is also its map, of 2 x 2 cells.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,8 +30,17 @@ class _Flat(Encoder):
         self.network = nn.Sequential(nn.Linear(_WIDTH, 12), nn.Tanh(), nn.Linear(12, self.dim))
 
     def features(self, inputs: Tensor) -> Tensor:
-        found: Tensor = self.network(inputs)
-        return found
+        return self.features_and_maps(inputs)[0]
+
+    def maps(self, inputs: Tensor) -> list[Map]:
+        return self.features_and_maps(inputs)[1]
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, list[Map]]:
+        hidden: Tensor = self.network[:2](inputs)
+        return self.network[2](hidden), [Map(hidden.view(-1, 3, 2, 2), 1)]
+
+    def map_shapes(self) -> list[tuple[int, int]]:
+        return [(3, 1)]
 
 
 def check_method(method: type[Method], **options: Any) -> None:

@@ -355,6 +355,39 @@ def test_pooled_maps_and_tokens_are_the_features():
     torch.testing.assert_close(encoder.maps(x)[-1].values.flatten(2).mT.shape, tokens.shape)
 
 
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("small_cnn", {"width": 8}),
+        ("resnet10", {"width": 8}),
+        ("resnet18", {"width": 8, "pool": "last"}),
+        ("test_efficientnet", {}),
+        ("test_vit", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_features_and_maps_come_from_one_pass(name, more):
+    encoder, x = made(name, **more), torch.randn(2, 3, 64, 64)
+    expected = encoder.features(x), encoder.maps(x)
+    convolution = next(module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+    passes = []
+    convolution.register_forward_hook(lambda *_: passes.append(1))
+    features, maps = encoder.features_and_maps(x)
+    assert len(passes) == 1
+    torch.testing.assert_close(features, expected[0])
+    assert [one.stride for one in maps] == [one.stride for one in expected[1]]
+    torch.testing.assert_close(maps[-1].values, expected[1][-1].values)
+
+
+def test_views_and_their_coarsest_maps_come_together():
+    encoder = made("resnet8", width=8)
+    x, small = torch.randn(2, 2, 3, 32, 32), torch.randn(2, 3, 16, 16)
+    vectors, maps = encoder.with_map([x[0], small, x[1]])
+    torch.testing.assert_close(vectors, encoder([x[0], small, x[1]]))
+    for one, view in zip(maps, (x[0], small, x[1]), strict=True):
+        torch.testing.assert_close(one, encoder.maps(view)[-1].values)
+
+
 def test_what_an_encoder_does_not_have_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"'resnet18' has no tokens: take a transformer"):
         made("resnet18", width=8).tokens(torch.randn(1, 3, 32, 32))

@@ -21,6 +21,7 @@ from nearfar.modalities.adapters import merged
 from nearfar.modalities.image import published
 from nearfar.modalities.image.decode import Encoded, decode
 from nearfar.modalities.image.from_bytes import FromBytes
+from nearfar.modalities.image.maps import features_and_maps_of, maps_of
 from nearfar.modalities.image.memory import along
 from nearfar.modalities.image.options import ENCODERS, EXTENSIONS, LARGEST, MAX_PIXELS
 from nearfar.modalities.image.pictures import Pictures
@@ -64,16 +65,13 @@ class ImageEncoder(Encoder):
 
     def maps(self, inputs: Tensor) -> list[Map]:
         """The map of each stage of a network that convolves, finest first; of a transformer, that of its last block."""
-        network: Any = self.network
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if hasattr(network, "maps"):
-            found = network.maps(inputs)
-        elif hasattr(network, "forward_intermediates"):
-            found = network.forward_intermediates(inputs, intermediates_only=True, output_fmt="NCHW")
-        else:
-            return super().maps(inputs)
-        by_stride = {max(1, round(inputs.shape[-1] / values.shape[-1])): values for values in found}
-        return [Map(values, stride) for stride, values in sorted(by_stride.items())]
+        found = maps_of(self.network, inputs)
+        return super().maps(inputs) if found is None else found
+
+    def features_and_maps(self, inputs: Tensor) -> tuple[Tensor, list[Map]]:
+        """Vectors `[n, dim]` and the maps of the same pass."""
+        found = features_and_maps_of(self.network, inputs)
+        return super().features_and_maps(inputs) if found is None else found
 
     @torch.no_grad()
     def map_shapes(self) -> list[tuple[int, int]]:

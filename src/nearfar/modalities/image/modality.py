@@ -36,6 +36,7 @@ class Images(Modality):
     name = "image"
     Options = ImageOptions
     encoders = ENCODERS
+    with_maps = (*ENCODERS, "timm:NAME")
     extensions = EXTENSIONS
     columns = (
         *("image", "path", "file", "filepath", "filename", "img"),

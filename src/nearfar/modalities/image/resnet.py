@@ -114,10 +114,12 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images to features."""
+        return self._pooled(self.stem_and_stages(x))
+
+    def features_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Images to features, and to the map of each stage."""
         maps = self.stem_and_stages(x)
-        if self.pool == "last":
-            return mean(maps[-1])
-        return torch.cat([statistic for one in maps for statistic in mean_and_spread(one)], dim=1)
+        return self._pooled(maps), maps[1:]
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Images to the map of each stage `[n, c, h, w]`."""
@@ -129,6 +131,11 @@ class ResNet(nn.Module):
         for stage in self.stages:
             maps.append(self.get_submodule(stage)(maps[-1]))
         return maps
+
+    def _pooled(self, maps: Sequence[Tensor]) -> Tensor:
+        if self.pool == "last":
+            return mean(maps[-1])
+        return torch.cat([statistic for one in maps for statistic in mean_and_spread(one)], dim=1)
 
 
 def mean(maps: Tensor) -> Tensor:

@@ -27,6 +27,11 @@ class SmallCNN(nn.Module):
         """Images to features."""
         return mean(self.blocks(x))
 
+    def features_and_maps(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Images to features, and to the map of each block."""
+        maps = self.maps(x)
+        return mean(maps[-1]), maps
+
     def maps(self, x: Tensor) -> list[Tensor]:
         """Images to the map of each block `[n, c, h, w]`, behind its pooling."""
         maps = []
