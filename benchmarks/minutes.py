@@ -127,6 +127,20 @@ def lines(runs: list[dict[str, Any]], name: str, row: str) -> dict[str, list[tup
     return {kind: sorted((m, sum(all) / len(all)) for m, all in of.items()) for kind, of in found.items()}
 
 
+def table(runs: list[dict[str, Any]]) -> str:
+    """The same in Markdown: kNN / linear of each system after so many minutes."""
+    minutes = sorted({seconds(run["budget"]) / 60 for run in runs})
+    shown = [f"{m:g} minute{'s' * (m != 1)}" for m in minutes]
+    rows = [f"| set | system | {' | '.join(shown)} |", "|---" * (2 + len(minutes)) + "|"]
+    for name in dict.fromkeys(run["set"] for run in runs):
+        of = {row: lines(runs, name, row) for row in ROWS}
+        for kind in next(iter(of.values())):
+            found = [{m: v for m, v in of[row].get(kind, [])} for row in ROWS]
+            cells = [" / ".join(f"{one[m]:.1f}" for one in found if m in one) for m in minutes]
+            rows.append(f"| {name} | {kind} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def picture(runs: list[dict[str, Any]]) -> str:
     """The curves as an SVG: a panel for each set, accuracy of kNN and of a linear probe over minutes."""
     sets = list(dict.fromkeys(run["set"] for run in runs))

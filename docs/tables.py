@@ -45,6 +45,7 @@ import audit  # noqa: E402
 import explain  # noqa: E402
 import finetune  # noqa: E402
 import memory as memories  # noqa: E402
+import minutes  # noqa: E402
 import recipes as recipe  # noqa: E402
 import verdicts  # noqa: E402
 import weights as published  # noqa: E402
@@ -341,6 +342,7 @@ MAKE = {
     "trials": trials,
     "basket": basket,
     "tried": tried,
+    "minutes": lambda: minutes.table(read("minutes")["runs"]),
     "fine-grained": lambda: finetune.table_of_fine_grained(read("finetune")),
     "verdicts": judged,
     "weights": weights,
