@@ -109,6 +109,21 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def table(found: dict[str, Any]) -> str:
+    """Recall@1 / 5 / 10 of each system both ways, means over seeds, with the 95 % interval of recall@10."""
+    lines = ["| | picture to texts, recall@1 / 5 / 10 | text to pictures |", "|---|---|---|"]
+    names = {"untrained encoder": "the towers before training", "nearest pairs": "nearest pairs (nothing is learnt)"}
+    rows = [("from scratch", system, name) for system, name in names.items()]
+    rows += [(name, "trained encoder", f"trained, {name}") for name in found["summary"]]
+    for configuration, system, name in rows:
+        cells = []
+        for way in ("image to text", "text to image"):
+            of = [found["summary"][configuration][f"{system}, {way}, recall@{k}"] for k in (1, 5, 10)]
+            cells.append(" / ".join(f"{one[0]:.1f}" for one in of) + f" [{of[-1][1]:.1f}, {of[-1][2]:.1f}]")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)

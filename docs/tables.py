@@ -27,6 +27,7 @@ PAGES = (
             "adaptation",
             "finetune",
             "fine-grained",
+            "pairs",
         )
     ),
     ROOT / "benchmarks" / "README.md",
@@ -46,6 +47,7 @@ import explain  # noqa: E402
 import finetune  # noqa: E402
 import memory as memories  # noqa: E402
 import minutes  # noqa: E402
+import pairs as emoji  # noqa: E402
 import recipes as recipe  # noqa: E402
 import verdicts  # noqa: E402
 import weights as published  # noqa: E402
@@ -342,6 +344,7 @@ MAKE = {
     "trials": trials,
     "basket": basket,
     "tried": tried,
+    "pairs": lambda: emoji.table(read("pairs")),
     "minutes": lambda: minutes.table(read("minutes")["runs"]),
     "fine-grained": lambda: finetune.table_of_fine_grained(read("finetune")),
     "verdicts": judged,
