@@ -185,7 +185,7 @@ def picture(runs: list[dict[str, Any]]) -> str:
                     parts.append(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}">{mark}</circle>')
     for i, (kind, (colour, dashes)) in enumerate(styles.items()):
         if any(kind in lines(runs, name, row) for name in sets for row in ROWS):
-            at = left + 230 * i
+            at = left + 150 * i
             parts.append(
                 f'<path d="M{at} {high + 14}h24" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
                 f'<text x="{at + 30}" y="{high + 18}">{escape(kind)}</text>'
