@@ -75,7 +75,7 @@ def _named(path: str, names: Sequence[str]) -> str | None:
 def _entries(path: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(path) if not is_passed_over(name))
-    except OSError:
+    except (OSError, ValueError):  # also of a name that no file can have
         return []
 
 
