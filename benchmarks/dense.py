@@ -83,14 +83,17 @@ def measure(given):
             kept(f"{given.name}, {name}, seed {seed}, {labels}", found, given)
 
 
-def table():
-    """Each start's figure for each amount of annotations, beside the training from scratch, and its lead over that."""
+def table(only=None):
+    """Each start's figure for each amount of annotations, beside the training from scratch, and its lead over that.
+
+    Of one data set where it is named.
+    """
     shown_of = ("mean IoU", "mAP", "mAP50")
     found = {}
     for name, entry in machine.read("dense")["entries"].items():
         data, start, seed, _ = name.split(", ")
         for row in entry["rows"]:
-            if row["metric"] in shown_of:
+            if row["metric"] in shown_of and only in (None, data):
                 key = data, row["metric"], row["setting"]["labels"], seed.removeprefix("seed "), start
                 found.setdefault(key, {})[row["system"]] = row
     lines = ["| data | figure | annotations | seed | start | from scratch | fine-tuned | lead |", "|---" * 8 + "|"]

@@ -28,6 +28,8 @@ PAGES = (
             "finetune",
             "fine-grained",
             "pairs",
+            "detection",
+            "segmentation",
         )
     ),
     ROOT / "benchmarks" / "README.md",
@@ -43,6 +45,7 @@ import adapt  # noqa: E402
 import alarms as broken  # noqa: E402
 import audio as sounds  # noqa: E402
 import audit  # noqa: E402
+import dense  # noqa: E402
 import explain  # noqa: E402
 import finetune  # noqa: E402
 import memory as memories  # noqa: E402
@@ -345,6 +348,8 @@ MAKE = {
     "basket": basket,
     "tried": tried,
     "pairs": lambda: emoji.table(read("pairs")),
+    "boxes": lambda: dense.table("animals_boxes"),
+    "masks": lambda: dense.table("camvid"),
     "minutes": lambda: minutes.table(read("minutes")["runs"]),
     "fine-grained": lambda: finetune.table_of_fine_grained(read("finetune")),
     "verdicts": judged,
