@@ -120,6 +120,11 @@ class Encoder(nn.Module):
     def as_used(self) -> None:
         """Make in training the vectors that are made in use, for a head that is put on them; by default it does."""
 
+    def freeze(self) -> None:
+        """Keep all of it as it is: no weight learns, and no statistics follow what it sees."""
+        self.requires_grad_(False)
+        self.fixed = list(self.children())
+
     def features(self, inputs: Any) -> Tensor:
         """One view's inputs `[n, ...]` to vectors `[n, dim]`."""
         raise NotImplementedError

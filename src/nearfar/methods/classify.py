@@ -60,8 +60,7 @@ class Classify(Method):
         self.head = LinearHead(encoder.dim, self.options.classes)
         self.register_buffer("log_prior", torch.zeros(self.options.classes))
         if self.options.frozen:
-            encoder.requires_grad_(False)
-            encoder.fixed = list(encoder.children())
+            encoder.freeze()
 
     @classmethod
     def compares_features(cls, options: ClassifyOptions) -> bool:

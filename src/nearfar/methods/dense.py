@@ -27,8 +27,7 @@ class Dense(Method):
         super().__init__(encoder, options)
         self.head = self.head_for(encoder, self.options.classes, self.options.head_width)
         if self.options.frozen:
-            encoder.requires_grad_(False)
-            encoder.fixed = list(encoder.children())
+            encoder.freeze()
 
     @staticmethod
     def head_for(encoder: Encoder, classes: int, width: int) -> nn.Module:
